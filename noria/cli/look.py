@@ -1,0 +1,84 @@
+"""trace, doctor: where things come from, and whether everything is in order."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from noria.cli.screen import JSON, RECIPE, STORE, Opened, show
+
+
+def add_verbs(app: typer.Typer) -> None:
+    """Put this file's verbs on the command line."""
+    app.command()(trace)
+    app.command()(doctor)
+
+
+def trace(
+    name: str = typer.Argument(
+        "", help="Weight hash, artifact key, interaction id or record id; empty: list them."
+    ),
+    recipe: Path = typer.Option(Path("noria.toml"), "--recipe", "-r", help="The recipe."),
+    verify: bool = typer.Option(False, "--verify", help="Read every stored byte again."),
+    store: Path | None = STORE,
+    as_json: bool = JSON,
+) -> None:
+    """Walk from weights, an answer or a record back to the files it came from."""
+    from noria import lineage
+
+    with Opened(recipe, store, as_json) as workspace:
+        found: dict[str, Any] = {}
+        if verify:
+            found["verified"] = lineage.verify(workspace)
+        if name:
+            found |= lineage.trace(workspace, name)
+        elif not verify:
+            found |= lineage.overview(workspace)
+    show(found, as_json, _describe(found))
+
+
+def _describe(found: dict[str, Any]) -> str:
+    lines = []
+    if "verified" in found:
+        counts = found["verified"]
+        lines.append(f"{counts['artifacts']} artifacts and {counts['audit_entries']} audit entries")
+        lines[-1] += " are what was stored"
+    if "artifacts" in found:
+        lines += [f"live: {(found['live'] or 'nothing')[:12]}", "versions:"]
+        lines += [
+            f"  {v['weight_hash'][:12]}  {v['origin']:<20} from {v['parent'][:12] or 'nothing'}"
+            for v in found["versions"]
+        ]
+        lines.append("audit:")
+        lines += [
+            f"  {time.strftime('%F %T', time.gmtime(e['at']))}  {e['action']:<9} "
+            f"{e['weight_hash'][:12]}  {e['actor']}: {e['reason']}"
+            for e in found["audit"]
+        ]
+        lines.append("artifacts:")
+        lines += [f"  {a['key'][:12]}  {a['stage']}" for a in found["artifacts"]]
+    elif "kind" in found:
+        lines.append(json.dumps(found, indent=1, ensure_ascii=False))
+    return "\n".join(lines)
+
+
+def doctor(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON) -> None:
+    """Look at this machine and, if there is a recipe, at its store; say what is missing."""
+    from noria.doctor import examine_machine, examine_workspace
+
+    findings = examine_machine()
+    if recipe.exists():
+        with Opened(recipe, store, as_json) as workspace:
+            findings += examine_workspace(workspace)
+    marks = {"ok": "✓", "note": "·", "fault": "✗"}
+    text = "\n".join(f"{marks[f.state]} {f.what}: {f.finding}" for f in findings)
+    value = {
+        "findings": [{"what": f.what, "state": f.state, "finding": f.finding} for f in findings]
+    }
+    show(value, as_json, text)
+    if any(f.state == "fault" for f in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,90 @@
+"""feedback, improve, promote, rollback: the wheel turns, by itself or by hand."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from noria.cli.screen import JSON, RECIPE, STORE, Opened, show
+from noria.errors import UsageError
+from noria.recipe import TENANT
+
+
+def add_verbs(app: typer.Typer) -> None:
+    """Put this file's verbs on the command line."""
+    app.command()(feedback)
+    app.command()(improve)
+    app.command()(promote)
+    app.command()(rollback)
+
+
+def feedback(
+    interaction: str = typer.Argument("", help="The interaction's id; empty: list what there is."),
+    recipe: Path = typer.Option(Path("noria.toml"), "--recipe", "-r", help="The recipe."),
+    correct: str = typer.Option("", "--correct", help="What the answer should have been."),
+    thumb: str = typer.Option("", "--thumb", help="up or down."),
+    comment: str = typer.Option("", "--comment", help="A remark."),
+    store: Path | None = STORE,
+    as_json: bool = JSON,
+) -> None:
+    """Say what you think of an answer, or list the feedback so far."""
+    given = {"correction": correct, "thumb": thumb, "comment": comment}
+    given = {kind: value for kind, value in given.items() if value}
+    with Opened(recipe, store, quiet=True) as workspace:
+        if interaction and not given:
+            raise UsageError(
+                f"nothing to say of {interaction}",
+                "feedback",
+                "add --correct, --thumb or --comment",
+            )
+        if given and not interaction:
+            raise UsageError("no interaction named", "its id", "noria chat prints it")
+        stored = [
+            workspace.feedback.record_feedback(
+                tenant=TENANT, interaction_id=interaction, kind=kind, value=value, origin="person"
+            )
+            for kind, value in given.items()
+        ] or workspace.feedback.feedback(TENANT)
+    rows = [asdict(one) for one in stored]
+    lines = [f"{one.interaction_id}  {one.kind:<10} {one.value[:60]!r}" for one in stored]
+    show({"feedback": rows}, as_json, "\n".join(lines) or "no feedback yet")
+
+
+def improve(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON) -> None:
+    """Train a challenger on the feedback, let the gate judge it, promote it if it earned it."""
+    from noria.stages.improve import improve as improve_once
+
+    with Opened(recipe, store, as_json) as workspace:
+        outcome = improve_once(workspace)
+    show(outcome, as_json, "\n".join(outcome["reasons"]) + f"\nlive: {outcome['live'][:12]}")
+    if not outcome["promoted"]:
+        raise typer.Exit(3)
+
+
+def promote(
+    weight_hash: str = typer.Argument(..., help="Weight hash (prefix) of a version."),
+    recipe: Path = typer.Option(Path("noria.toml"), "--recipe", "-r", help="The recipe."),
+    reason: str = typer.Option("by hand", "--reason", help="For the audit trail."),
+    store: Path | None = STORE,
+    as_json: bool = JSON,
+) -> None:
+    """Make a version live by hand; running servers follow."""
+    with Opened(recipe, store, quiet=True) as workspace:
+        name = workspace.recipe.name
+        version = workspace.registry.find_version(TENANT, name, weight_hash)
+        live = workspace.registry.promote(TENANT, name, version.weight_hash, "command line", reason)
+    show({"live": live.weight_hash}, as_json, f"live: {live.weight_hash[:12]}")
+
+
+def rollback(
+    recipe: Path = RECIPE,
+    reason: str = typer.Option("by hand", "--reason", help="For the audit trail."),
+    store: Path | None = STORE,
+    as_json: bool = JSON,
+) -> None:
+    """Make the version live that was live before; running servers follow."""
+    with Opened(recipe, store, quiet=True) as workspace:
+        live = workspace.registry.rollback(TENANT, workspace.recipe.name, "command line", reason)
+    show({"live": live.weight_hash}, as_json, f"live: {live.weight_hash[:12]}")

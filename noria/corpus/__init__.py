@@ -1,0 +1,1 @@
+"""Text in, records out: read, clean, de-identify, de-duplicate, split, decontaminate. No torch."""

@@ -1,0 +1,57 @@
+"""Texts as sets of hashed n-grams: what de-duplication and decontamination compare.
+
+In: a text. Out: 64-bit hashes, the same on every machine and in every run (Python's own `hash` is
+not). The unit is a word, and in Chinese a character.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+Hashes = npt.NDArray[np.uint64]
+
+_UNIT = re.compile(
+    "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]|[^\\W\u3040-\u9fff]+"
+)
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio, odd: Knuth, TAOCP 6.4
+
+
+@final
+class WordHasher:
+    """Hashes words, and remembers them: a corpus repeats its words."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    def words(self, text: str) -> Hashes:
+        """Hash of each word (Chinese: character) in order, small and capital letters alike."""
+        known = self._known
+        units = _UNIT.findall(text.lower())
+        for unit in set(units).difference(known):
+            digest = hashlib.blake2b(unit.encode("utf-8", "replace"), digest_size=8).digest()
+            known[unit] = int.from_bytes(digest, "little")
+        return np.fromiter(map(known.__getitem__, units), np.uint64, len(units))
+
+
+def ngrams(words: Hashes, size: int) -> Hashes:
+    """Hash of each run of `size` words, in order; fewer words than that make no run."""
+    if len(words) < size:
+        return words[:0]
+    end = len(words) - size + 1
+    total = words[:end].copy()
+    for step in range(1, size):
+        total *= _FACTOR
+        total += words[step : step + end]
+    return mix(total)
+
+
+def mix(values: Hashes) -> Hashes:
+    """Spread 64-bit values over all bits (the finaliser of SplitMix64, Steele et al. 2014)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

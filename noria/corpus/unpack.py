@@ -1,0 +1,111 @@
+"""Unpack an archive that nobody has looked into: regular files only, inside one folder, bounded.
+
+In: a .tgz, .tar.gz, .tar.bz2, .zip or .whl. Out: its files in a folder, without the single top
+folder that packages wrap them in. Nothing of it is run.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from noria.errors import FormatError
+
+MAX_FILES = 200_000
+MAX_UNPACKED_BYTES = 8 << 30
+_CHUNK_BYTES = 1 << 20
+_TORN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,  # an encrypted zip, or one of an unknown compression
+)
+
+
+def unpack(archive: Path, folder: Path) -> int:
+    """Unpack an archive into an existing, empty folder; returns the number of files.
+
+    Raises FormatError for what is no archive, a path that leaves the folder, a link or device, or
+    more than MAX_FILES files or MAX_UNPACKED_BYTES.
+    """
+    num_files, num_bytes = 0, 0
+    try:
+        for name, file in _members(archive):
+            target = folder.joinpath(*_inside(archive, name))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as out:
+                while chunk := file.read(_CHUNK_BYTES):
+                    num_bytes += len(chunk)
+                    if num_bytes > MAX_UNPACKED_BYTES:
+                        raise _refuse(archive, f"more than {MAX_UNPACKED_BYTES} bytes unpacked")
+                    out.write(chunk)
+            num_files += 1
+            if num_files > MAX_FILES:
+                raise _refuse(archive, f"more than {MAX_FILES} files")
+    except _TORN as error:
+        raise _refuse(archive, f"can't be read ({error})") from error
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise _refuse(archive, f"two entries of one name ({error.filename})") from error
+    _strip_top(folder)
+    return num_files
+
+
+def _refuse(archive: Path, what: str) -> FormatError:
+    return FormatError(
+        f"{archive.name}: {what}", "a package of plain files", "use another package or version"
+    )
+
+
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Name and content of every regular file."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as source:
+            for entry in source.infolist():
+                if stat.S_ISLNK(entry.external_attr >> 16):
+                    raise _refuse(archive, f"a link: {entry.filename!r}")
+                if not entry.is_dir():
+                    with source.open(entry) as content:
+                        yield entry.filename, content
+        return
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if member.isdir():
+                continue
+            content_of = tar.extractfile(member) if member.isreg() else None
+            if content_of is None:
+                raise _refuse(archive, f"a link or device: {member.name!r}")
+            yield member.name, content_of
+
+
+def _inside(archive: Path, name: str) -> tuple[str, ...]:
+    """The parts of a path that stays inside. Raises FormatError for one that does not."""
+    path = PurePosixPath(name)
+    parts = path.parts
+    if not parts or path.is_absolute() or ".." in parts or any(c in name for c in "\\\0:"):
+        raise _refuse(archive, f"a path outside of it: {name!r}")
+    return parts
+
+
+def _strip_top(folder: Path) -> None:
+    """Move what lies in a single top folder (`package/`, `NAME-VERSION/`) up by one level."""
+    entries = list(folder.iterdir())
+    if len(entries) != 1 or not entries[0].is_dir():
+        return
+    aside = ".top"
+    while (entries[0] / aside).exists():
+        aside += "."
+    top = entries[0].rename(folder / aside)
+    for entry in list(top.iterdir()):
+        entry.rename(folder / entry.name)
+    shutil.rmtree(top)

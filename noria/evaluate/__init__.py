@@ -1,0 +1,1 @@
+"""Weights in, numbers out: each with the weight hash it was measured on and an interval."""

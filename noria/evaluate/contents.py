@@ -1,0 +1,138 @@
+"""What a report holds, as plain values: numbers and words come in, nothing is measured here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from noria.evaluate.metrics import Interval
+from noria.evaluate.picture import Chart
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """What a stage did, how long it took, the most memory it held, and whether it was re-used."""
+
+    name: str
+    result: str
+    elapsed_s: float
+    peak_bytes: int
+    reused: bool
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A score in bits per byte: what was measured, on what, and on exactly which weights."""
+
+    model: str
+    records: str
+    value: Interval
+    num_records: int
+    weight_hash: str
+
+
+@dataclass(frozen=True)
+class BaselineSection:
+    """Bits per byte of the model and of the n-gram model, and the interval of model - n-gram."""
+
+    name: str
+    model: float
+    baseline: float
+    difference: Interval
+
+
+@dataclass(frozen=True)
+class CompressionSection:
+    """What smaller weights brought and cost: compressed minus full, in bits per byte."""
+
+    method: str
+    bytes_before: int
+    bytes_after: int
+    difference: Interval
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """A prompt, and what the champion and the model that is live now made of it."""
+
+    prompt: str
+    champion: str
+    live: str
+
+
+@dataclass(frozen=True)
+class DifferenceRow:
+    """A difference in bits per byte (below zero: the first is better) and what it is about."""
+
+    what: str
+    difference: Interval
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """One comparison of the gate: its interval has to end below `bound`."""
+
+    requirement: str
+    difference: Interval
+    bound: float
+    passed: bool
+    smallest_visible: float
+    num_records: int
+
+
+@dataclass(frozen=True)
+class GateSection:
+    """The gate's verdict and all that it rests on."""
+
+    promote: bool
+    requirements: tuple[GateRow, ...]
+    gains: tuple[GateRow, ...]
+    reasons: tuple[str, ...]
+    confidence: float
+    family_alpha: float
+    spent_alpha: float
+    read_number: int
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """One entry of the audit trail; `at` in seconds since 1970."""
+
+    at: float
+    actor: str
+    event: str
+    weight_hash: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class NextCommand:
+    """A command to try next, and what it does."""
+
+    command: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the page shows; a part without values is left out.
+
+    `contributions` are challenger - control; `afterwards` are challenger - champion on text that
+    no gate reads.
+    """
+
+    name: str
+    made_at: float
+    machine: str
+    headline: str
+    live_hash: str
+    stages: tuple[StageRow, ...]
+    charts: tuple[Chart, ...] = ()
+    scores: tuple[ScoreRow, ...] = ()
+    baseline: BaselineSection | None = None
+    compression: CompressionSection | None = None
+    samples: tuple[SampleRow, ...] = ()
+    contributions: tuple[DifferenceRow, ...] = ()
+    gate: GateSection | None = None
+    afterwards: tuple[DifferenceRow, ...] = ()
+    audit: tuple[AuditRow, ...] = ()
+    next_commands: tuple[NextCommand, ...] = ()

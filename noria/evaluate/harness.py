@@ -1,0 +1,241 @@
+"""Measure a model or an n-gram model on records: likelihoods of each record, and stored scores.
+
+In: a loaded model and records (documents, pairs, conversations). Out: Likelihoods, Scores.
+One convention for every model: a record starts after `end_id`; what counts is what training counts
+(a document's tokens, a pair's target, the assistant's turns, each with its end token), and the
+bytes are those of the text that is counted. It knows nothing of recipes, stages or the gate.
+
+Long records are read in windows of the model's context that move on by half of it, so that every
+token but the first window's has at least half a context before it, and each is counted once.
+
+Legend: B windows of a batch, T tokens of the longest window in it, C width, N records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from noria.artifacts import atomic_write
+from noria.baselines.ngram import NgramModel
+from noria.errors import FormatError, IntegrityError, UsageError
+from noria.evaluate.metrics import Likelihoods
+from noria.generate.loaded import LanguageModel
+from noria.model.likelihood import cross_entropy_sum
+from noria.records import Conversation, Document, Pair, Record, content_text, record_id
+from noria.tokenizer.load import Tokenizer
+from noria.tokenizer.pack import encode_records
+
+SCORES_FORMAT = 1
+BATCH_TOKENS = 4096  # of one forward pass, padding included
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number that knows what it was measured on: which weights, which records, by what."""
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    num_records: int
+    num_tokens: int
+    weight_hash: str
+    data_digest: str
+    seed: int
+    backend: str
+    measured_at: float
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Inputs [start, end) of a record's sequence; the targets from `count_from` on count."""
+
+    record: int
+    start: int
+    count_from: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
+
+def measure_model(
+    model: LanguageModel, records: Sequence[Record], progress: Progress | None = None
+) -> Likelihoods:
+    """Negative log likelihood in nats of each record under a model, in float32.
+
+    `progress(done, total)` counts windows. Raises UsageError for records of another shape or none.
+    """
+    decoder = model.model
+    sequences = _sequences(model.tokenizer, records)
+    context_tokens = decoder.config.context_tokens
+    windows = [
+        window
+        for index, (_, mask) in enumerate(sequences)
+        for window in _windows(index, mask, context_tokens)
+    ]
+    # Windows of one length share a batch, so that little is padded; the order is stable.
+    windows.sort(key=lambda window: -window.length)
+    batch_size = max(1, BATCH_TOKENS // context_tokens)
+    nll = np.zeros(len(sequences))
+    was_training = decoder.training
+    decoder.eval()
+    with torch.inference_mode():
+        for done in range(0, len(windows), batch_size):
+            batch = windows[done : done + batch_size]
+            _add_losses(model, sequences, batch, nll)
+            if progress is not None:
+                progress(min(done + batch_size, len(windows)), len(windows))
+    decoder.train(was_training)
+    num_tokens = sum(sum(mask) for _, mask in sequences)
+    return Likelihoods(nll, _num_bytes(model.tokenizer, records), num_tokens)
+
+
+def measure_ngram(
+    ngram: NgramModel, tokenizer: Tokenizer, records: Sequence[Record]
+) -> Likelihoods:
+    """Negative log likelihood in nats of each record under an n-gram model, by the same convention.
+
+    Raises UsageError for records of another shape or none.
+    """
+    sequences = _sequences(tokenizer, records)
+    ids = np.concatenate([np.asarray(ids, dtype=np.int64) for ids, _ in sequences])
+    mask = np.concatenate([np.asarray(mask, dtype=np.float64) for _, mask in sequences])
+    starts = np.cumsum([0] + [len(ids) for ids, _ in sequences[:-1]])
+    # Every sequence ends with end_id and no context crosses one: one pass equals one each.
+    nll = np.add.reduceat(-ngram.log_probs(ids) * mask, starts)
+    return Likelihoods(nll, _num_bytes(tokenizer, records), int(mask.sum()))
+
+
+def _sequences(
+    tokenizer: Tokenizer, records: Sequence[Record]
+) -> list[tuple[list[int], list[int]]]:
+    if not records:
+        raise UsageError("no records to measure on", "one at least", "hold back some text")
+    return list(encode_records(tokenizer, records))
+
+
+def _windows(record: int, mask: Sequence[int], context_tokens: int) -> list[_Window]:
+    """Windows over one record; those in which no target counts are left out."""
+    stride = max(1, context_tokens // 2)
+    windows = []
+    start = counted = 0
+    while counted < len(mask):
+        end = min(start + context_tokens, len(mask))
+        if any(mask[counted:end]):
+            windows.append(_Window(record, start, counted, end))
+        start, counted = start + stride, end
+    return windows
+
+
+def _add_losses(
+    model: LanguageModel,
+    sequences: Sequence[tuple[list[int], list[int]]],
+    batch: Sequence[_Window],
+    nll: np.ndarray[Any, np.dtype[np.float64]],
+) -> None:
+    """One forward pass; adds each window's loss to its record."""
+    end_id = model.tokenizer.end_id
+    device = model.model.final_norm.weight.device
+    longest = max(window.length for window in batch)
+    inputs = torch.full((len(batch), longest), end_id, dtype=torch.int64)  # (B, T)
+    for row, window in enumerate(batch):
+        before = [
+            end_id,
+            *sequences[window.record][0],
+        ]  # target i is predicted from before[: i + 1]
+        inputs[row, : window.length] = torch.tensor(before[window.start : window.end])
+    hidden = model.model(
+        inputs.to(device)
+    )  # (B, T, C); padding stands behind, attention looks back
+    for row, window in enumerate(batch):
+        ids, mask = sequences[window.record]
+        counted = slice(window.count_from, window.end)
+        states = hidden[row : row + 1, window.count_from - window.start : window.length]
+        targets = torch.tensor([ids[counted]], device=device)
+        weights = torch.tensor([mask[counted]], device=device)
+        total, _ = cross_entropy_sum(model.model, states, targets, weights)
+        nll[window.record] += float(total)
+
+
+def _num_bytes(
+    tokenizer: Tokenizer, records: Iterable[Record]
+) -> np.ndarray[Any, np.dtype[np.int64]]:
+    counts = [sum(map(tokenizer.num_bytes, _counted_texts(record))) for record in records]
+    return np.array(counts, dtype=np.int64)
+
+
+def _counted_texts(record: Record) -> list[str]:
+    """The texts whose tokens count."""
+    match record:
+        case Document():
+            return [content_text(record.content)]
+        case Pair():
+            return [content_text(record.target)]
+        case Conversation():
+            answers = (one for one in record.messages if one.role == "assistant")
+            return [content_text(message.content) for message in answers]
+        case _:  # encode_records has refused the others
+            return []
+
+
+def data_digest(records: Iterable[Record]) -> str:
+    """SHA-256 (hex) over the ids of the records, in order: names a frozen set."""
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(record_id(record).encode("ascii") + b"\n")
+    return digest.hexdigest()
+
+
+def write_scores(path: Path, scores: Sequence[Score]) -> None:
+    """Write scores as JSON, whole or not at all; an end at infinity is stored as null."""
+    rows = [
+        {k: None if isinstance(v, float) and math.isinf(v) else v for k, v in asdict(one).items()}
+        for one in scores
+    ]
+    text = json.dumps({"format": SCORES_FORMAT, "scores": rows}, indent=1, ensure_ascii=False)
+    atomic_write(path, text.encode("utf-8"))
+
+
+def read_scores(path: Path) -> list[Score]:
+    """Read scores back. Raises FormatError if the file can't be read."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if value["format"] != SCORES_FORMAT:
+            raise ValueError(f"format {value['format']}")
+        return [Score(**{**row, **_ends(row)}) for row in value["scores"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FormatError(
+            f"{path} can't be read ({error})",
+            f"scores of format {SCORES_FORMAT}",
+            "evaluate the model again",
+        ) from error
+
+
+def _ends(row: dict[str, Any]) -> dict[str, float]:
+    return {
+        "low": -math.inf if row["low"] is None else row["low"],
+        "high": math.inf if row["high"] is None else row["high"],
+    }
+
+
+def require_weights(score: Score, weight_hash: str) -> None:
+    """Refuse a score that was measured on other weights. Raises IntegrityError naming both."""
+    if score.weight_hash != weight_hash:
+        raise IntegrityError(
+            f"{score.metric} was measured on weights {score.weight_hash}",
+            f"a score of weights {weight_hash}",
+            "evaluate these weights",
+        )

@@ -1,0 +1,111 @@
+"""The report of one turn of the loop: plain values in, one self-contained HTML page out.
+
+The page needs no script and makes no request; every text in it is escaped. It is written for a
+newcomer who has just seen `noria run` end. This module measures nothing: numbers and words come in.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from noria.artifacts import atomic_write
+from noria.evaluate.contents import (
+    AuditRow,
+    BaselineSection,
+    CompressionSection,
+    DifferenceRow,
+    GateRow,
+    GateSection,
+    NextCommand,
+    Report,
+    SampleRow,
+    ScoreRow,
+    StageRow,
+)
+from noria.evaluate.metrics import Interval
+from noria.evaluate.page import Html, document, element
+from noria.evaluate.picture import Chart, Line, wheel
+from noria.evaluate.sections import (
+    afterwards_part,
+    audit_part,
+    commands_part,
+    compression_part,
+    contributions_part,
+    duration,
+    gate_part,
+    learning_part,
+    quality_part,
+    samples_part,
+    size,
+    stages_part,
+)
+
+__all__ = [
+    "AuditRow",
+    "BaselineSection",
+    "Chart",
+    "CompressionSection",
+    "DifferenceRow",
+    "GateRow",
+    "GateSection",
+    "Interval",
+    "Line",
+    "NextCommand",
+    "Report",
+    "SampleRow",
+    "ScoreRow",
+    "StageRow",
+    "render_report",
+]
+
+
+def render_report(report: Report, path: Path) -> None:
+    """Write the report's page, whole or not at all."""
+    parts = (
+        _header(report),
+        element(
+            "main",
+            stages_part(report),
+            learning_part(report),
+            quality_part(report),
+            compression_part(report),
+            samples_part(report),
+            contributions_part(report),
+            gate_part(report),
+            afterwards_part(report),
+            audit_part(report),
+            commands_part(report),
+        ),
+        element("footer", "Written by Noria. This page holds everything: no script, no request."),
+    )
+    page = document(f"{report.name}: report of a turn", *parts)
+    atomic_write(path, page.encode("utf-8"))
+
+
+def _header(report: Report) -> Html:
+    made = time.strftime("%d %B %Y, %H:%M UTC", time.gmtime(report.made_at)).lstrip("0")
+    words = element(
+        "div",
+        element("p", "Noria · report of a turn", class_="eyebrow"),
+        element("h1", report.name),
+        element("p", report.headline, class_="headline"),
+        element("p", f"{made} · {report.machine}", class_="quiet"),
+        _tiles(report),
+    )
+    centre = ["live", report.live_hash[:8]] if report.live_hash else ["no model", "is live"]
+    picture = wheel([stage.name for stage in report.stages], centre)
+    return element("header", words, picture)
+
+
+def _tiles(report: Report) -> Html:
+    total_s = sum(stage.elapsed_s for stage in report.stages if not stage.reused)
+    facts: list[tuple[str, str]] = [("this run", duration(total_s))]
+    if report.baseline is not None:
+        facts.append(("bits per byte", f"{report.baseline.model:.3f}"))
+    if report.compression is not None:
+        facts.append(("compressed to", size(report.compression.bytes_after)))
+    if report.gate is not None:
+        facts.append(("the gate said", "promote" if report.gate.promote else "refuse"))
+    pairs = (element("div", element("dt", name), element("dd", fact)) for name, fact in facts)
+    return element("dl", *pairs, class_="tiles")

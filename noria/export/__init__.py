@@ -1,0 +1,1 @@
+"""Models in the layouts of other programs, proved to be the models that were evaluated."""

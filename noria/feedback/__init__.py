@@ -1,0 +1,1 @@
+"""What users said: interactions, feedback, and the store that keeps both."""

@@ -1,0 +1,129 @@
+"""What was asked, what was answered, and what a person said of it.
+
+In: values from a server or a file. Out: frozen values and their checks.
+This module knows no database and no HTTP.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from noria.errors import UsageError
+from noria.records import Message, content_text, text_content
+
+INTERACTION_KINDS = ("chat", "completion")
+FEEDBACK_KINDS = ("thumb", "correction", "label", "comment")
+ORIGINS = ("person", "simulated")
+THUMBS = ("up", "down")
+MAX_LABEL_CHARACTERS = 200
+MAX_KEY_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """A request, its answer, and the weight hash that gave it.
+
+    `prompt` is the text of a completion, or the JSON list of a chat's messages. `person` is a
+    pseudonym, never a name. `finish` is "stop", "length", or "cancelled" when the person did not
+    wait for the end.
+    """
+
+    tenant: str
+    id: str
+    model_name: str
+    weight_hash: str
+    kind: str
+    prompt: str
+    answer: str
+    created_at: float
+    person: str = ""
+    finish: str = "stop"
+    num_prompt_tokens: int = 0
+    num_answer_tokens: int = 0
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The messages of a chat; a completion's prompt as one message of the user."""
+        if self.kind == "completion":
+            return (Message("user", text_content(self.prompt)),)
+        return tuple(
+            Message(turn["role"], text_content(turn["content"])) for turn in json.loads(self.prompt)
+        )
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What was said of an interaction; `origin` tells people from simulated users."""
+
+    tenant: str
+    id: str
+    interaction_id: str
+    kind: str
+    value: str
+    origin: str
+    created_at: float
+
+
+def chat_prompt(messages: Sequence[Message]) -> str:
+    """Messages as the JSON that an interaction of kind "chat" keeps as its prompt."""
+    turns = [{"role": m.role, "content": content_text(m.content)} for m in messages]
+    return json.dumps(turns, ensure_ascii=False)
+
+
+def pseudonym(tenant: str, person: str) -> str:
+    """A stable name for a person that does not say who it is; "" stays "".
+
+    Whoever knows the person's name can find the rows again (to erase them), nobody else reads it.
+    """
+    if not person:
+        return ""
+    return "p-" + hashlib.sha256(f"{tenant}\0{person}".encode()).hexdigest()[:32]
+
+
+def _require_choice(what: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise UsageError(f"an unknown {what}", "one of " + ", ".join(choices))
+
+
+def check_text(what: str, text: str) -> None:
+    """Raise UsageError for text that UTF-8 can't hold (half of a surrogate pair)."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"{what} holds half a character at {error.start}", "text that UTF-8 can hold"
+        ) from error
+
+
+def check_interaction(interaction: Interaction) -> None:
+    """Raise UsageError for an interaction that can't be stored; no message repeats its text."""
+    _require_choice("kind of interaction", interaction.kind, INTERACTION_KINDS)
+    if not interaction.tenant or not interaction.id:
+        raise UsageError("an interaction without tenant or id", "both")
+    for what in ("tenant", "id", "model_name", "prompt", "answer", "person"):
+        check_text(what, getattr(interaction, what))
+
+
+def check_feedback(kind: str, value: str, origin: str) -> None:
+    """Raise UsageError for feedback that says nothing; no message repeats its text."""
+    _require_choice("kind of feedback", kind, FEEDBACK_KINDS)
+    _require_choice("origin", origin, ORIGINS)
+    check_text("value", value)
+    if kind == "thumb":
+        _require_choice("thumb", value, THUMBS)
+    if not value.strip():
+        raise UsageError(f"an empty {kind}", "some text")
+    if kind == "label" and len(value) > MAX_LABEL_CHARACTERS:
+        raise UsageError(f"a label of {len(value)} characters", f"at most {MAX_LABEL_CHARACTERS}")
+
+
+def check_idempotency_key(key: str) -> None:
+    """Raise UsageError for a key that is too long or not plain printable ASCII; "" is no key."""
+    if len(key) > MAX_KEY_CHARACTERS or not (key.isascii() and key.isprintable()):
+        raise UsageError(
+            f"an idempotency key of {len(key)} characters",
+            f"at most {MAX_KEY_CHARACTERS} printable ASCII characters",
+        )

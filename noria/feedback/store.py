@@ -1,0 +1,286 @@
+"""The store of interactions and feedback: on disk before anybody hears "ok".
+
+In: interactions and what was said of them. Out: the same, in the order in which they came, of one
+tenant at a time. Personal identities are replaced before a text touches the disk.
+This module knows no HTTP, no model and no training.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from sqlalchemy import Connection, Table, func, insert, select
+
+from noria.corpus.deidentify import replace_identities
+from noria.database import Database
+from noria.errors import UnknownName, UsageError
+from noria.feedback.interactions import (
+    Feedback,
+    Interaction,
+    check_feedback,
+    check_idempotency_key,
+    check_interaction,
+    check_text,
+    pseudonym,
+)
+from noria.feedback.tables import (
+    APPLICATION_ID,
+    FEEDBACK_COLUMNS,
+    INTERACTION_COLUMNS,
+    STORE_FORMAT,
+    feedback_from_row,
+    feedback_table,
+    interaction_from_row,
+    interactions_table,
+    tables,
+)
+
+
+def _without_identities(text: str) -> str:
+    return replace_identities(text)[0]
+
+
+def _clean_prompt(kind: str, prompt: str) -> str:
+    """The prompt without identities; of a chat every content by itself, so that JSON stays JSON."""
+    if kind != "chat":
+        return _without_identities(prompt)
+    try:
+        turns = [
+            {"role": str(turn["role"]), "content": _without_identities(turn["content"])}
+            for turn in json.loads(prompt)
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            "a chat's prompt that is not a list of messages",
+            'JSON: [{"role": …, "content": …}, …]',
+            "make it with chat_prompt",
+        ) from error
+    return json.dumps(turns, ensure_ascii=False)
+
+
+def _cleaned(asked: Interaction) -> Interaction:
+    """The interaction as it may be stored: no identities in its texts, no name of a person."""
+    return replace(
+        asked,
+        prompt=_clean_prompt(asked.kind, asked.prompt),
+        answer=_without_identities(asked.answer),
+        person=pseudonym(asked.tenant, asked.person),
+    )
+
+
+def _unknown_interaction() -> UnknownName:
+    # The same words for "never was" and "is another tenant's": neither may be told apart.
+    return UnknownName("no such interaction", "the id of an answer that this key was given")
+
+
+def _next_position(connection: Connection, table: Table, tenant: str) -> int:
+    highest = select(func.max(table.c.position)).where(table.c.tenant == tenant)
+    return (connection.execute(highest).scalar() or 0) + 1
+
+
+def _reused_key() -> UsageError:
+    return UsageError(
+        "an idempotency key that was used for something else",
+        "a new key for new content",
+        "send the same content again, or another key",
+    )
+
+
+class FeedbackStore:
+    """Interactions and feedback in one SQLite file; safe for many threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(
+            path,
+            tables,
+            kind="a feedback store",
+            application_id=APPLICATION_ID,
+            version=STORE_FORMAT,
+        )
+
+    def record_interaction(
+        self,
+        *,
+        tenant: str,
+        interaction_id: str,
+        model_name: str,
+        weight_hash: str,
+        kind: str,
+        prompt: str,
+        answer: str,
+        person: str = "",
+        finish: str = "stop",
+        num_prompt_tokens: int = 0,
+        num_answer_tokens: int = 0,
+        idempotency_key: str = "",
+        created_at: float | None = None,
+    ) -> Interaction:
+        """Store a request and its answer; returns what is stored, on disk.
+
+        `person` comes in as a name and is stored as a pseudonym. The same key with the same
+        request returns the row that is there, whose answer stands. Raises UsageError for the same
+        key or id with another request.
+        """
+        asked = Interaction(
+            tenant=tenant,
+            id=interaction_id,
+            model_name=model_name,
+            weight_hash=weight_hash,
+            kind=kind,
+            prompt=prompt,
+            answer=answer,
+            created_at=time.time() if created_at is None else created_at,
+            person=person,
+            finish=finish,
+            num_prompt_tokens=num_prompt_tokens,
+            num_answer_tokens=num_answer_tokens,
+        )
+        check_interaction(asked)
+        check_idempotency_key(idempotency_key)
+        cleaned = _cleaned(asked)
+        table = interactions_table.c
+        same = table.id == cleaned.id
+        if idempotency_key:
+            same |= table.idempotency_key == idempotency_key
+        query = select(*INTERACTION_COLUMNS).where(table.tenant == tenant, same)
+        with self._database.write() as connection:
+            rows = connection.execute(query).mappings()
+            stored = [interaction_from_row(dict(row)) for row in rows]
+            if any(_request_of(one) != _request_of(cleaned) for one in stored):
+                raise _reused_key()
+            if stored:
+                return stored[0]
+            position = _next_position(connection, interactions_table, tenant)
+            keys = {"position": position, "idempotency_key": idempotency_key or None}
+            connection.execute(insert(interactions_table), {**asdict(cleaned), **keys})
+        return cleaned
+
+    def answered(
+        self,
+        *,
+        tenant: str,
+        model_name: str,
+        kind: str,
+        prompt: str,
+        idempotency_key: str,
+        person: str = "",
+    ) -> Interaction | None:
+        """The stored answer to this request under this key, or None: a retry is not a new request.
+
+        Raises UsageError if the key was used for another request.
+        """
+        check_idempotency_key(idempotency_key)
+        table = interactions_table.c
+        query = select(*INTERACTION_COLUMNS).where(
+            table.tenant == tenant, table.idempotency_key == idempotency_key
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().first()
+        if row is None:
+            return None
+        stored = interaction_from_row(dict(row))
+        asked = replace(stored, model_name=model_name, kind=kind, prompt=prompt, person=person)
+        if _request_of(stored) != _request_of(_cleaned(asked)):
+            raise _reused_key()
+        return stored
+
+    def record_feedback(
+        self,
+        tenant: str,
+        interaction_id: str,
+        kind: str,
+        value: str,
+        *,
+        origin: str = "person",
+        idempotency_key: str = "",
+        created_at: float | None = None,
+    ) -> Feedback:
+        """Store what was said of an interaction; returns what is stored, on disk.
+
+        Raises UnknownName if the tenant has no such interaction, UsageError for a value that says
+        nothing or a key that was used for other content.
+        """
+        check_text("interaction_id", interaction_id)
+        check_feedback(kind, value, origin)
+        check_idempotency_key(idempotency_key)
+        said = Feedback(
+            tenant=tenant,
+            id=f"fb-{uuid.uuid4().hex}",
+            interaction_id=interaction_id,
+            kind=kind,
+            value=_without_identities(value),
+            origin=origin,
+            created_at=time.time() if created_at is None else created_at,
+        )
+        with self._database.write() as connection:
+            if idempotency_key:
+                query = select(*FEEDBACK_COLUMNS).where(
+                    feedback_table.c.tenant == tenant,
+                    feedback_table.c.idempotency_key == idempotency_key,
+                )
+                row = connection.execute(query).mappings().first()
+                if row is not None:
+                    stored = feedback_from_row(dict(row))
+                    if replace(stored, id=said.id, created_at=said.created_at) != said:
+                        raise _reused_key()
+                    return stored
+            known = select(interactions_table.c.id).where(
+                interactions_table.c.tenant == tenant, interactions_table.c.id == interaction_id
+            )
+            if connection.execute(known).first() is None:
+                raise _unknown_interaction()
+            position = _next_position(connection, feedback_table, tenant)
+            keys = {"position": position, "idempotency_key": idempotency_key or None}
+            connection.execute(insert(feedback_table), {**asdict(said), **keys})
+        return said
+
+    def find(self, tenant: str, interaction_id: str) -> Interaction:
+        """The tenant's interaction of that id. Raises UnknownName."""
+        query = select(*INTERACTION_COLUMNS).where(
+            interactions_table.c.tenant == tenant, interactions_table.c.id == interaction_id
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().first()
+        if row is None:
+            raise _unknown_interaction()
+        return interaction_from_row(dict(row))
+
+    def interactions(self, tenant: str) -> list[Interaction]:
+        """Every interaction of a tenant, in the order in which they were stored."""
+        query = (
+            select(*INTERACTION_COLUMNS)
+            .where(interactions_table.c.tenant == tenant)
+            .order_by(interactions_table.c.position)
+        )
+        with self._database.read() as connection:
+            return [interaction_from_row(dict(row)) for row in connection.execute(query).mappings()]
+
+    def feedback(self, tenant: str) -> list[Feedback]:
+        """Everything a tenant's people said, in the order in which it was stored."""
+        query = (
+            select(*FEEDBACK_COLUMNS)
+            .where(feedback_table.c.tenant == tenant)
+            .order_by(feedback_table.c.position)
+        )
+        with self._database.read() as connection:
+            return [feedback_from_row(dict(row)) for row in connection.execute(query).mappings()]
+
+    def corrections(self, tenant: str) -> list[tuple[Interaction, Feedback]]:
+        """Every correction of a tenant with the interaction it corrects, in the order stored."""
+        # Feedback is read first: what it speaks of was stored before it.
+        corrections = [said for said in self.feedback(tenant) if said.kind == "correction"]
+        asked = {one.id: one for one in self.interactions(tenant)}
+        return [(asked[said.interaction_id], said) for said in corrections]
+
+    def close(self) -> None:
+        """Close every connection to the file."""
+        self._database.close()
+
+
+def _request_of(interaction: Interaction) -> tuple[str, ...]:
+    """What a retry has to share with the request that it repeats."""
+    return (interaction.kind, interaction.model_name, interaction.prompt, interaction.person)

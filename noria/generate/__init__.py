@@ -1,0 +1,1 @@
+"""Weights to tokens: the one weight loader, sampling, and the decoding engine."""

@@ -1,0 +1,68 @@
+"""The decoding engine: a prompt's ids in, the answer's ids out, one at a time.
+
+The prompt is read in one pass (prefill); then each token costs one step over the KV cache.
+This module does not know text, chats or stop strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from noria.errors import UsageError
+from noria.generate.loaded import LanguageModel
+from noria.generate.sampling import Sampling, pick, random_source
+from noria.model.cache import KVCache
+from noria.tokenizer.chat import stop_ids
+
+
+def fitted_prompt(prompt_ids: Sequence[int], sampling: Sampling, context_tokens: int) -> list[int]:
+    """The last tokens of a prompt that leave room for the answer.
+
+    Room is `max_tokens`, but at most half the context, so that a large limit can't push the
+    question out.
+    """
+    room_tokens = min(sampling.max_tokens, context_tokens // 2)
+    return list(prompt_ids)[-(context_tokens - room_tokens) :]
+
+
+def generate_tokens(
+    model: LanguageModel, prompt_ids: Sequence[int], sampling: Sampling
+) -> Iterator[int]:
+    """Yield the answer's ids; an id that ends the answer (`stop_ids`) is yielded last.
+
+    Without one the answer ends after `max_tokens`, or when the context is full: its finish reason
+    is "length". Raises UsageError for an empty prompt or an id that the tokenizer does not have.
+    """
+    vocab_size = model.tokenizer.vocab_size
+    if not prompt_ids or not all(0 <= one < vocab_size for one in prompt_ids):
+        raise UsageError(
+            "an empty prompt" if not prompt_ids else "a prompt with unknown token ids",
+            f"one or more ids from 0 to {vocab_size - 1}",
+            "encode the prompt with the model's own tokenizer",
+        )
+    context_tokens = model.model.config.context_tokens
+    waiting = fitted_prompt(prompt_ids, sampling, context_tokens)
+    num_left = min(sampling.max_tokens, context_tokens - len(waiting))
+    cache = KVCache(model.model.config, 1, len(waiting) + num_left)
+    generator = random_source(sampling)
+    ends = stop_ids(model.tokenizer)
+    for _ in range(num_left):
+        logits = _next_logits(model, waiting, cache)
+        token_id = pick(logits, sampling, generator)
+        yield token_id
+        if token_id in ends:
+            return
+        waiting = [token_id]
+
+
+@torch.inference_mode()
+def _next_logits(model: LanguageModel, new_ids: list[int], cache: KVCache) -> Tensor:
+    """Read new tokens and score what follows the last; only ids that the tokenizer has.
+
+    Inference mode covers one step, never a `yield`: it would leak into the caller's code.
+    """
+    hidden = model.model(torch.tensor([new_ids]), cache)  # (1, T, C)
+    return model.model.logits(hidden[0, -1])[: model.tokenizer.vocab_size]  # (V,)

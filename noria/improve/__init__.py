@@ -1,0 +1,1 @@
+"""From feedback to a challenger, and the gate it has to pass."""

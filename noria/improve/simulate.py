@@ -1,0 +1,139 @@
+"""Simulated users: passages of held-back real text ask the server and correct its answers.
+
+In: documents of another kind than the model was trained on. Out: over HTTP, requests and
+corrections marked `simulated`. Nothing here pretends that a person was asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from noria.errors import NoriaError
+from noria.records import Document, Pair, Source, content_text, text_content
+
+PROMPT_CHARACTERS = 160
+CORRECTION_CHARACTERS = 640
+ANSWER_TOKENS = 24
+NUM_TEST_PASSAGES = 120
+
+
+@dataclass(frozen=True)
+class Passage:
+    """The beginning of a passage, and how the author went on."""
+
+    prompt: str
+    correction: str
+    source: Source
+
+    @property
+    def key(self) -> str:
+        """Names the passage by its words; makes a repeated request the same request."""
+        return hashlib.sha256(f"{self.prompt}\0{self.correction}".encode()).hexdigest()[:32]
+
+    def as_pair(self) -> Pair:
+        """The passage as an example."""
+        return Pair(text_content(self.prompt), text_content(self.correction), self.source)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What came back over HTTP for one passage."""
+
+    passage: Passage
+    answer: str
+    interaction_id: str
+    weight_hash: str
+
+
+def _cut(text: str, length: int) -> int:
+    """The last space before `length`, or `length` where a script has none."""
+    return text.rfind(" ", length // 2, length) if " " in text[length // 2 : length] else length
+
+
+def passages(documents: Sequence[Document], seed: int) -> list[Passage]:
+    """Every document long enough, cut into prompt and correction, in a seeded order."""
+    found = []
+    for document in documents:
+        text = content_text(document.content)
+        if len(text) < 2 * PROMPT_CHARACTERS:
+            continue
+        start = _cut(text, PROMPT_CHARACTERS)
+        rest = text[start:]
+        end = _cut(rest, CORRECTION_CHARACTERS) if len(rest) > CORRECTION_CHARACTERS else len(rest)
+        found.append(Passage(text[:start], rest[:end], document.source))
+    unique = {passage.key: passage for passage in found}
+    return sorted(unique.values(), key=lambda p: hashlib.sha256(f"{seed}{p.key}".encode()).digest())
+
+
+def placebo(chosen: Sequence[Passage], seed: int) -> list[Passage]:
+    """The same words in an order that says nothing: all corrections shuffled together."""
+    words = [word for passage in chosen for word in passage.correction.split()]
+    random.Random(seed).shuffle(words)
+    shuffled, position = [], 0
+    for passage in chosen:
+        count = len(passage.correction.split())
+        text = " " + " ".join(words[position : position + count])
+        shuffled.append(Passage(passage.prompt, text, passage.source))
+        position += count
+    return shuffled
+
+
+def post_json(url: str, key: str, body: dict[str, Any], idempotency_key: str = "") -> Any:
+    """POST JSON with a bearer key; raises NoriaError with the server's own words."""
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+    if idempotency_key:
+        headers["Idempotency-Key"] = idempotency_key
+    request = urllib.request.Request(url, json.dumps(body).encode("utf-8"), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=120) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        raise NoriaError(f"{url} answered {error.code}: {error.read(500)!r}") from error
+    except OSError as error:
+        raise NoriaError(f"{url} could not be reached ({error})") from error
+
+
+def ask(url: str, key: str, passage: Passage, turn: str) -> Asked:
+    """Ask the server to go on from the passage's prompt, greedily.
+
+    `turn` names the occasion: asking again within it is the same request, not a new one.
+    """
+    body = {
+        "model": "live",
+        "prompt": passage.prompt,
+        "max_tokens": ANSWER_TOKENS,
+        "temperature": 0,
+    }
+    answer = post_json(f"{url}/v1/completions", key, body, f"ask-{turn}-{passage.key}")
+    text = answer["choices"][0]["text"]
+    return Asked(passage, text, answer["id"], answer["weight_hash"])
+
+
+def ask_and_correct(
+    url: str,
+    key: str,
+    chosen: Sequence[Passage],
+    turn: str,
+    progress: Callable[[int, int], None],
+) -> list[Asked]:
+    """Ask with every passage and correct every answer; asking again changes nothing."""
+    answers = []
+    for number, passage in enumerate(chosen, start=1):
+        asked = ask(url, key, passage, turn)
+        body = {
+            "interaction_id": asked.interaction_id,
+            "kind": "correction",
+            "value": passage.correction,
+            "origin": "simulated",
+        }
+        post_json(f"{url}/v1/feedback", key, body, f"correct-{turn}-{passage.key}")
+        answers.append(asked)
+        progress(number, len(chosen))
+    return answers

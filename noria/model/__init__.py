@@ -1,0 +1,1 @@
+"""Our own Transformer: token ids in, logits out. torch only."""

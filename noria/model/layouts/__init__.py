@@ -1,0 +1,1 @@
+"""Tensors and config to and from the layouts of published model families."""

@@ -1,0 +1,96 @@
+"""The loop, every stage in order.
+
+raw text ─► corpus ─► tokenizer ─► tokens ─► train ─► evaluate ─► compress ─► export
+                                                                               │
+report ◄─ swap ◄─ promote ◄─ gate ◄─ challenger, control ◄─ feedback ◄─ serve ◄┘
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from noria.artifacts import Artifact
+from noria.recipe import TENANT
+from noria.records import read_records
+from noria.stages.converse import Conversation, LocalServer, simulate_users, watch_swap
+from noria.stages.measuring import compress_base, evaluate_base, export_model
+from noria.stages.page import Made, write_report
+from noria.stages.release import release_base
+from noria.stages.text import build_corpus, build_shards, build_tokenizer
+from noria.stages.training import build_base_model, build_ngram
+from noria.stages.turn import Turn, promote_if_earned, take_turn
+from noria.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run ended with."""
+
+    live_weight_hash: str
+    promoted: bool | None  # None: nobody gave feedback, so no gate was asked
+    report: Path
+
+
+def run(workspace: Workspace) -> Outcome:
+    """Make the recipe true: only what changed since the last run is done again.
+
+    Raises NoriaError of the stage that can't go on; what was finished before it is kept.
+    """
+    corpus = build_corpus(workspace)
+    tokenizer = build_tokenizer(workspace, corpus)
+    tokens = build_shards(workspace, corpus, tokenizer)
+    ngram = build_ngram(workspace, tokens, tokenizer)
+    base, _ = build_base_model(workspace, tokens, tokenizer)
+    evaluated = evaluate_base(workspace, corpus, tokenizer, ngram, base)
+    compressed = compress_base(workspace, corpus, base)
+    exported = export_model(workspace, corpus, base)
+    release_base(workspace, base, compressed)
+    made = Made(corpus, base, evaluated, compressed, exported)
+    if workspace.recipe.feedback.simulate:
+        made = _turn_the_wheel(workspace, made)
+    report = write_report(workspace, made)
+    live = workspace.registry.live(TENANT, workspace.recipe.name)
+    assert live is not None  # release_base leaves one
+    promoted = made.turn.verdict.promote if made.turn else None
+    return Outcome(live.weight_hash, promoted, report)
+
+
+def _turn_the_wheel(workspace: Workspace, made: Made) -> Made:
+    """Serve, hear simulated users, challenge, judge, promote, and see the server follow."""
+    with LocalServer(workspace) as server:
+        conversation = simulate_users(workspace, made.base, server)
+        turn = take_turn(
+            workspace,
+            made.base,
+            _corrections(workspace, conversation),
+            list(read_records(conversation.artifact.path / "test.jsonl")),
+        )
+        live: Artifact = made.base
+        if turn.verdict.promote:
+            if not workspace.registry.was_ever_live(
+                TENANT, workspace.recipe.name, turn.challenger.facts["weight_hash"]
+            ):
+                server.start()  # so that the swap is seen by a server that runs
+            if promote_if_earned(workspace, turn, "noria run"):
+                live = turn.challenger
+        swap = watch_swap(workspace, server, conversation, live) if live is not made.base else None
+    return Made(
+        made.corpus,
+        made.base,
+        made.evaluated,
+        made.compressed,
+        made.exported,
+        conversation,
+        turn,
+        swap,
+    )
+
+
+def _corrections(workspace: Workspace, conversation: Conversation) -> list:  # type: ignore[type-arg]
+    """The corrections of this conversation only: a later user's are for `noria improve`."""
+    ids = conversation.interaction_ids
+    return [c for c in workspace.feedback.corrections(TENANT) if c[0].id in ids]
+
+
+__all__ = ["Outcome", "Turn", "run"]

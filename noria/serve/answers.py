@@ -1,0 +1,210 @@
+"""One answer: written by a thread, stored, handed to the event loop piece by piece.
+
+In: a checked request and the model that is live when its turn comes. Out: pieces of text; before
+the last one is handed out the interaction is on disk. Nobody reading any more ends the thread.
+This module knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, cast
+
+from noria.errors import NoriaError
+from noria.feedback.interactions import Interaction
+from noria.feedback.store import FeedbackStore
+from noria.serve.admission import Admission
+from noria.serve.bodies import Head
+from noria.serve.live import LiveModel, LiveModels
+from noria.serve.protocol import ChatRequest, CompletionRequest
+from noria.tasks.answer import Piece
+from noria.tasks.chat import chat
+from noria.tasks.complete import complete
+
+ID_PREFIX = {"chat": "chatcmpl", "completion": "cmpl"}
+
+
+class NothingLive(NoriaError):
+    """No model is live for this tenant, or it can't be loaded."""
+
+
+class AnsweredMeanwhile(NoriaError):
+    """Another request with the same idempotency key was stored first; its answer stands."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A checked request and whose it is."""
+
+    tenant: str
+    request: ChatRequest | CompletionRequest
+    idempotency_key: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The kind of interaction that it becomes."""
+        return "chat" if isinstance(self.request, ChatRequest) else "completion"
+
+    @property
+    def person(self) -> str:
+        """Who asked, as the client calls them."""
+        return self.request.user or ""
+
+    def pieces(self, live: LiveModel) -> Iterator[Piece]:
+        """Draw the answer from a model."""
+        sampling = self.request.sampling(live.model.model.config.context_tokens)
+        if isinstance(self.request, ChatRequest):
+            return chat(live.model, self.request.as_messages(), sampling)
+        return complete(live.model, self.request.stored_prompt, sampling)
+
+
+class Answer:
+    """An answer that is being written; `next` and `cancel` are for the event loop."""
+
+    def __init__(self, asked: Asked, live: LiveModel, feedback: FeedbackStore) -> None:
+        self.head = Head(
+            id=f"{ID_PREFIX[asked.kind]}-{uuid.uuid4().hex}",
+            kind=asked.kind,
+            created_at=time.time(),
+            model_name=live.version.name,
+            weight_hash=live.version.weight_hash,
+        )
+        self._asked = asked
+        self._live = live
+        self._feedback = feedback
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Queue[Piece | Exception] = asyncio.Queue()
+        self._cancelled = threading.Event()
+
+    async def next(self) -> Piece:
+        """The next piece; after one with `finish` there is none. Raises what went wrong."""
+        piece = await self._ready.get()
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+    async def whole(self) -> tuple[str, Piece]:
+        """The text of the whole answer and its last piece."""
+        texts = []
+        while True:
+            piece = await self.next()
+            texts.append(piece.text)
+            if piece.finish is not None:
+                return "".join(texts), piece
+
+    def cancel(self) -> None:
+        """Nobody reads any more: stop after the piece that is being written."""
+        self._cancelled.set()
+
+    def write(self) -> None:
+        """Write the answer, store it, hand it out; runs in a thread of its own, never raises."""
+        try:
+            self._write()
+        except Exception as error:  # whatever it is, the one who waits must hear of it
+            self._hand_out(error)
+
+    def _write(self) -> None:
+        texts: list[str] = []
+        pieces = cast(Any, self._asked.pieces(self._live))
+        with closing(pieces):
+            for piece in pieces:
+                texts.append(piece.text)
+                if piece.finish is not None or self._cancelled.is_set():
+                    self._store("".join(texts), piece)
+                    self._hand_out(piece)
+                    return
+                self._hand_out(piece)
+
+    def _hand_out(self, piece: Piece | Exception) -> None:
+        self._loop.call_soon_threadsafe(self._ready.put_nowait, piece)
+
+    def _store(self, text: str, last: Piece) -> None:
+        """Keep what was said; a person may rate even an answer that was not waited for.
+
+        Such a half answer is kept without its idempotency key: trying again must bring the whole.
+        """
+        stored = self._feedback.record_interaction(
+            tenant=self._asked.tenant,
+            interaction_id=self.head.id,
+            model_name=self.head.model_name,
+            weight_hash=self.head.weight_hash,
+            kind=self.head.kind,
+            prompt=self._asked.request.stored_prompt,
+            answer=text,
+            person=self._asked.person,
+            finish=last.finish or "cancelled",
+            num_prompt_tokens=last.num_prompt_tokens,
+            num_answer_tokens=last.num_answer_tokens,
+            idempotency_key=self._asked.idempotency_key if last.finish else "",
+            created_at=self.head.created_at,
+        )
+        if stored.id != self.head.id:
+            raise AnsweredMeanwhile(
+                "a request with the same idempotency key was answered meanwhile",
+                fix="send it again to get that answer",
+            )
+
+
+class Desk:
+    """Where answers are written: at most so many at once, each in a thread."""
+
+    def __init__(self, models: LiveModels, feedback: FeedbackStore, admission: Admission) -> None:
+        self.models = models
+        self.admission = admission
+        self._feedback = feedback
+        self._threads = ThreadPoolExecutor(admission.max_running, thread_name_prefix="noria-answer")
+        self._answers: set[Answer] = set()
+
+    def answered(self, asked: Asked) -> Interaction | None:
+        """The stored answer if this request was answered before under its idempotency key."""
+        if not asked.idempotency_key:
+            return None
+        return self._feedback.answered(
+            tenant=asked.tenant,
+            model_name=self.models.name,
+            kind=asked.kind,
+            prompt=asked.request.stored_prompt,
+            person=asked.person,
+            idempotency_key=asked.idempotency_key,
+        )
+
+    async def begin(self, asked: Asked) -> Answer:
+        """Wait for a place and begin with the model that is live then.
+
+        The place is given back when the thread has ended. Raises Busy, NothingLive.
+        """
+        place = await self.admission.enter()
+        try:
+            live = self.models.get(asked.tenant)
+            if live is None:
+                raise NothingLive("no model is live", "a promoted version", "promote one first")
+            answer = Answer(asked, live, self._feedback)
+            written = self._threads.submit(answer.write)
+        except BaseException:
+            place.leave()
+            raise
+        self._answers.add(answer)
+        loop = asyncio.get_running_loop()
+
+        def ended(_: Future[None]) -> None:
+            loop.call_soon_threadsafe(self._ended, answer, place.leave)
+
+        written.add_done_callback(ended)
+        return answer
+
+    def _ended(self, answer: Answer, leave: Callable[[], None]) -> None:
+        self._answers.discard(answer)
+        leave()
+
+    async def close(self) -> None:
+        """Stop every answer that is still being written and wait for the threads."""
+        for answer in self._answers:
+            answer.cancel()
+        await asyncio.to_thread(self._threads.shutdown)

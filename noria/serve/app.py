@@ -1,0 +1,163 @@
+"""The HTTP application: OpenAI's routes, feedback, health.
+
+In: the live models, the keys, the feedback store. Out: a FastAPI application.
+Deny by default: `OPEN_PATHS` lists what is reached without a key, every other route names the
+right that it needs. The tenant comes from the key, never from a request. No route trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Header, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from noria.feedback.store import FeedbackStore
+from noria.serve.admission import Admission
+from noria.serve.answers import Asked, Desk
+from noria.serve.auth import KeyStore, Principal
+from noria.serve.guard import Guard
+from noria.serve.live import LiveModels
+from noria.serve.protocol import LIVE, ChatRequest, CompletionRequest, FeedbackRequest
+from noria.serve.refusals import add_refusals, refusal
+from noria.serve.replies import fresh_reply, stored_reply
+
+OPEN_PATHS = ("/health",)
+
+IdempotencyKey = Annotated[str, Header(max_length=200)]
+
+
+def needs(right: str) -> Any:
+    """A dependency: the principal of the request, if the key has that right; else 403."""
+
+    def principal_with_right(request: Request) -> Principal:
+        principal = request.state.principal
+        if principal is None or right not in principal.rights:
+            raise HTTPException(403, f"this key may not do that: it needs the right {right!r}")
+        assert isinstance(principal, Principal)
+        return principal
+
+    return Depends(principal_with_right)
+
+
+User = Annotated[Principal, needs("use")]
+Rater = Annotated[Principal, needs("rate")]
+
+
+def create_app(
+    *,
+    models: LiveModels,
+    keys: KeyStore,
+    feedback: FeedbackStore,
+    max_running: int = 2,
+    max_waiting: int = 64,
+) -> FastAPI:
+    """The application over these stores; it starts and stops `models`, the stores stay open.
+
+    At most `max_running` answers are written at once and `max_waiting` requests wait; the next is
+    sent away with 429.
+    """
+    desk = Desk(models, feedback, Admission(max_running, max_waiting))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(models.start)
+        try:
+            yield
+        finally:
+            await desk.close()
+            await run_in_threadpool(models.stop)
+
+    app = FastAPI(
+        title="Noria",
+        lifespan=lifespan,
+        openapi_url=None,  # closes /docs and /redoc too
+        redirect_slashes=False,
+        # A library's telemetry stays off, whatever the environment says.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    app.add_middleware(Guard, keys=keys, open_paths=OPEN_PATHS)
+    add_refusals(app)
+    _add_answers(app, desk)
+    _add_feedback(app, feedback)
+    _add_state(app, desk)
+    return app
+
+
+def _add_answers(app: FastAPI, desk: Desk) -> None:
+    async def reply(request: Request, asked: Asked) -> Response:
+        if asked.request.model not in (desk.models.name, LIVE):
+            return refusal(
+                404, f"no such model; here it is {desk.models.name}", "model_not_found", "model"
+            )
+        stored = await run_in_threadpool(desk.answered, asked)
+        if stored is not None:
+            return stored_reply(asked, stored)
+        return await fresh_reply(request, desk, asked)
+
+    @app.post("/v1/chat/completions")
+    async def chat_completions(
+        request: Request, body: ChatRequest, user: User, idempotency_key: IdempotencyKey = ""
+    ) -> Response:
+        return await reply(request, Asked(user.tenant, body, idempotency_key))
+
+    @app.post("/v1/completions")
+    async def completions(
+        request: Request, body: CompletionRequest, user: User, idempotency_key: IdempotencyKey = ""
+    ) -> Response:
+        return await reply(request, Asked(user.tenant, body, idempotency_key))
+
+
+def _add_feedback(app: FastAPI, feedback: FeedbackStore) -> None:
+    @app.post("/v1/feedback")
+    def rate(body: FeedbackRequest, rater: Rater, idempotency_key: IdempotencyKey = "") -> Response:
+        said = feedback.record_feedback(
+            rater.tenant,
+            body.interaction_id,
+            body.kind,
+            body.value,
+            origin=body.origin,
+            idempotency_key=idempotency_key,
+        )
+        return JSONResponse(
+            {
+                "id": said.id,
+                "object": "feedback",
+                "interaction_id": said.interaction_id,
+                "kind": said.kind,
+                "created": int(said.created_at),
+            }
+        )
+
+
+def _add_state(app: FastAPI, desk: Desk) -> None:
+    models = desk.models
+
+    @app.get("/v1/models")
+    def list_models(user: User) -> Response:
+        live = models.get(user.tenant)
+        rows = []
+        if live is not None:
+            row = {"id": models.name, "object": "model", "owned_by": "noria"}
+            created = int(live.version.registered_at)
+            rows = [{**row, "created": created, "weight_hash": live.version.weight_hash}]
+        return JSONResponse({"object": "list", "data": rows})
+
+    @app.get("/health")
+    def health(request: Request) -> Response:
+        body: dict[str, Any] = {"status": models.state}
+        principal = request.state.principal
+        if principal is not None and "read" in principal.rights:
+            live = models.get(principal.tenant)
+            body |= {
+                "model": models.name,
+                "weight_hash": live.version.weight_hash if live else None,
+                "load_error": models.error(principal.tenant) or None,
+                "running": desk.admission.num_running,
+                "waiting": desk.admission.num_waiting,
+            }
+        return JSONResponse(body, 503 if models.state == "unavailable" else 200)

@@ -1,0 +1,105 @@
+"""What every request meets first: no key, no entry; no body beyond the limit; safe headers.
+
+In: raw requests. Out: to the routes only what a key holder sent, with `principal` in its state.
+This stands before the body is read and before a route is chosen, so a new route is closed until
+its path is put on the list of open ones. This module knows no route.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from noria.errors import NoriaError
+from noria.serve.auth import KeyStore, Principal
+from noria.serve.refusals import refusal, refusal_of
+
+MAX_BODY_BYTES = 1 << 20
+SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+def bearer_secret(headers: Headers) -> str:
+    """The secret of an `Authorization: Bearer …` header; "" if there is none (RFC 6750)."""
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
+
+
+class Guard:
+    """Wraps the application; `open_paths` are the only ones that are reached without a key."""
+
+    def __init__(self, app: ASGIApp, keys: KeyStore, open_paths: Collection[str]) -> None:
+        self._app = app
+        self._keys = keys
+        self._open_paths = frozenset(open_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in or refuse it (the ASGI interface)."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})  # policy: nothing speaks it here
+            return
+        send = _with_headers(send)
+        headers = Headers(scope=scope)
+        try:
+            principal = await self._principal(headers)
+        except NoriaError as error:
+            await refusal_of(error)(scope, receive, send)
+            return
+        if principal is None and scope["path"] not in self._open_paths:
+            refused = refusal(
+                401,
+                "a key is needed: Authorization: Bearer nk-…",
+                "invalid_api_key",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+            await refused(scope, receive, send)
+            return
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
+            await _too_large()(scope, receive, send)
+            return
+        scope.setdefault("state", {})["principal"] = principal
+        await self._app(scope, _limited(receive), send)
+
+    async def _principal(self, headers: Headers) -> Principal | None:
+        secret = bearer_secret(headers)
+        return await asyncio.to_thread(self._keys.check, secret) if secret else None
+
+
+def _too_large() -> ASGIApp:
+    return refusal(413, f"a body of at most {MAX_BODY_BYTES} bytes", "request_too_large")
+
+
+def _limited(receive: Receive) -> Receive:
+    num_bytes = 0
+
+    async def receive_some() -> Message:
+        nonlocal num_bytes
+        message = await receive()
+        num_bytes += len(message.get("body", b""))
+        if num_bytes > MAX_BODY_BYTES:  # sent in chunks, without a length
+            raise HTTPException(413, f"a body of at most {MAX_BODY_BYTES} bytes")
+        return message
+
+    return receive_some
+
+
+def _with_headers(send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(SECURITY_HEADERS)
+        await send(message)
+
+    return send_with_headers

@@ -1,0 +1,137 @@
+"""The models that are live now: a thread follows the registry's pointers and swaps references.
+
+In: a registry and the name of a model. Out: for each tenant the loaded model that answers.
+A new model is loaded beside the old one and then takes its place in one assignment; whoever holds
+the old one keeps it. If loading fails, the old one stays and the error is kept for `/health`.
+This module knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from noria.errors import IntegrityError, NoriaError
+from noria.generate.loaded import LanguageModel, load_language_model
+from noria.registry import Registry, Version
+
+POLL_S = 0.2
+RETRY_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LiveModel:
+    """A registered version and its loaded weights."""
+
+    version: Version
+    model: LanguageModel
+
+
+class LiveModels:
+    """Follows the live pointer of `name` for every tenant.
+
+    `root` is the folder that the versions' artifact paths start from.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        name: str,
+        root: Path,
+        load: Callable[[Path], LanguageModel] = load_language_model,
+        poll_s: float = POLL_S,
+    ) -> None:
+        self.name = name
+        self._registry = registry
+        self._root = root
+        self._load = load
+        self._poll_s = poll_s
+        self._live: dict[str, LiveModel] = {}
+        self._errors: dict[str, str] = {}
+        self._retry_at: dict[str, tuple[str, float]] = {}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def get(self, tenant: str) -> LiveModel | None:
+        """The model that answers this tenant now, or None."""
+        return self._live.get(tenant)
+
+    def error(self, tenant: str) -> str:
+        """Why the tenant's live version can't be loaded; "" if it is."""
+        return self._errors.get(tenant, "") or self._errors.get("", "")
+
+    @property
+    def state(self) -> str:
+        """One of ok, degraded (a newer version can't be loaded), unavailable (nothing answers)."""
+        if not self._live:
+            return "unavailable"
+        return "degraded" if self._errors else "ok"
+
+    def start(self) -> None:
+        """Load what is live now, then follow in a thread."""
+        self.follow_once()
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._follow, name="noria-live", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; what is loaded stays."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _follow(self) -> None:
+        while not self._stop.wait(self._poll_s):
+            self.follow_once()
+
+    def follow_once(self) -> None:
+        """Look at the pointers once and load what is new; never raises."""
+        try:
+            pointers = self._registry.live_by_tenant(self.name)
+        except NoriaError as error:
+            self._errors = {**self._errors, "": str(error)}
+            return
+        self._errors = {tenant: e for tenant, e in self._errors.items() if tenant in pointers}
+        for tenant, version in pointers.items():
+            live = self._live.get(tenant)
+            if live is None or live.version.weight_hash != version.weight_hash:
+                self._swap(tenant, version)
+            elif tenant in self._errors:  # rolled back to what is loaded
+                self._errors = {t: e for t, e in self._errors.items() if t != tenant}
+
+    def _swap(self, tenant: str, version: Version) -> None:
+        failed_hash, retry_at = self._retry_at.get(tenant, ("", 0.0))
+        if failed_hash == version.weight_hash and time.monotonic() < retry_at:
+            return
+        try:
+            model = self._loaded(version)
+        except Exception as error:  # whatever is wrong with it, the old one must go on answering
+            log.warning("version %s can't be loaded: %s", version.weight_hash[:12], error)
+            self._retry_at[tenant] = (version.weight_hash, time.monotonic() + RETRY_S)
+            self._errors = {**self._errors, tenant: f"{type(error).__name__}: {error}"}
+            return
+        self._retry_at.pop(tenant, None)
+        self._errors = {t: e for t, e in self._errors.items() if t != tenant}
+        self._live = {**self._live, tenant: LiveModel(version, model)}
+
+    def _loaded(self, version: Version) -> LanguageModel:
+        """The version's model, shared with tenants that have the same weights live."""
+        for live in self._live.values():
+            if live.version.weight_hash == version.weight_hash:
+                return live.model
+        folder = self._root / version.artifact_path
+        model = self._load(folder)
+        if model.weight_hash != version.weight_hash:
+            raise IntegrityError(
+                f"{folder} holds weights {model.weight_hash[:12]}",
+                version.weight_hash[:12],
+                "restore the folder or promote another version",
+            )
+        return model

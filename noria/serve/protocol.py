@@ -1,0 +1,150 @@
+"""The requests of OpenAI's API that this server takes, and what it refuses of them.
+
+In: the JSON of a request. Out: a checked request.
+A field that would change the answer and that is not known here is refused, never ignored.
+This module knows no model, no key and no store.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from noria.feedback.interactions import chat_prompt
+from noria.generate.sampling import Sampling
+from noria.records import Message, text_content
+
+COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
+MAX_STOPS = 4
+LIVE = "live"  # a name that every server answers to, beside its model's own
+# The values of unknown fields that say "as usual"; of any other field: empty, zero, false.
+_USUAL: dict[str, Any] = {
+    "best_of": 1,
+    "modalities": ["text"],
+    "response_format": {"type": "text"},
+    "service_tier": "auto",
+    "tool_choice": "none",
+}
+
+Stop = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class StreamOptions(BaseModel):
+    """What a stream says beside the answer."""
+
+    include_usage: bool = False
+
+
+class _Request(BaseModel):
+    """What both kinds of request have in common."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str
+    max_tokens: int | None = Field(None, ge=1, le=2**31)
+    temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
+    top_p: float | None = Field(None, ge=1e-6, le=1, allow_inf_nan=False)
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    stop: Stop | list[Stop] | None = None
+    n: Literal[1] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: str | None = Field(None, max_length=1000)
+
+    @field_validator("stop")
+    @classmethod
+    def _few_stops(cls, value: str | list[str] | None) -> str | list[str] | None:
+        if isinstance(value, list) and len(value) > MAX_STOPS:
+            raise ValueError(f"at most {MAX_STOPS} stop strings")
+        return value
+
+    @model_validator(mode="after")
+    def _nothing_unknown(self) -> _Request:
+        for name, value in (self.model_extra or {}).items():
+            if value and value != _USUAL.get(name):
+                known = ", ".join(sorted(type(self).model_fields))
+                raise ValueError(f"a field that this server does not have; it has {known}")
+        return self
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether the stream should end with the token counts."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def _drawn(self, max_tokens: int) -> Sampling:
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return Sampling(
+            temperature=1.0 if self.temperature is None else self.temperature,
+            top_p=1.0 if self.top_p is None else self.top_p,
+            max_tokens=max_tokens,
+            seed=self.seed,
+            stop=tuple(stop),
+        )
+
+
+class TextPart(BaseModel):
+    """A part of a message's content; text is the one kind that this server reads."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ChatMessage(BaseModel):
+    """One turn; `developer` is the newer name of `system`."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart]
+
+    def as_message(self) -> Message:
+        """The turn as the chat renderer takes it."""
+        role = "system" if self.role == "developer" else self.role
+        parts = [self.content] if isinstance(self.content, str) else [p.text for p in self.content]
+        return Message(role, text_content("".join(parts)))
+
+
+class ChatRequest(_Request):
+    """POST /v1/chat/completions."""
+
+    messages: list[ChatMessage] = Field(min_length=1)
+    max_completion_tokens: int | None = Field(None, ge=1, le=2**31)
+
+    def as_messages(self) -> tuple[Message, ...]:
+        """The conversation so far."""
+        return tuple(message.as_message() for message in self.messages)
+
+    @property
+    def stored_prompt(self) -> str:
+        """The conversation as an interaction keeps it."""
+        return chat_prompt(self.as_messages())
+
+    def sampling(self, context_tokens: int) -> Sampling:
+        """How to draw the answer; without a limit it may fill half of the context."""
+        wanted = self.max_completion_tokens or self.max_tokens
+        return self._drawn(wanted or max(1, context_tokens // 2))
+
+
+class CompletionRequest(_Request):
+    """POST /v1/completions."""
+
+    prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
+
+    @property
+    def stored_prompt(self) -> str:
+        """The text to go on from."""
+        return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+
+    def sampling(self, context_tokens: int) -> Sampling:
+        """How to draw the answer; without a limit it is short, whatever the context."""
+        return self._drawn(self.max_tokens or min(COMPLETION_TOKENS, context_tokens))
+
+
+class FeedbackRequest(BaseModel):
+    """POST /v1/feedback; what `value` may be depends on the kind and is the store's to say."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    interaction_id: str = Field(min_length=1, max_length=200)
+    kind: Literal["thumb", "correction", "label", "comment"]
+    value: str = Field(min_length=1)
+    origin: Literal["person", "simulated"] = "person"

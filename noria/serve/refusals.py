@@ -1,0 +1,120 @@
+"""Errors as answers: OpenAI's shape, a fitting status, never a word of what was sent.
+
+In: an error. Out: a response below 4 KB. This module knows no route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from noria.errors import (
+    InputError,
+    IntegrityError,
+    NoriaError,
+    StorageError,
+    UnknownName,
+    UsageError,
+)
+from noria.serve.admission import Busy
+from noria.serve.answers import AnsweredMeanwhile, NothingLive
+from noria.serve.bodies import error_body
+
+CLIENT_CLOSED = 499  # nobody reads it; nginx's name for it in logs
+_CODES = {401: "invalid_api_key", 403: "no_right", 404: "not_found", 405: "method_not_allowed"}
+_KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its answer was ready."""
+
+
+def refusal(
+    status: int,
+    message: str,
+    code: str,
+    param: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """A response that says no."""
+    kind = "server_error" if status >= 500 else _KINDS.get(status, "invalid_request_error")
+    return JSONResponse(error_body(message, kind, code, param), status, dict(headers or {}))
+
+
+def refusal_of(error: NoriaError) -> JSONResponse:
+    """The response to an error of Noria.
+
+    What was `given` may be the client's own text: it is left out. A server's trouble is named by
+    its kind only; the log has the rest.
+    """
+    told = "; ".join(part for part in (error.expected, error.fix) if part)
+    match error:
+        case UnknownName():
+            return refusal(404, f"not found: {told}", "not_found")
+        case AnsweredMeanwhile():
+            return refusal(409, error.given, "conflict")
+        case UsageError() | InputError():
+            return refusal(400, f"expected {told}", "invalid_value")
+        case NothingLive():
+            return refusal(503, "no model is live yet; try again later", "no_live_model")
+        case StorageError():
+            return refusal(503, "the server can't write to its disk now", "storage")
+        case IntegrityError():
+            return refusal(503, "the server's stored data is damaged", "integrity")
+    return refusal(500, "the server could not answer", "internal")
+
+
+def error_event(error: NoriaError) -> bytes:
+    """The error as an event of a stream that has begun."""
+    return b"data: " + bytes(refusal_of(error).body) + b"\n\n"
+
+
+def add_refusals(app: FastAPI) -> None:
+    """Make every error of the application an answer in OpenAI's shape."""
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(NoriaError, _noria)
+    app.add_exception_handler(Busy, _busy)
+    app.add_exception_handler(ClientGone, _gone)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return refusal(400, "the body is not JSON", "invalid_json")
+    where = [str(part) for part in first["loc"][1:]]
+    if first["type"] == "extra_forbidden":  # the last part is the client's own word
+        return refusal(400, "an unknown field", "unknown_field", ".".join(where[:-1]) or None)
+    param = ".".join(where) or None
+    return refusal(400, f"{param or 'the body'}: {first['msg']}", "invalid_value", param)
+
+
+def _http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = _CODES.get(error.status_code, "invalid_request")
+    return refusal(error.status_code, str(error.detail), code, headers=error.headers)
+
+
+def _noria(_: Request, error: Exception) -> Response:
+    assert isinstance(error, NoriaError)
+    return refusal_of(error)
+
+
+def _busy(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Busy)
+    headers = {"Retry-After": str(error.retry_after_s)}
+    return refusal(429, "all places are taken; try again later", "busy", headers=headers)
+
+
+def _gone(_: Request, __: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED)
+
+
+def _unexpected(_: Request, __: Exception) -> Response:
+    return refusal(500, "the server could not answer", "internal")

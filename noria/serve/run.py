@@ -1,0 +1,139 @@
+"""Run the application on a socket that is bound here, until somebody says stop.
+
+In: an application, an address, whom to tell when it answers. Out: nothing, when it has stopped.
+SIGTERM and Ctrl-C let answers that are being written end first. This module knows no route.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from noria.errors import PortInUse, UsageError
+
+DRAIN_S = 30
+BACKLOG = 256
+
+
+def serve(
+    app: FastAPI,
+    host: str,
+    port: int,
+    ready: Callable[[str], None],
+    *,
+    stop_with_stdin: bool = False,
+    stop: threading.Event | None = None,
+) -> None:
+    """Serve until SIGTERM, Ctrl-C, `stop`, or (if asked for) the end of standard input.
+
+    `ready` is called with the URL once requests are answered; port 0 takes any free one. Raises
+    PortInUse if the address is taken, UsageError if it is none of this machine's.
+    """
+    with bound_socket(host, port) as listening:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="none",
+            lifespan="on",
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+        server = _Server(config, lambda: ready(url_of(listening, host)))
+        if stop_with_stdin:
+            _in_background(server, _wait_for_end_of_stdin)
+        if stop is not None:
+            _in_background(server, stop.wait)
+        server.run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server; it tells when it answers, and a signal ends it like any other end."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn raises the signal again when it has stopped, which would end the process before
+        # its databases are closed.
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {one: signal.signal(one, self._asked) for one in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    def _asked(self, _number: int, _frame: FrameType | None) -> None:
+        self.force_exit = self.should_exit  # asked twice: do not wait for answers
+        self.should_exit = True
+
+
+@contextmanager
+def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
+    """A listening socket of that address. Raises PortInUse, UsageError."""
+    try:
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as error:
+        raise UsageError(f"host {host!r}", "a name or address of this machine") from error
+    family, _, _, _, address = found[0]
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(address)
+            listening.listen(BACKLOG)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUse(
+                    f"{host}:{port} is taken", "a free port", "choose another with --port, or 0"
+                ) from error
+            raise UsageError(
+                f"{host}:{port} can't be listened on ({error.strerror})",
+                "an address of this machine and a port that this user may take",
+            ) from error
+        yield listening
+
+
+def url_of(listening: socket.socket, host: str) -> str:
+    """The URL under which this machine reaches the socket."""
+    port = listening.getsockname()[1]
+    if host in ("", "0.0.0.0", "::"):  # every address of the machine; this one always works
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _in_background(server: uvicorn.Server, wait: Callable[[], object]) -> None:
+    """Stop the server when `wait` returns."""
+
+    def stop_after() -> None:
+        wait()
+        server.should_exit = True
+
+    threading.Thread(target=stop_after, name="noria-stop", daemon=True).start()
+
+
+def _wait_for_end_of_stdin() -> None:
+    # Not sys.stdin: its lock, held by this thread, would trouble the interpreter's end.
+    with suppress(OSError):  # no standard input at all is an ended one
+        while os.read(0, 4096):
+            pass

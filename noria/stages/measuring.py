@@ -1,0 +1,189 @@
+"""From weights to numbers: evaluation beside the n-gram model, compression and its cost, export."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from noria.artifacts import Artifact
+from noria.baselines.ngram import load_ngram
+from noria.compress.quantize import quantize_model
+from noria.evaluate.harness import (
+    Score,
+    data_digest,
+    measure_model,
+    measure_ngram,
+    write_scores,
+)
+from noria.evaluate.metrics import Likelihoods, bits_per_byte, paired_difference
+from noria.export.huggingface import export_huggingface
+from noria.export.verify import verify_export
+from noria.generate.loaded import load_language_model
+from noria.improve.challenger import TOKENIZER_FILES
+from noria.model.weights import load_model, model_weight_hash, save_model
+from noria.records import Record, read_records, record_texts
+from noria.runtime import Runtime
+from noria.stages.stage import Facts, run_stage
+from noria.tokenizer.load import load_tokenizer
+from noria.workspace import Workspace
+
+MAX_RECORDS = 120  # about 200 kB; more text moves a 95% interval little and costs minutes
+
+
+def sampled(records: Iterable[Record]) -> list[Record]:
+    """At most MAX_RECORDS, evenly spaced: the frozen set that every model is measured on."""
+    found = list(records)
+    if len(found) <= MAX_RECORDS:
+        return found
+    return [found[i * len(found) // MAX_RECORDS] for i in range(MAX_RECORDS)]
+
+
+def likelihoods_of(
+    workspace: Workspace, artifact: Artifact, records: Sequence[Record], what: str
+) -> Likelihoods:
+    """Measure a model folder on records, with progress."""
+    model = load_language_model(artifact.path)
+    return measure_model(
+        model, records, lambda done, total: workspace.watcher.progress(what, done, total)
+    )
+
+
+def score_of(
+    metric: str,
+    likelihoods: Likelihoods,
+    weight_hash: str,
+    records: Sequence[Record],
+    seed: int,
+) -> Score:
+    """A number that knows what it was measured on."""
+    interval = bits_per_byte(likelihoods, seed=seed)
+    return Score(
+        metric=metric,
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        num_records=len(records),
+        num_tokens=likelihoods.num_tokens,
+        weight_hash=weight_hash,
+        data_digest=data_digest(records),
+        seed=seed,
+        backend=Runtime().backend,
+        measured_at=time.time(),
+    )
+
+
+def gap_facts(ours: Likelihoods, theirs: Likelihoods, seed: int) -> dict[str, float]:
+    """Bits per byte of ours minus theirs, with its 95% interval, as JSON values."""
+    gap = paired_difference(ours, theirs, seed=seed)
+    return {"value": gap.value, "low": gap.low, "high": gap.high}
+
+
+def evaluate_base(
+    workspace: Workspace, corpus: Artifact, tokenizer: Artifact, ngram: Artifact, base: Artifact
+) -> Artifact:
+    """Bits per byte of the model and of the n-gram model on the same held-out text."""
+    seed = workspace.recipe.seed
+
+    def make(folder: Path) -> Facts:
+        records = sampled(read_records(corpus.path / "held_out.jsonl"))
+        model = likelihoods_of(workspace, base, records, "model")
+        workspace.watcher.progress("n-gram model", 0, 1)
+        rival_model = load_ngram(ngram.path)
+        rival = measure_ngram(rival_model, load_tokenizer(tokenizer.path), records)
+        scores = [
+            score_of("corpus.bits_per_byte", model, base.facts["weight_hash"], records, seed),
+            score_of("corpus.bits_per_byte", rival, rival_model.weight_hash, records, seed),
+        ]
+        write_scores(folder / "scores.json", scores)
+        return {
+            "model": scores[0].value,
+            "ngram": scores[1].value,
+            "model_minus_ngram": gap_facts(model, rival, seed),
+            "num_records": len(records),
+        }
+
+    return run_stage(
+        workspace,
+        "evaluate",
+        make,
+        settings={"seed": seed, "max_records": MAX_RECORDS},
+        inputs={"model": base.key, "ngram": ngram.key, "corpus": corpus.key},
+        result=_evaluate_line,
+    )
+
+
+def _evaluate_line(facts: Facts) -> str:
+    gap = facts["model_minus_ngram"]
+    if gap["high"] < 0:
+        verdict = "the Transformer is better"
+    elif gap["low"] > 0:
+        verdict = "the n-gram model is better"
+    else:
+        verdict = "no difference can be seen"
+    return (
+        f"{facts['model']:.3f} bits per byte, 5-gram {facts['ngram']:.3f}: {verdict} "
+        f"(difference {gap['value']:+.3f}, 95% {gap['low']:+.3f} to {gap['high']:+.3f})"
+    )
+
+
+def compress_base(workspace: Workspace, corpus: Artifact, base: Artifact) -> Artifact | None:
+    """The same model with 8-bit weights, and what that cost; None if the recipe wants none."""
+    if workspace.recipe.compress.method == "none":
+        return None
+    seed = workspace.recipe.seed
+
+    def make(folder: Path) -> Facts:
+        small = quantize_model(load_model(base.path))
+        save_model(folder, small)
+        for name in TOKENIZER_FILES:
+            shutil.copyfile(base.path / name, folder / name)
+        weight_hash = model_weight_hash(small)
+        records = sampled(read_records(corpus.path / "held_out.jsonl"))
+        full = likelihoods_of(workspace, base, records, "full weights")
+        watch = workspace.watcher
+        eight = measure_model(
+            load_language_model(folder), records, lambda d, t: watch.progress("8-bit weights", d, t)
+        )
+        scores = [score_of("corpus.bits_per_byte", eight, weight_hash, records, seed)]
+        write_scores(folder / "scores.json", scores)
+        return {
+            "weight_hash": weight_hash,
+            "num_bytes": (folder / "model.safetensors").stat().st_size,
+            "num_bytes_before": (base.path / "model.safetensors").stat().st_size,
+            "int8_minus_full": gap_facts(eight, full, seed),
+        }
+
+    return run_stage(
+        workspace,
+        "compress",
+        make,
+        settings={"method": "int8", "seed": seed, "max_records": MAX_RECORDS},
+        inputs={"model": base.key, "corpus": corpus.key},
+        result=lambda facts: (
+            f"int8: {facts['num_bytes_before'] / 1e6:.1f} → {facts['num_bytes'] / 1e6:.1f} MB, "
+            f"cost {facts['int8_minus_full']['value']:+.4f} bits per byte "
+            f"(95% {facts['int8_minus_full']['low']:+.4f} to "
+            f"{facts['int8_minus_full']['high']:+.4f})"
+        ),
+    )
+
+
+def export_model(workspace: Workspace, corpus: Artifact, model: Artifact) -> Artifact:
+    """Write the Hugging Face layout, read it back, and compare with what was evaluated."""
+
+    def make(folder: Path) -> dict[str, Any]:
+        export_huggingface(model.path, folder)
+        records = sampled(read_records(corpus.path / "held_out.jsonl"))[:4]
+        texts = [record_texts(record)[0] for record in records]
+        return {**verify_export(model.path, folder, texts)}
+
+    return run_stage(
+        workspace,
+        "export",
+        make,
+        inputs={"model": model.key, "corpus": corpus.key},
+        result=lambda facts: "Hugging Face layout (Llama), read back: same weights, same logits",
+    )

@@ -1,0 +1,208 @@
+"""Everything that a run made, as one page for a person."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from noria.artifacts import Artifact
+from noria.evaluate.harness import read_scores
+from noria.evaluate.metrics import Interval
+from noria.evaluate.picture import Chart, Line
+from noria.evaluate.report import (
+    AuditRow,
+    BaselineSection,
+    CompressionSection,
+    DifferenceRow,
+    NextCommand,
+    Report,
+    SampleRow,
+    ScoreRow,
+    StageRow,
+    render_report,
+)
+from noria.improve.gate import gate_section
+from noria.recipe import TENANT
+from noria.runtime import machine_name
+from noria.stages.converse import Conversation
+from noria.stages.turn import Turn
+from noria.workspace import Workspace
+
+NUM_SAMPLES = 3
+RECORDS_NAMES = {
+    "corpus": "held-out text of the corpus",
+    "feedback": "held-out corrections",
+    "frozen": "text set aside before any feedback",
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """The artifacts of a run; the last three only where feedback was simulated."""
+
+    corpus: Artifact
+    base: Artifact
+    evaluated: Artifact
+    compressed: Artifact | None
+    exported: Artifact
+    conversation: Conversation | None = None
+    turn: Turn | None = None
+    swap: Artifact | None = None
+
+
+def write_report(workspace: Workspace, made: Made) -> Path:
+    """Write report.html beside the artifacts; returns its path."""
+    path = workspace.root / "report.html"
+    name = workspace.recipe.name
+    live = workspace.registry.live(TENANT, name)
+    turn = made.turn
+    report = Report(
+        name=name,
+        made_at=time.time(),
+        machine=machine_name(),
+        headline=_headline(made),
+        live_hash=live.weight_hash if live else "",
+        stages=tuple(
+            StageRow(row.stage, row.result, row.elapsed_s, row.peak_memory_bytes, row.reused)
+            for row in workspace.results
+        ),
+        charts=_charts(made),
+        scores=_scores(made),
+        baseline=BaselineSection(
+            "interpolated 5-gram (modified Kneser-Ney)",
+            made.evaluated.facts["model"],
+            made.evaluated.facts["ngram"],
+            _interval(made.evaluated.facts["model_minus_ngram"]),
+        ),
+        compression=_compression(made.compressed),
+        samples=_samples(made),
+        contributions=_differences(turn.judged.facts["contributions"]) if turn else (),
+        gate=gate_section(turn.verdict) if turn else None,
+        afterwards=_differences(turn.judged.facts["afterwards"]) if turn else (),
+        audit=tuple(
+            AuditRow(entry.at, entry.actor, entry.action, entry.weight_hash, entry.reason)
+            for entry in workspace.registry.history(TENANT, name)
+        ),
+        next_commands=(
+            NextCommand(f"noria chat {workspace.recipe_path}", "talk with the live model"),
+            NextCommand(f"noria serve {workspace.recipe_path}", "serve it, OpenAI-compatible"),
+        ),
+    )
+    render_report(report, path)
+    return path
+
+
+def _interval(facts: dict[str, float]) -> Interval:
+    return Interval(facts["value"], facts["low"], facts["high"])
+
+
+def _headline(made: Made) -> str:
+    base = made.base.facts
+    text = (
+        f"A Transformer of {base['num_parameters'] / 1e6:.1f} million parameters, trained from "
+        f"random weights on {made.corpus.facts['splits']['train']['bytes'] / 1e6:.1f} MB of text, "
+        f"needs {made.evaluated.facts['model']:.2f} bits per byte of text it has never seen."
+    )
+    if made.turn is None:
+        return text
+    verdict = "was promoted" if made.turn.verdict.promote else "was refused"
+    count = len(made.turn.curated.train) + len(made.turn.curated.held_out)
+    return (
+        f"{text} Simulated users corrected {count} of its answers; the challenger that learned "
+        f"from them {verdict} by the gate."
+    )
+
+
+def _charts(made: Made) -> tuple[Chart, ...]:
+    losses = made.base.facts["losses"]
+    charts = [
+        Chart(
+            "Training from random weights",
+            "step",
+            "loss (nats per token)",
+            (
+                Line("training", tuple((e["step"], e["loss"]) for e in losses)),
+                Line(
+                    "held out",
+                    tuple((e["step"], e["held_out_loss"]) for e in losses if "held_out_loss" in e),
+                    dots=True,
+                ),
+            ),
+        )
+    ]
+    turn = made.turn
+    if turn is not None and turn.challenger.facts["losses"]:
+        pairs = (("challenger", turn.challenger), ("control", turn.control))
+        charts.append(
+            Chart(
+                "Challenger and control, from the champion's weights",
+                "step",
+                "loss (nats per token)",
+                tuple(
+                    Line(name, tuple((e["step"], e["loss"]) for e in one.facts["losses"]))
+                    for name, one in pairs
+                ),
+                "Each line is the loss on its own batches: the challenger's hold feedback too.",
+            )
+        )
+    return tuple(charts)
+
+
+def _scores(made: Made) -> tuple[ScoreRow, ...]:
+    """Every stored score, under the name of the model it was measured on."""
+    names = {made.base.facts["weight_hash"]: "champion"}
+    folders = [made.evaluated.path]
+    if made.compressed is not None:
+        names[made.compressed.facts["weight_hash"]] = "champion, int8"
+        folders.append(made.compressed.path)
+    if made.turn is not None:
+        hashes = made.turn.judged.facts["weight_hashes"]
+        names |= {hashes["challenger"]: "challenger", hashes["control"]: "control"}
+        folders.append(made.turn.judged.path)
+    rows: dict[tuple[str, str], ScoreRow] = {}
+    for folder in folders:
+        for score in read_scores(folder / "scores.json"):
+            records = RECORDS_NAMES[score.metric.split(".")[0]]
+            name = names.get(score.weight_hash, "5-gram")
+            interval = Interval(score.value, score.low, score.high)
+            rows[(score.weight_hash, records)] = ScoreRow(
+                name, records, interval, score.num_records, score.weight_hash
+            )
+    return tuple(rows.values())
+
+
+def _compression(compressed: Artifact | None) -> CompressionSection | None:
+    if compressed is None:
+        return None
+    facts = compressed.facts
+    return CompressionSection(
+        "int8",
+        facts["num_bytes_before"],
+        facts["num_bytes"],
+        _interval(facts["int8_minus_full"]),
+    )
+
+
+def _samples(made: Made) -> tuple[SampleRow, ...]:
+    if made.conversation is None:
+        return ()
+    after: dict[str, str] = {}
+    if made.swap is not None:
+        rows: list[dict[str, Any]] = json.loads(
+            (made.swap.path / "answers.json").read_text(encoding="utf-8")
+        )
+        after = {row["prompt"]: row["answer"] for row in rows}
+    return tuple(
+        SampleRow(one.passage.prompt, one.answer, after.get(one.passage.prompt, one.answer))
+        for one in made.conversation.asked[:NUM_SAMPLES]
+    )
+
+
+def _differences(facts: dict[str, dict[str, float]]) -> tuple[DifferenceRow, ...]:
+    return tuple(
+        DifferenceRow(RECORDS_NAMES[name].removeprefix("held-out "), _interval(gap))
+        for name, gap in facts.items()
+    )

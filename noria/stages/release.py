@@ -1,0 +1,31 @@
+"""From a trained model to the live one."""
+
+from __future__ import annotations
+
+from noria.artifacts import Artifact
+from noria.recipe import TENANT
+from noria.stages.turn import register
+from noria.workspace import Workspace
+
+
+def release_base(workspace: Workspace, base: Artifact, compressed: Artifact | None) -> None:
+    """Register the trained model; make it live if nothing is.
+
+    A live model that people use is not replaced by a changed recipe: `noria promote` does that,
+    by hand, or `noria improve`, through the gate.
+    """
+    registry, name = workspace.registry, workspace.recipe.name
+    weight_hash = base.facts["weight_hash"]
+    register(workspace, base, "trained from scratch")
+    if compressed is not None:
+        register(workspace, compressed, "int8", weight_hash)
+    live = registry.live(TENANT, name)
+    if live is not None and registry.was_ever_live(TENANT, name, weight_hash):
+        return
+    if live is None:
+        registry.promote(TENANT, name, weight_hash, "noria run", "the first version")
+    elif not workspace.recipe.feedback.simulate:
+        workspace.watcher.say(
+            f"{live.weight_hash[:12]} stays live; to serve the new model: "
+            f"noria promote {workspace.recipe_path.name} {weight_hash[:12]}"
+        )

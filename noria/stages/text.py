@@ -1,0 +1,170 @@
+"""From files and packages to token shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from noria.artifacts import Artifact, value_digest
+from noria.corpus.clean import clean_text
+from noria.corpus.deidentify import replace_identities
+from noria.corpus.packages import fetch_package
+from noria.corpus.prepare import prepare_corpus
+from noria.corpus.read import SourceFile, find_files, read_documents
+from noria.errors import InputError
+from noria.records import (
+    Document,
+    Record,
+    content_text,
+    read_records,
+    record_texts,
+    text_content,
+)
+from noria.stages.stage import Facts, plain, run_stage
+from noria.tokenizer.load import load_tokenizer
+from noria.tokenizer.pack import encode_record, write_shard
+from noria.tokenizer.train import train_tokenizer
+from noria.workspace import Workspace
+
+
+def fetch_packages(workspace: Workspace, globs: Sequence[str]) -> dict[str, Path]:
+    """The unpacked packages that these globs read from, fetched into the user's cache if new."""
+    wanted = {glob.removeprefix("package:").split("/")[0] for glob in globs if ":" in glob}
+    return {
+        name: fetch_package(settings, workspace.cache)
+        for name, settings in workspace.recipe.packages.items()
+        if name in wanted
+    }
+
+
+def source_files(workspace: Workspace, globs: Sequence[str]) -> list[SourceFile]:
+    """Every file that the globs name. Raises InputError for a glob that names none."""
+    if not globs:
+        return []
+    return find_files(globs, workspace.folder, fetch_packages(workspace, globs))
+
+
+def files_digest(files: Sequence[SourceFile]) -> str:
+    """SHA-256 (hex) over names and contents: changes when any file does."""
+    return value_digest([[file.name, file.sha256] for file in files])
+
+
+def clean_documents(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Document], str]:
+    """The documents of these globs, cleaned and de-identified, and the digest of their files.
+
+    For text beside the corpus: nothing is dropped, nothing is split off.
+    """
+    files = source_files(workspace, globs)
+    documents = []
+    for file in files:
+        for document in read_documents(file):
+            text = clean_text(content_text(document.content))
+            if workspace.recipe.corpus.identities == "replace":
+                text = replace_identities(text)[0]
+            if text:
+                documents.append(Document(text_content(text), document.source, document.group))
+    return documents, files_digest(files)
+
+
+def build_corpus(workspace: Workspace) -> Artifact:
+    """Read, clean, de-identify, de-duplicate and split the recipe's text."""
+    recipe = workspace.recipe
+    workspace.watcher.begin("corpus")
+    documents = source_files(workspace, recipe.corpus.documents)
+    conversations = source_files(workspace, recipe.corpus.conversations)
+
+    def make(folder: Path) -> Facts:
+        report = prepare_corpus(
+            documents,
+            conversations,
+            recipe.corpus,
+            recipe.seed,
+            folder,
+            lambda step, done, total: workspace.watcher.progress(step, done, total),
+        )
+        if not report["splits"]["train"]["records"]:
+            raise InputError(
+                "nothing is left to train on after cleaning",
+                "at least a few pages of text",
+                "add documents, or lower corpus.min_characters",
+            )
+        return report
+
+    return run_stage(
+        workspace,
+        "corpus",
+        make,
+        settings={**plain(recipe.corpus), "seed": recipe.seed},
+        inputs={"documents": files_digest(documents), "conversations": files_digest(conversations)},
+        result=_corpus_line,
+    )
+
+
+def _corpus_line(facts: Facts) -> str:
+    splits = facts["splits"]
+    sizes = ", ".join(f"{name} {part['bytes'] / 1e6:.2f} MB" for name, part in splits.items())
+    dropped = ("too_short", "exact_duplicates", "near_duplicates", "contaminated")
+    return (
+        f"{sum(facts['read'].values()):,} records from {facts['files']} files; "
+        f"dropped {sum(facts[name] for name in dropped):,} "
+        f"(duplicates {facts['exact_duplicates'] + facts['near_duplicates']:,}, "
+        f"overlap with held-out text {facts['contaminated']:,}); "
+        f"identities replaced {sum(facts['identities'].values()):,}; {sizes}"
+    )
+
+
+def _texts(path: Path) -> Iterator[str]:
+    for record in read_records(path):
+        yield from record_texts(record)
+
+
+def build_tokenizer(workspace: Workspace, corpus: Artifact) -> Artifact:
+    """Train the byte-level BPE on the training split."""
+    chat_format = "chatml" if workspace.recipe.corpus.conversations else "plain"
+    vocab_size = workspace.recipe.tokenizer.vocab_size
+
+    def make(folder: Path) -> Facts:
+        return train_tokenizer(_texts(corpus.path / "train.jsonl"), vocab_size, folder, chat_format)
+
+    return run_stage(
+        workspace,
+        "tokenizer",
+        make,
+        settings={"vocab_size": vocab_size, "chat_format": chat_format},
+        inputs={"corpus": corpus.key},
+        result=lambda facts: (
+            f"byte-level BPE, {facts['vocab_size']:,} tokens, "
+            f"{facts['bytes_per_token']:.2f} bytes a token"
+        ),
+    )
+
+
+def build_shards(workspace: Workspace, corpus: Artifact, tokenizer: Artifact) -> Artifact:
+    """Encode the training and the held-out split into memory-mapped shards."""
+
+    def make(folder: Path) -> Facts:
+        loaded = load_tokenizer(tokenizer.path)
+        facts = {}
+        for split in ("train", "held_out"):
+            records: Iterator[Record] = read_records(corpus.path / f"{split}.jsonl")
+            total = corpus.facts["splits"][split]["records"]
+
+            def encoded(records: Iterator[Record] = records, total: int = total) -> Iterator[tuple]:  # type: ignore[type-arg]
+                for number, record in enumerate(records, start=1):
+                    if number % 500 == 0:
+                        workspace.watcher.progress("encoding", number, total)
+                    yield encode_record(loaded, record)
+
+            facts[split] = write_shard(folder / split, encoded(), loaded.vocab_size)
+        return facts
+
+    return run_stage(
+        workspace,
+        "tokens",
+        make,
+        inputs={"corpus": corpus.key, "tokenizer": tokenizer.key},
+        result=lambda facts: (
+            f"{facts['train']['num_tokens']:,} tokens to train on, "
+            f"{facts['held_out']['num_tokens']:,} held out"
+        ),
+    )

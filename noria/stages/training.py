@@ -1,0 +1,181 @@
+"""From token shards to trained weights."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from noria.artifacts import Artifact, value_digest
+from noria.baselines.ngram import train_ngram
+from noria.improve.challenger import TOKENIZER_FILES
+from noria.model.config import ModelConfig
+from noria.model.cost import num_parameters
+from noria.model.presets import preset
+from noria.model.transformer import build_model
+from noria.model.weights import model_weight_hash, save_model
+from noria.stages.stage import Facts, plain, run_stage
+from noria.tokenizer.load import load_tokenizer
+from noria.tokenizer.pack import open_shard
+from noria.tracking import MetricsLog
+from noria.train.batches import Batch, Blocks, Mixture
+from noria.train.choices import choices_from_lock, measure_choices
+from noria.train.loop import Choices, StepReport, TrainPlan, train
+from noria.workspace import Workspace
+
+NGRAM_ORDER = 5
+HELD_OUT_SEQUENCES = 64
+TOKENS_PER_PARAMETER = 20  # Hoffmann et al., 2022, "Training Compute-Optimal Large Language Models"
+MAX_PASSES = 4  # beyond, repeated text teaches little: Muennighoff et al., 2023
+
+
+def model_config(workspace: Workspace, vocab_size: int) -> ModelConfig:
+    """The model's shape, from the recipe's one dial and the tokenizer's vocabulary."""
+    model = workspace.recipe.model
+    return preset(model.preset, vocab_size, model.context_tokens)
+
+
+def num_train_tokens(workspace: Workspace, config: ModelConfig, corpus_tokens: int) -> int:
+    """Tokens to train on: the recipe's, or 20 a parameter but at most 4 passes."""
+    wanted = workspace.recipe.train.tokens
+    return wanted or min(TOKENS_PER_PARAMETER * num_parameters(config), MAX_PASSES * corpus_tokens)
+
+
+def locked_choices(workspace: Workspace, config: ModelConfig, num_tokens: int) -> dict[str, Any]:
+    """What was measured for this shape on this machine, measured now if the lock is silent."""
+    settings = workspace.recipe.train
+    question = value_digest(
+        [config.to_json(), settings.batch_tokens, settings.precision, settings.compile]
+    )[:16]
+
+    def measure() -> dict[str, Any]:
+        workspace.watcher.say("measuring this machine, once, for the lock")
+        return measure_choices(config, settings, num_tokens, workspace.watcher.say)
+
+    return workspace.lock.obtain(f"train-{question}", measure)
+
+
+def watch_training(
+    workspace: Workspace, stage: str, log: MetricsLog
+) -> Callable[[StepReport], None]:
+    """Passes each step on to the watcher, smoothed, and to the log of metrics as it is."""
+    smoothed: dict[str, float] = {}
+
+    def watch(report: StepReport) -> None:
+        log.write({"stage": stage, **asdict(report), "at": time.time()})
+        for name, value in (("loss", report.loss), ("rate", report.tokens_per_s)):
+            smoothed[name] = 0.9 * smoothed.get(name, value) + 0.1 * value
+        text = f"loss {smoothed['loss']:.3f}  {smoothed['rate']:,.0f} tokens/s"
+        workspace.watcher.progress(text, report.step, report.num_steps)
+
+    return watch
+
+
+def build_ngram(workspace: Workspace, shards: Artifact, tokenizer: Artifact) -> Artifact:
+    """Train the interpolated n-gram model that the Transformer has to beat."""
+
+    def make(folder: Path) -> Facts:
+        loaded = load_tokenizer(tokenizer.path)
+        tokens = open_shard(shards.path / "train").tokens
+        model = train_ngram(tokens, loaded.vocab_size, NGRAM_ORDER, end_id=loaded.end_id)
+        model.save(folder)
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        return {"order": NGRAM_ORDER, "num_bytes": size, "weight_hash": model.weight_hash}
+
+    return run_stage(
+        workspace,
+        "ngram",
+        make,
+        settings={"order": NGRAM_ORDER},
+        inputs={"tokens": shards.key, "tokenizer": tokenizer.key},
+        result=lambda facts: (
+            f"modified Kneser-Ney, order {facts['order']}, {facts['num_bytes'] / 1e6:.0f} MB"
+        ),
+    )
+
+
+def _held_out_batch(shards: Artifact, config: ModelConfig, end_id: int, micro: int) -> Batch:
+    """A fixed batch of held-out text, in whole micro-batches, for the curve."""
+    blocks = Blocks(open_shard(shards.path / "held_out"), config.context_tokens, end_id, 0)
+    num_sequences = max(micro, min(HELD_OUT_SEQUENCES, blocks.num_blocks) // micro * micro)
+    return Mixture([(blocks, 1.0)], num_sequences).batch(0)
+
+
+def build_base_model(
+    workspace: Workspace, shards: Artifact, tokenizer: Artifact
+) -> tuple[Artifact, Choices]:
+    """Train the recipe's Transformer from random weights."""
+    recipe = workspace.recipe
+    loaded = load_tokenizer(tokenizer.path)
+    config = model_config(workspace, loaded.vocab_size)
+    workspace.watcher.begin("train")
+    num_tokens = num_train_tokens(workspace, config, shards.facts["train"]["num_trained_tokens"])
+    entry = locked_choices(workspace, config, num_tokens)
+    choices = choices_from_lock(entry)
+    torch.set_num_threads(choices.num_threads)
+    num_sequences = max(1, recipe.train.batch_tokens // config.context_tokens)
+    plan = TrainPlan(
+        num_steps=max(1, num_tokens // (num_sequences * config.context_tokens)),
+        learning_rate=recipe.train.learning_rate,
+        warmup=recipe.train.warmup,
+        final_learning_rate=recipe.train.final_learning_rate,
+        weight_decay=recipe.train.weight_decay,
+        clip=recipe.train.clip,
+    )
+    settings = {
+        "config": config.to_json(),
+        "plan": plain(plan),
+        "batch_sequences": num_sequences,
+        "seed": recipe.seed,
+    }
+    workspace.watcher.say(
+        f"{num_parameters(config):,} parameters "
+        f"({config.num_layers} layers, width {config.width}, {config.num_heads} heads), "
+        f"{plan.num_steps:,} steps of {num_sequences * config.context_tokens:,} tokens"
+    )
+
+    def make(folder: Path) -> Facts:
+        model = build_model(config, recipe.seed)
+        train_shard = open_shard(shards.path / "train")
+        blocks = Blocks(train_shard, config.context_tokens, loaded.end_id, recipe.seed)
+        name = value_digest([settings, asdict(choices), shards.key])[:16]
+        checkpoints = workspace.root / "checkpoints" / name
+        with MetricsLog(workspace.metrics_path) as log:
+            losses = train(
+                model,
+                Mixture([(blocks, 1.0)], num_sequences),
+                plan,
+                choices,
+                checkpoints,
+                _held_out_batch(shards, config, loaded.end_id, choices.micro_batch_sequences),
+                watch_training(workspace, "train", log),
+            )
+        save_model(folder, model)
+        for file in TOKENIZER_FILES:
+            shutil.copyfile(tokenizer.path / file, folder / file)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        return {
+            "weight_hash": model_weight_hash(model),
+            "num_parameters": num_parameters(config),
+            "num_tokens": plan.num_steps * num_sequences * config.context_tokens,
+            "losses": losses,
+        }
+
+    artifact = run_stage(
+        workspace,
+        "train",
+        make,
+        settings=settings,
+        inputs={"tokens": shards.key, "tokenizer": tokenizer.key},
+        lock=asdict(choices),
+        result=lambda facts: (
+            f"{facts['num_parameters']:,} parameters, {facts['num_tokens']:,} tokens, "
+            f"last loss {facts['losses'][-1]['loss']:.3f}, weights {facts['weight_hash'][:12]}"
+        ),
+    )
+    return artifact, choices

@@ -1,0 +1,258 @@
+"""One turn of the wheel: corrections in; challenger, control, verdict, perhaps promotion out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from noria.artifacts import Artifact, value_digest
+from noria.errors import NoriaError
+from noria.evaluate.harness import data_digest, write_scores
+from noria.feedback.interactions import Feedback, Interaction
+from noria.improve.challenger import require_feedback, train_from_champion
+from noria.improve.curate import Curated, curate
+from noria.improve.gate import Verdict, decide, verdict_from_json, verdict_to_json
+from noria.recipe import TENANT
+from noria.records import Record, read_records, write_records
+from noria.stages.measuring import gap_facts, likelihoods_of, sampled, score_of
+from noria.stages.stage import Facts, plain, run_stage
+from noria.stages.text import clean_documents
+from noria.stages.training import watch_training
+from noria.tracking import MetricsLog
+from noria.train.choices import choices_from_lock
+from noria.train.loop import Choices
+from noria.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one turn made."""
+
+    champion: Artifact
+    challenger: Artifact
+    control: Artifact
+    judged: Artifact
+    curated: Curated
+    verdict: Verdict
+
+
+def ancestor(workspace: Workspace, artifact: Artifact, stage: str) -> Artifact:
+    """The artifact of a stage that this one was made from."""
+    for one in workspace.store.lineage(artifact.key):
+        if one.manifest.stage == stage:
+            return one
+    raise NoriaError(
+        f"{artifact.path.name} has no '{stage}' behind it",
+        "the artifacts that it was made from",
+        "run: noria run",
+    )
+
+
+def turn_choices(workspace: Workspace, champion: Artifact) -> Choices:
+    """The base model's measured choices; a short training is over before compiling pays."""
+    base = ancestor(workspace, champion, "train")
+    return replace(choices_from_lock(base.manifest.lock), compile=False)
+
+
+def _train_one(
+    workspace: Workspace, stage: str, champion: Artifact, feedback: Sequence[Record], digest: str
+) -> Artifact:
+    recipe = workspace.recipe
+    shards = ancestor(workspace, champion, "tokens")
+    choices = turn_choices(workspace, champion)
+    torch.set_num_threads(choices.num_threads)
+    settings = {
+        **plain(recipe.improve),
+        "batch_tokens": recipe.train.batch_tokens,
+        "seed": recipe.seed,
+    }
+
+    def make(folder: Path) -> Facts:
+        name = value_digest([stage, settings, digest, champion.key])[:16]
+        checkpoints = workspace.root / "checkpoints" / name
+        with MetricsLog(workspace.metrics_path) as log:
+            facts = train_from_champion(
+                champion.path,
+                shards.path / "train",
+                feedback,
+                recipe.improve,
+                recipe.train.batch_tokens,
+                choices,
+                recipe.seed,
+                checkpoints,
+                folder,
+                watch_training(workspace, stage, log),
+            )
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        return facts
+
+    kind = "with feedback" if feedback else "same steps, no feedback"
+    return run_stage(
+        workspace,
+        stage,
+        make,
+        settings=settings,
+        inputs={"champion": champion.key, "feedback": digest},
+        result=lambda facts: (
+            f"{recipe.improve.steps} steps from {champion.facts['weight_hash'][:12]}, {kind}: "
+            f"weights {facts['weight_hash'][:12]}"
+        ),
+    )
+
+
+def _judge(
+    workspace: Workspace,
+    champion: Artifact,
+    challenger: Artifact,
+    control: Artifact,
+    curated: Curated,
+    unread: Sequence[Record],
+) -> Artifact:
+    """Measure all three on the frozen set and the held-out feedback, and decide."""
+    recipe = workspace.recipe
+    corpus = ancestor(workspace, champion, "corpus")
+    held_out = sampled(read_records(corpus.path / "held_out.jsonl"))
+    frozen, frozen_digest = clean_documents(workspace, recipe.gate.frozen)
+    set_digest = value_digest([data_digest(held_out), frozen_digest])
+
+    def make(folder: Path) -> Facts:
+        sets: dict[str, Sequence[Record]] = {"corpus": held_out, "feedback": curated.held_out}
+        if frozen:
+            sets["frozen"] = sampled(frozen)
+        measured = {
+            role: {
+                metric: likelihoods_of(workspace, artifact, records, f"{role} on {metric}")
+                for metric, records in sets.items()
+            }
+            for role, artifact in (
+                ("champion", champion),
+                ("challenger", challenger),
+                ("control", control),
+            )
+        }
+        reads_before = workspace.registry.gate_reads(set_digest)
+        verdict = decide(
+            recipe.gate,
+            measured["champion"],
+            measured["challenger"],
+            measured["control"],
+            reads_before,
+            recipe.seed,
+        )
+        text = json.dumps(verdict_to_json(verdict), indent=1, ensure_ascii=False)
+        (folder / "verdict.json").write_text(text, encoding="utf-8")
+        write_records(folder / "feedback_held_out.jsonl", curated.held_out)
+        hashes = {
+            "champion": champion.facts["weight_hash"],
+            "challenger": challenger.facts["weight_hash"],
+            "control": control.facts["weight_hash"],
+        }
+        scores = [
+            score_of(f"{metric}.bits_per_byte", found, hashes[role], sets[metric], recipe.seed)
+            for role, by_metric in measured.items()
+            for metric, found in by_metric.items()
+        ]
+        write_scores(folder / "scores.json", scores)
+        return {
+            "weight_hashes": hashes,
+            "contributions": {
+                metric: gap_facts(
+                    measured["challenger"][metric], measured["control"][metric], recipe.seed
+                )
+                for metric in sets
+            },
+            "promote": verdict.promote,
+            "set_digest": set_digest,
+            "reads_before": reads_before,
+            "afterwards": afterwards(workspace, champion, challenger, unread),
+        }
+
+    return run_stage(
+        workspace,
+        "gate",
+        make,
+        settings={**plain(recipe.gate), "seed": recipe.seed},
+        inputs={
+            "champion": champion.key,
+            "challenger": challenger.key,
+            "control": control.key,
+            "feedback": curated.digest,
+            "frozen": frozen_digest,
+        },
+        result=lambda facts: "promote" if facts["promote"] else "refuse",
+    )
+
+
+def afterwards(
+    workspace: Workspace, champion: Artifact, challenger: Artifact, unread: Sequence[Record]
+) -> dict[str, dict[str, float]]:
+    """Challenger minus champion on text that no gate reads: was the gate right?"""
+    corpus = ancestor(workspace, champion, "corpus")
+    sets: dict[str, Sequence[Record]] = {
+        "corpus": sampled(read_records(corpus.path / "test.jsonl"))
+    }
+    if unread:
+        sets["feedback"] = unread
+    found = {}
+    for name, records in sets.items():
+        ours = likelihoods_of(workspace, challenger, records, f"challenger on test {name}")
+        theirs = likelihoods_of(workspace, champion, records, f"champion on test {name}")
+        found[name] = gap_facts(ours, theirs, workspace.recipe.seed)
+    return found
+
+
+def take_turn(
+    workspace: Workspace,
+    champion: Artifact,
+    corrections: Sequence[tuple[Interaction, Feedback]],
+    unread: Sequence[Record] = (),
+) -> Turn:
+    """Curate, train challenger and control, judge; the registry learns of the verdict.
+
+    Raises TrainingError if there is too little feedback.
+    """
+    curated = curate(corrections, workspace.recipe.improve.held_out)
+    require_feedback(len(curated.train), len(curated.held_out))
+    challenger = _train_one(workspace, "challenger", champion, curated.train, curated.digest)
+    control = _train_one(workspace, "control", champion, (), curated.digest)
+    judged = _judge(workspace, champion, challenger, control, curated, unread)
+    text = (judged.path / "verdict.json").read_text(encoding="utf-8")
+    verdict = verdict_from_json(json.loads(text))
+    name = workspace.recipe.name
+    for artifact, origin in ((challenger, "challenger"), (control, "control")):
+        register(workspace, artifact, origin, champion.facts["weight_hash"])
+    workspace.registry.record_gate(
+        TENANT,
+        name,
+        challenger.facts["weight_hash"],
+        judged.key,
+        judged.facts["set_digest"],
+        verdict_to_json(verdict),
+    )
+    return Turn(champion, challenger, control, judged, curated, verdict)
+
+
+def register(workspace: Workspace, artifact: Artifact, origin: str, parent: str = "") -> None:
+    """Make a model folder known to the registry, once."""
+    path = str(artifact.path.relative_to(workspace.root))
+    workspace.registry.register(
+        TENANT, workspace.recipe.name, artifact.facts["weight_hash"], path, origin, parent
+    )
+
+
+def promote_if_earned(workspace: Workspace, turn: Turn, actor: str) -> bool:
+    """Make the challenger live if the gate says so and it never was; True if it is live now."""
+    if not turn.verdict.promote:
+        return False
+    name, weight_hash = workspace.recipe.name, turn.challenger.facts["weight_hash"]
+    if not workspace.registry.was_ever_live(TENANT, name, weight_hash):
+        workspace.registry.promote(
+            TENANT, name, weight_hash, actor, "the gate said yes", turn.judged.key
+        )
+    live = workspace.registry.live(TENANT, name)
+    return live is not None and live.weight_hash == weight_hash

@@ -1,0 +1,103 @@
+"""A workspace's models for people and programs: an answer in this process, or the server's app."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from noria.errors import UnknownName
+from noria.feedback.interactions import Interaction
+from noria.generate.loaded import load_language_model
+from noria.generate.sampling import Sampling
+from noria.recipe import TENANT
+from noria.records import Message, text_content
+from noria.registry import Version
+from noria.serve.app import create_app
+from noria.serve.live import LiveModels
+from noria.tasks.chat import chat
+from noria.workspace import Workspace
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+
+def version_named(workspace: Workspace, prefix: str) -> Version:
+    """The version with that weight hash, or the live one for an empty prefix.
+
+    Raises UnknownName if there is none.
+    """
+    name = workspace.recipe.name
+    if prefix:
+        return workspace.registry.find_version(TENANT, name, prefix)
+    live = workspace.registry.live(TENANT, name)
+    if live is None:
+        raise UnknownName(
+            f"{name!r} has no live model",
+            "a trained one",
+            f"run: noria run {workspace.recipe_path}",
+        )
+    return live
+
+
+class Talk:
+    """A conversation with one model; every answer is kept as an interaction."""
+
+    def __init__(self, workspace: Workspace, prefix: str, sampling: Sampling) -> None:
+        version = version_named(workspace, prefix)
+        self._workspace = workspace
+        self._model = load_language_model(workspace.root / version.artifact_path)
+        self._sampling = sampling
+        self._messages: list[Message] = []
+
+    @property
+    def weight_hash(self) -> str:
+        """The weights that answer."""
+        return self._model.weight_hash
+
+    def answer(self, text: str, show: Callable[[str], None] | None) -> dict[str, Any]:
+        """Answer one message, piece by piece to `show`; returns answer, interaction id, hash."""
+        self._messages.append(Message("user", text_content(text)))
+        pieces = []
+        finish = None
+        for piece in chat(self._model, self._messages, self._sampling):
+            pieces.append(piece.text)
+            finish = piece.finish or finish
+            if show is not None:
+                show(piece.text)
+        answer = "".join(pieces)
+        prompt = [
+            {"role": m.role, "content": "".join(part.text for part in m.content)}
+            for m in self._messages
+        ]
+        self._messages.append(Message("assistant", text_content(answer)))
+        kept: Interaction = self._workspace.feedback.record_interaction(
+            tenant=TENANT,
+            model_name=self._workspace.recipe.name,
+            weight_hash=self.weight_hash,
+            kind="chat",
+            prompt=json.dumps(prompt, ensure_ascii=False),
+            answer=answer,
+            interaction_id=f"chat-{uuid.uuid4().hex}",
+        )
+        return {
+            "answer": answer,
+            "id": kept.id,
+            "weight_hash": self.weight_hash,
+            "finish": finish,
+        }
+
+
+def build_app(workspace: Workspace) -> FastAPI:
+    """The server's application for this workspace. Raises UnknownName if nothing is live yet."""
+    version_named(workspace, "")
+    settings = workspace.recipe.serve
+    models = LiveModels(workspace.registry, workspace.recipe.name, workspace.root)
+    return create_app(
+        models=models,
+        keys=workspace.keys,
+        feedback=workspace.feedback,
+        max_running=settings.max_running,
+        max_waiting=settings.max_waiting,
+    )

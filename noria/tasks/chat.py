@@ -1,0 +1,21 @@
+"""Chat: the messages so far in, the assistant's next message out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from noria.generate.loaded import LanguageModel
+from noria.generate.sampling import Sampling
+from noria.records import Message
+from noria.tasks.answer import Piece, answer_pieces
+from noria.tokenizer.chat import render_chat
+
+
+def chat(model: LanguageModel, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
+    """Answer the last message in the model's own chat format.
+
+    Raises UsageError for no message or an unknown role. A conversation that is longer than the
+    context loses its oldest tokens.
+    """
+    rendered = render_chat(model.tokenizer, messages, add_answer_prompt=True)
+    return answer_pieces(model, [model.tokenizer.end_id, *rendered.ids], sampling)

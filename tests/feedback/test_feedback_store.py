@@ -1,0 +1,260 @@
+"""The feedback store: durable, one tenant at a time, no identities, no doubles."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from noria.errors import FormatError, StorageError, UnknownName, UsageError
+from noria.feedback.interactions import Interaction, chat_prompt, pseudonym
+from noria.feedback.store import FeedbackStore
+from noria.records import Message, content_text, text_content
+
+WEIGHTS = "ab" * 32
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FeedbackStore]:
+    store = FeedbackStore(tmp_path / "feedback.sqlite")
+    yield store
+    store.close()
+
+
+def ask(
+    store: FeedbackStore,
+    number: int = 1,
+    tenant: str = "acme",
+    prompt: str = "Where is my parcel?",
+    answer: str = "On its way.",
+    person: str = "",
+    key: str = "",
+    kind: str = "completion",
+) -> Interaction:
+    return store.record_interaction(
+        tenant=tenant,
+        interaction_id=f"cmpl-{number}",
+        model_name="helpdesk",
+        weight_hash=WEIGHTS,
+        kind=kind,
+        prompt=prompt,
+        answer=answer,
+        person=person,
+        idempotency_key=key,
+    )
+
+
+def test_what_was_stored_is_there_after_reopening(store: FeedbackStore, tmp_path: Path) -> None:
+    asked = ask(store, answer="在路上。")
+    said = store.record_feedback("acme", asked.id, "correction", "It arrived. 已送达。")
+    store.close()
+    again = FeedbackStore(tmp_path / "feedback.sqlite")
+    assert again.find("acme", asked.id) == asked
+    assert again.corrections("acme") == [(asked, said)]
+    again.close()
+
+
+def test_order_is_the_order_of_storing_whatever_the_clock_says(store: FeedbackStore) -> None:
+    for number, created_at in enumerate([9.0, 1.0, 5.0]):
+        asked = ask(store, number)
+        store.record_feedback("acme", asked.id, "correction", f"no {number}", created_at=created_at)
+    assert [one.id for one in store.interactions("acme")] == ["cmpl-0", "cmpl-1", "cmpl-2"]
+    assert [said.value for _, said in store.corrections("acme")] == ["no 0", "no 1", "no 2"]
+
+
+def test_only_corrections_are_corrections(store: FeedbackStore) -> None:
+    asked = ask(store)
+    for kind, value in [("thumb", "up"), ("label", "good"), ("comment", "hm"), ("correction", "x")]:
+        store.record_feedback("acme", asked.id, kind, value)
+    assert [said.kind for said in store.feedback("acme")] == [
+        "thumb",
+        "label",
+        "comment",
+        "correction",
+    ]
+    assert [said.value for _, said in store.corrections("acme")] == ["x"]
+
+
+def test_no_identity_reaches_the_disk(store: FeedbackStore, tmp_path: Path) -> None:
+    secrets = ["jo.doe@example.com", "4111 1111 1111 1111", "13812345678", "Jo Doe of Leeds"]
+    asked = ask(store, prompt=f"I am {secrets[0]}", answer=f"card {secrets[1]}", person=secrets[3])
+    store.record_feedback("acme", asked.id, "comment", f"请打 {secrets[2]} 给我")
+    chat = chat_prompt([Message("user", text_content(f'say "{secrets[0]}"\nplease'))])
+    asked = ask(store, 2, prompt=chat, kind="chat")
+    assert content_text(asked.messages[0].content) == 'say "[EMAIL]"\nplease'
+    store.close()
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    for secret in secrets:
+        assert secret.encode() not in stored
+    assert b"[EMAIL]" in stored
+    assert pseudonym("acme", secrets[3]).encode() in stored
+
+
+def test_a_pseudonym_is_stable_and_of_one_tenant() -> None:
+    assert pseudonym("acme", "jo") == pseudonym("acme", "jo")
+    assert pseudonym("acme", "jo") != pseudonym("other", "jo")
+    assert pseudonym("acme", "") == ""
+
+
+def test_the_same_key_with_the_same_content_is_stored_once(store: FeedbackStore) -> None:
+    first = ask(store, 1, key="k1")
+    assert ask(store, 2, key="k1", answer="another sampled answer") == first
+    said = store.record_feedback("acme", first.id, "comment", "hm", idempotency_key="f1")
+    again = store.record_feedback("acme", first.id, "comment", "hm", idempotency_key="f1")
+    assert again == said
+    assert (len(store.interactions("acme")), len(store.feedback("acme"))) == (1, 1)
+
+
+def test_the_same_key_with_other_content_is_refused(store: FeedbackStore) -> None:
+    first = ask(store, 1, key="k1")
+    with pytest.raises(UsageError, match="used for something else"):
+        ask(store, 2, key="k1", prompt="Another question")
+    with pytest.raises(UsageError, match="used for something else"):
+        ask(store, 1, prompt="The same id, another question")
+    store.record_feedback("acme", first.id, "comment", "hm", idempotency_key="f1")
+    with pytest.raises(UsageError, match="used for something else"):
+        store.record_feedback("acme", first.id, "comment", "ha", idempotency_key="f1")
+    assert (len(store.interactions("acme")), len(store.feedback("acme"))) == (1, 1)
+
+
+def test_a_key_belongs_to_its_tenant(store: FeedbackStore) -> None:
+    ask(store, 1, key="k1")
+    ask(store, 1, tenant="other", key="k1", prompt="Something else")
+    assert len(store.interactions("acme")) == len(store.interactions("other")) == 1
+
+
+def test_an_answer_is_found_again_by_its_key(store: FeedbackStore) -> None:
+    def answered(tenant: str, prompt: str) -> Interaction | None:
+        return store.answered(
+            tenant=tenant,
+            model_name="helpdesk",
+            kind="completion",
+            prompt=prompt,
+            idempotency_key="k1",
+        )
+
+    assert answered("acme", "Mail a@b.com") is None
+    first = ask(store, key="k1", prompt="Mail a@b.com")
+    assert answered("acme", "Mail a@b.com") == first
+    assert answered("other", "Mail a@b.com") is None
+    with pytest.raises(UsageError, match="used for something else"):
+        answered("acme", "Ring me")
+
+
+def test_another_tenants_interaction_looks_like_none(store: FeedbackStore) -> None:
+    asked = ask(store)
+    messages = set()
+    for tenant, interaction_id in [("other", asked.id), ("acme", "cmpl-999")]:
+        with pytest.raises(UnknownName) as found:
+            store.find(tenant, interaction_id)
+        messages.add(str(found.value))
+        with pytest.raises(UnknownName) as found:
+            store.record_feedback(tenant, interaction_id, "thumb", "up")
+        messages.add(str(found.value))
+    assert len(messages) == 1
+    assert store.feedback("other") == store.feedback("acme") == []
+    assert store.interactions("other") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "origin"),
+    [
+        ("thumb", "sideways", "person"),
+        ("correction", "  ", "person"),
+        ("label", "x" * 201, "person"),
+        ("applause", "yes", "person"),
+        ("thumb", "up", "robot"),
+        ("comment", "half a character: \ud83d", "person"),
+    ],
+)
+def test_feedback_that_says_nothing_is_refused_without_repeating_it(
+    store: FeedbackStore, kind: str, value: str, origin: str
+) -> None:
+    asked = ask(store)
+    with pytest.raises(UsageError) as found:
+        store.record_feedback("acme", asked.id, kind, value, origin=origin)
+    assert "sideways" not in str(found.value) and "xxx" not in str(found.value)
+    assert store.feedback("acme") == []
+
+
+def test_a_chat_that_is_not_a_list_of_messages_is_refused(store: FeedbackStore) -> None:
+    for prompt in ("hello", json.dumps({"role": "user"}), json.dumps([{"role": "user"}])):
+        with pytest.raises(UsageError, match="list of messages"):
+            ask(store, kind="chat", prompt=prompt)
+
+
+def test_many_threads_lose_nothing_and_double_nothing(store: FeedbackStore) -> None:
+    def write(worker: int) -> None:
+        for number in range(10):
+            asked = ask(store, worker * 100 + number, key=f"{worker}-{number}")
+            for _ in range(2):
+                store.record_feedback(
+                    "acme", asked.id, "thumb", "up", idempotency_key=f"shared-{asked.id}"
+                )
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({one.id for one in store.interactions("acme")}) == 50
+    assert len({one.interaction_id for one in store.feedback("acme")}) == 50
+    assert len(store.feedback("acme")) == 50
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from noria.feedback.store import FeedbackStore
+store = FeedbackStore(Path(sys.argv[1]))
+for number in range(15):
+    store.record_interaction(
+        tenant="acme", interaction_id=f"{sys.argv[2]}-{number}", model_name="m",
+        weight_hash="ab" * 32, kind="completion", prompt="p", answer="a",
+    )
+store.close()
+"""
+
+
+def test_many_processes_lose_nothing(store: FeedbackStore, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "feedback.sqlite")]
+    writers = [subprocess.Popen([*command, str(n)]) for n in range(3)]
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
+    assert len(store.interactions("acme")) == 45
+
+
+def test_a_full_disk_is_a_storage_error_and_nothing_is_half_stored(
+    store: FeedbackStore, tmp_path: Path
+) -> None:
+    asked = ask(store)
+    store.close()
+    full = FeedbackStore(tmp_path / "feedback.sqlite")
+    with full._database.write() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")
+    with pytest.raises(StorageError, match="no space left"):
+        full.record_feedback("acme", asked.id, "comment", "long " * 20_000)
+    assert full.feedback("acme") == []
+    assert full.interactions("acme") == [asked]
+    full.close()
+
+
+def test_a_newer_store_is_refused(store: FeedbackStore, tmp_path: Path) -> None:
+    store.close()
+    file = sqlite3.connect(tmp_path / "feedback.sqlite")
+    file.execute("PRAGMA user_version = 2")
+    file.close()
+    with pytest.raises(FormatError, match="format 2"):
+        FeedbackStore(tmp_path / "feedback.sqlite")
+
+
+def test_every_primary_key_begins_with_the_tenant() -> None:
+    from noria.feedback.tables import tables
+
+    for table in tables.sorted_tables:
+        assert next(iter(table.primary_key.columns)).name == "tenant"

@@ -1,0 +1,340 @@
+"""Nothing without a key, nothing of another tenant, nothing malformed, nothing echoed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from fastapi.routing import APIRoute
+from serving_world import NAME, TENANT, World
+
+from noria.errors import IntegrityError, UnknownName
+from noria.serve.app import OPEN_PATHS, create_app
+from noria.serve.guard import MAX_BODY_BYTES, SECURITY_HEADERS
+from noria.serve.live import LiveModels
+
+CHAT = {"model": NAME, "messages": [{"role": "user", "content": "Where?"}], "max_tokens": 2}
+COMPLETION = {"model": NAME, "prompt": "Where?", "max_tokens": 2}
+SECRET_TEXT = "my-secret-text-4711"
+
+
+def routes_of(world: World) -> list[tuple[str, str]]:
+    """Every (method, path) of the application that needs a key."""
+    models = LiveModels(world.registry, NAME, world.root)
+    app = create_app(models=models, keys=world.keys, feedback=world.feedback)
+    found = [
+        (method, route.path)
+        for route in app.routes
+        if isinstance(route, APIRoute)
+        for method in sorted(route.methods)
+    ]
+    assert len(found) == len(app.routes)  # one route, one method, nothing mounted
+    return [(method, path) for method, path in found if path not in OPEN_PATHS]
+
+
+def test_every_route_is_closed_without_a_right_key(world: World) -> None:
+    world.promote("a")
+    world.start()
+    revoked = world.keys.create(TENANT, ("use", "rate", "read", "promote"))
+    world.keys.revoke(TENANT, revoked.key_id)
+    real = world.new_key("use")
+    wrong = [
+        {},
+        {"Authorization": "Bearer"},
+        {"Authorization": f"Bearer {revoked.secret}"},
+        {"Authorization": f"Bearer {real[:-1]}{'A' if real[-1] != 'A' else 'B'}"},
+        {"Authorization": f"Basic {real}"},
+        {"Authorization": real},
+        {"X-Api-Key": real},
+    ]
+    routes = routes_of(world)
+    assert len(routes) == 4
+    client = world.http()
+    for method, path in [*routes, ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/nothing")]:
+        for headers in wrong:
+            answer = client.request(method, path, headers=headers, content=b"{not json")
+            assert answer.status_code == 401, (method, path, headers)
+            assert answer.headers["www-authenticate"] == "Bearer"
+            assert answer.json()["error"]["code"] == "invalid_api_key"
+    assert world.feedback.interactions(TENANT) == []
+
+
+def test_every_route_needs_its_right(world: World) -> None:
+    world.promote("a")
+    world.start()
+    needed = {
+        "/v1/chat/completions": ("use", CHAT),
+        "/v1/completions": ("use", COMPLETION),
+        "/v1/models": ("use", None),
+        "/v1/feedback": ("rate", {"interaction_id": "x", "kind": "thumb", "value": "up"}),
+    }
+    for method, path in routes_of(world):
+        right, body = needed[path]
+        others = {"use", "rate", "read", "promote"} - {right}
+        answer = world.http(world.new_key(*others)).request(method, path, json=body)
+        assert answer.status_code == 403, path
+        assert right in answer.json()["error"]["message"]
+        answer = world.http(world.new_key(right)).request(method, path, json=body)
+        assert answer.status_code in (200, 404), path
+
+
+def test_health_says_more_only_to_those_who_may_read(world: World) -> None:
+    weights = world.promote("a")
+    world.start()
+    for key in (None, "nk-wrong", world.new_key("use", "rate"), world.new_key("read", tenant="o")):
+        answer = world.http(key).get("/health")
+        assert answer.status_code == 200
+        assert weights not in answer.text
+    assert world.http(world.new_key("read")).get("/health").json()["weight_hash"] == weights
+
+
+def test_documentation_routes_do_not_exist(world: World) -> None:
+    world.start()
+    for path in ("/docs", "/redoc", "/openapi.json", "/health/", "/v1/models/"):
+        answer = world.http(world.key).get(path)
+        assert answer.status_code == 404
+        assert answer.json()["error"]["code"] == "not_found"
+
+
+def test_another_tenant_sees_nothing(world: World) -> None:
+    world.promote("a")
+    theirs = world.promote("b", tenant="other")
+    world.start()
+    key = world.new_key("use", "rate", "read", tenant="other")
+    mine = world.openai().completions.create(model=NAME, prompt="Where", max_tokens=2)
+    their_answer = world.openai(key).completions.create(model=NAME, prompt="Where", max_tokens=2)
+    assert (mine.choices[0].text, their_answer.choices[0].text) == ("aa", "bb")
+    assert their_answer.weight_hash == theirs
+    body = {"kind": "thumb", "value": "down"}
+    refused = [
+        world.http(key).post("/v1/feedback", json={**body, "interaction_id": interaction_id})
+        for interaction_id in (mine.id, "cmpl-nobodys")
+    ]
+    assert [answer.status_code for answer in refused] == [404, 404]
+    assert refused[0].content == refused[1].content
+    assert world.feedback.feedback(TENANT) == world.feedback.feedback("other") == []
+    with pytest.raises(UnknownName):
+        world.feedback.find("other", mine.id)
+
+
+def test_a_tenant_without_a_model_gets_nobody_elses(world: World) -> None:
+    world.promote("a")
+    world.start()
+    key = world.new_key("use", tenant="other")
+    with pytest.raises(openai.InternalServerError, match="no model is live"):
+        world.openai(key).completions.create(model=NAME, prompt="Where")
+    assert world.openai(key).models.list().data == []
+
+
+def test_a_revoked_key_is_refused_from_then_on(world: World) -> None:
+    world.promote("a")
+    world.start()
+    created = world.keys.create(TENANT, ("use",))
+    client = world.openai(created.secret)
+    client.completions.create(model=NAME, prompt="Where", max_tokens=2)
+    world.keys.revoke(TENANT, created.key_id)
+    with pytest.raises(openai.AuthenticationError):
+        client.completions.create(model=NAME, prompt="Where", max_tokens=2)
+
+
+def test_the_model_is_listed_with_its_weights(world: World) -> None:
+    weights = world.promote("a")
+    world.start()
+    (model,) = world.openai().models.list().data
+    assert (model.id, model.weight_hash) == (NAME, weights)  # type: ignore[attr-defined]
+
+
+def test_feedback_is_stored_once_and_durably(world: World, tmp_path: Path) -> None:
+    world.promote("a")
+    world.start()
+    asked = world.openai().completions.create(model=NAME, prompt="Where", max_tokens=2)
+    body = {
+        "interaction_id": asked.id,
+        "kind": "correction",
+        "value": "Mail me at jo@example.com. 已送达。",
+        "origin": "simulated",
+    }
+    headers = {"Idempotency-Key": "f-1"}
+    client = world.http(world.key)
+    answers = [client.post("/v1/feedback", json=body, headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json() == answers[1].json()
+    other = client.post("/v1/feedback", json={**body, "value": "else"}, headers=headers)
+    assert other.status_code == 400
+    ((interaction, said),) = world.feedback.corrections(TENANT)
+    assert (interaction.id, said.origin) == (asked.id, "simulated")
+    assert said.value == "Mail me at [EMAIL]. 已送达。"
+
+
+BAD: list[tuple[str, Any, str]] = [
+    ("/v1/chat/completions", {**CHAT, "n": 2}, "n"),
+    ("/v1/chat/completions", {**CHAT, "messages": []}, "messages"),
+    ("/v1/chat/completions", {**CHAT, "messages": SECRET_TEXT}, "messages"),
+    ("/v1/chat/completions", {**CHAT, "messages": [{"role": SECRET_TEXT, "content": "x"}]}, "role"),
+    ("/v1/chat/completions", {**CHAT, "messages": [{"role": "user", "content": {}}]}, "content"),
+    (
+        "/v1/chat/completions",
+        {**CHAT, "messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        "content",
+    ),
+    ("/v1/chat/completions", {**CHAT, "tools": [SECRET_TEXT]}, "does not have"),
+    ("/v1/chat/completions", {**CHAT, "max_tokens": 0}, "max_tokens"),
+    ("/v1/completions", {**COMPLETION, "temperature": 3}, "temperature"),
+    ("/v1/completions", {**COMPLETION, "temperature": SECRET_TEXT}, "temperature"),
+    ("/v1/completions", {**COMPLETION, "top_p": 0}, "top_p"),
+    ("/v1/completions", {**COMPLETION, "stop": ["a"] * 5}, "stop"),
+    ("/v1/completions", {**COMPLETION, "stop": ""}, "stop"),
+    ("/v1/completions", {**COMPLETION, "seed": 2**64}, "seed"),
+    ("/v1/completions", {**COMPLETION, "prompt": ["a", "b"]}, "prompt"),
+    ("/v1/completions", {**COMPLETION, "prompt": None}, "prompt"),
+    ("/v1/completions", {**COMPLETION, "logprobs": 5}, "does not have"),
+    ("/v1/completions", {**COMPLETION, SECRET_TEXT: 1}, "does not have"),
+    ("/v1/completions", [SECRET_TEXT], "body"),
+    ("/v1/feedback", {"interaction_id": "x", "kind": "applause", "value": "up"}, "kind"),
+    ("/v1/feedback", {"interaction_id": "x", "kind": "thumb", "value": SECRET_TEXT}, "up, down"),
+    ("/v1/feedback", {"interaction_id": "x", "kind": "comment", "value": " "}, "some text"),
+    (
+        "/v1/feedback",
+        {"interaction_id": "x", "kind": "thumb", "value": "up", "tenant": "o"},
+        "field",
+    ),
+]
+
+
+def test_malformed_requests_are_named_and_not_echoed(world: World) -> None:
+    world.promote("a")
+    world.start()
+    client = world.http(world.key)
+    for path, body, named in BAD:
+        answer = client.post(path, json=body)
+        assert answer.status_code == 400, (path, body)
+        error = answer.json()["error"]
+        assert set(error) == {"message", "type", "param", "code"}
+        assert error["type"] == "invalid_request_error"
+        assert named in error["message"], (body, error)
+        assert SECRET_TEXT not in answer.text and len(answer.content) < 4096
+    assert world.feedback.interactions(TENANT) == []
+
+
+BROKEN = [
+    b"",
+    b"{",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b'{"model": "helpdesk", "prompt": "\\ud83d", "max_tokens": 2}',
+    b'{"model": "helpdesk", "prompt": "x", "temperature": NaN}',
+    b'{"model": "helpdesk", "prompt": "x", "max_tokens": 1' + b"0" * 5000 + b"}",
+    b'{"model": "helpdesk", "prompt": "x", "user": "\\ud83d"}',
+]
+
+
+def test_broken_bodies_are_refused(world: World) -> None:
+    world.promote("a")
+    world.start()
+    client = world.http(world.key)
+    for content in BROKEN:
+        answer = client.post(
+            "/v1/completions", content=content, headers={"Content-Type": "application/json"}
+        )
+        assert answer.status_code == 400, content[:80]
+        assert len(answer.content) < 4096
+        assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_fields_that_say_as_usual_are_accepted(world: World) -> None:
+    world.promote("a")
+    world.start()
+    answer = world.openai().chat.completions.create(
+        model=NAME,
+        messages=[
+            {"role": "developer", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "text", "text": "你好"}]},
+        ],
+        max_tokens=2,
+        n=1,
+        frequency_penalty=0,
+        presence_penalty=0,
+        logprobs=False,
+        response_format={"type": "text"},
+        seed=7,
+        top_p=0.9,
+        temperature=0.5,
+    )
+    assert answer.choices[0].message.content == "aa"
+    roles = [m.role for m in world.feedback.find(TENANT, answer.id).messages]
+    assert roles == ["system", "user"]
+
+
+def test_an_unknown_model_is_not_found_and_not_echoed(world: World) -> None:
+    world.promote("a")
+    world.start()
+    answer = world.http(world.key).post(
+        "/v1/completions", json={**COMPLETION, "model": SECRET_TEXT}
+    )
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+    assert SECRET_TEXT not in answer.text
+
+
+def test_a_body_beyond_the_limit_is_refused(world: World) -> None:
+    world.promote("a")
+    world.start()
+    large = json.dumps({**COMPLETION, "prompt": "x" * MAX_BODY_BYTES}).encode()
+    headers = {"Content-Type": "application/json"}
+    client = world.http(world.key)
+    told = client.post("/v1/completions", content=large, headers=headers)
+    assert told.status_code == 413
+    parts = iter([large[:700_000], large[700_000:]])
+    untold = client.post("/v1/completions", content=parts, headers=headers)
+    assert untold.status_code == 413
+    assert untold.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_every_answer_has_safe_headers(world: World) -> None:
+    world.promote("a")
+    world.start()
+    client = world.http(world.key)
+    answers: list[httpx.Response] = [
+        client.get("/health"),
+        client.get("/nothing"),
+        client.post("/v1/completions", json=COMPLETION),
+        client.post("/v1/completions", json={**COMPLETION, "stream": True}),
+        client.post("/v1/completions", content=b"{"),
+        client.delete("/v1/models"),
+        world.http().get("/v1/models"),
+    ]
+    assert [a.status_code for a in answers] == [200, 404, 200, 200, 400, 405, 401]
+    for answer in answers:
+        for name, value in SECURITY_HEADERS.items():
+            assert answer.headers[name] == value
+        assert "server" not in answer.headers
+
+
+def test_a_damaged_key_store_is_a_refusal_in_shape(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.promote("a")
+    world.start()
+
+    def damaged(_: str) -> None:
+        raise IntegrityError("keys.sqlite is damaged")
+
+    monkeypatch.setattr(world.keys, "check", damaged)
+    answer = world.http(world.key).get("/v1/models")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "integrity")
+
+
+def test_an_unexpected_error_tells_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.promote("a")
+    world.start()
+
+    def broken(**_: object) -> None:
+        raise RuntimeError(SECRET_TEXT)
+
+    monkeypatch.setattr(world.feedback, "record_interaction", broken)
+    answer = world.http(world.key).post("/v1/completions", json=COMPLETION)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
+    assert SECRET_TEXT not in answer.text and "Traceback" not in answer.text

