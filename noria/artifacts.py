@@ -65,6 +65,24 @@ def atomic_write(path: Path, data: bytes) -> None:
     _fsync_path(path.parent)
 
 
+def _is_running(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what a killed process left half-written beside `path`; not what another writes now."""
+    for leftover in path.parent.glob(f".{path.name}.*.*"):
+        process_id = leftover.name.split(".")[-2]
+        if process_id == str(os.getpid()) or not _is_running(int(process_id)):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path`, whole, when the block ends without error.
@@ -72,8 +90,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     An existing `path` is replaced: it is moved aside first and removed after.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,22 @@ def test_an_interrupted_write_leaves_the_old_file(
         atomic_write(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
+    make, _ = make_counter()
+    store = Store(tmp_path)
+    path = store.path_of("s", artifact_key("s", 1, {}, {}, {}))
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    dead, running = (
+        path.with_name(f".{path.name}.{pid}.tmp") for pid in (ended.pid, os.getppid())
+    )
+    for folder in (dead, running):
+        folder.mkdir(parents=True)
+    store.build("s", make)
+    assert not dead.exists()
+    assert running.exists()
 
 
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save
 
 from noria.artifacts import atomic_write
 from noria.containers import read_safetensors_header
-from noria.errors import FormatError, UsageError
+from noria.errors import FormatError, InputError, UsageError
 from noria.export.templates import CHAT_TEMPLATES, recognise_template
 from noria.model.layouts.llama import from_llama, to_llama
 from noria.model.transformer import Decoder, empty_model, fill_model
@@ -61,7 +62,7 @@ def export_huggingface(model_folder: Path, out: Path) -> None:
         out / "generation_config.json",
         {"eos_token_id": sorted(stop_ids(tokenizer)), "pad_token_id": tokenizer.pad_id},
     )
-    shutil.copyfile(model_folder / TOKENIZER_FILE, out / TOKENIZER_FILE)
+    atomic_write(out / TOKENIZER_FILE, (model_folder / TOKENIZER_FILE).read_bytes())
     _write_json(
         out / TOKENIZER_CONFIG_FILE, _tokenizer_config(tokenizer, model.config.context_tokens)
     )
@@ -76,16 +77,21 @@ def import_huggingface(folder: Path, out: Path) -> None:
     model = read_huggingface(folder)
     tokenizer_config = read_json_object(folder / TOKENIZER_CONFIG_FILE)
     chat_format = recognise_template(tokenizer_config.get("chat_template"))
-    out.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(folder / TOKENIZER_FILE, out / TOKENIZER_FILE)
-    _write_json(out / META_FILE, {"format": TOKENIZER_FORMAT, "chat_format": chat_format})
-    tokenizer = load_tokenizer(out)
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise FormatError(
-            f"{folder}: a tokenizer of {tokenizer.vocab_size} ids",
-            f"at most {model.config.vocab_size}",
-            "fetch the model and its tokenizer together",
-        )
+    with tempfile.TemporaryDirectory() as name:  # proved before anything is written into `out`
+        proved = Path(name)
+        if not (folder / TOKENIZER_FILE).is_file():
+            raise InputError(f"{folder / TOKENIZER_FILE} does not exist", "a tokenizer", "fetch it")
+        shutil.copyfile(folder / TOKENIZER_FILE, proved / TOKENIZER_FILE)
+        _write_json(proved / META_FILE, {"format": TOKENIZER_FORMAT, "chat_format": chat_format})
+        tokenizer = load_tokenizer(proved)
+        if tokenizer.vocab_size > model.config.vocab_size:
+            raise FormatError(
+                f"{folder}: a tokenizer of {tokenizer.vocab_size} ids",
+                f"at most {model.config.vocab_size}",
+                "fetch the model and its tokenizer together",
+            )
+        for file in (TOKENIZER_FILE, META_FILE):
+            atomic_write(out / file, (proved / file).read_bytes())
     save_model(out, model)
 
 

@@ -141,23 +141,25 @@ class FeedbackStore:
         )
         check_interaction(asked)
         check_idempotency_key(idempotency_key)
-        cleaned = _cleaned(asked)
+        return self._insert_interaction(_cleaned(asked), idempotency_key)
+
+    def _insert_interaction(self, asked: Interaction, idempotency_key: str) -> Interaction:
         table = interactions_table.c
-        same = table.id == cleaned.id
+        same = table.id == asked.id
         if idempotency_key:
             same |= table.idempotency_key == idempotency_key
-        query = select(*INTERACTION_COLUMNS).where(table.tenant == tenant, same)
+        query = select(*INTERACTION_COLUMNS).where(table.tenant == asked.tenant, same)
         with self._database.write() as connection:
             rows = connection.execute(query).mappings()
             stored = [interaction_from_row(dict(row)) for row in rows]
-            if any(_request_of(one) != _request_of(cleaned) for one in stored):
+            if any(_request_of(one) != _request_of(asked) for one in stored):
                 raise _reused_key()
             if stored:
                 return stored[0]
-            position = _next_position(connection, interactions_table, tenant)
+            position = _next_position(connection, interactions_table, asked.tenant)
             keys = {"position": position, "idempotency_key": idempotency_key or None}
-            connection.execute(insert(interactions_table), {**asdict(cleaned), **keys})
-        return cleaned
+            connection.execute(insert(interactions_table), {**asdict(asked), **keys})
+        return asked
 
     def answered(
         self,
@@ -216,24 +218,26 @@ class FeedbackStore:
             origin=origin,
             created_at=time.time() if created_at is None else created_at,
         )
+        return self._insert_feedback(said, idempotency_key)
+
+    def _insert_feedback(self, said: Feedback, idempotency_key: str) -> Feedback:
+        table = feedback_table.c
+        same_key = (table.tenant == said.tenant, table.idempotency_key == idempotency_key)
+        known = select(interactions_table.c.id).where(
+            interactions_table.c.tenant == said.tenant,
+            interactions_table.c.id == said.interaction_id,
+        )
         with self._database.write() as connection:
-            if idempotency_key:
-                query = select(*FEEDBACK_COLUMNS).where(
-                    feedback_table.c.tenant == tenant,
-                    feedback_table.c.idempotency_key == idempotency_key,
-                )
-                row = connection.execute(query).mappings().first()
-                if row is not None:
-                    stored = feedback_from_row(dict(row))
-                    if replace(stored, id=said.id, created_at=said.created_at) != said:
-                        raise _reused_key()
-                    return stored
-            known = select(interactions_table.c.id).where(
-                interactions_table.c.tenant == tenant, interactions_table.c.id == interaction_id
-            )
+            query = select(*FEEDBACK_COLUMNS).where(*same_key)
+            row = connection.execute(query).mappings().first() if idempotency_key else None
+            if row is not None:
+                stored = feedback_from_row(dict(row))
+                if replace(stored, id=said.id, created_at=said.created_at) != said:
+                    raise _reused_key()
+                return stored
             if connection.execute(known).first() is None:
                 raise _unknown_interaction()
-            position = _next_position(connection, feedback_table, tenant)
+            position = _next_position(connection, feedback_table, said.tenant)
             keys = {"position": position, "idempotency_key": idempotency_key or None}
             connection.execute(insert(feedback_table), {**asdict(said), **keys})
         return said

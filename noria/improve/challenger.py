@@ -17,7 +17,7 @@ from noria.model.weights import load_model, model_weight_hash, save_model
 from noria.recipe import ImproveSettings
 from noria.records import Record
 from noria.tokenizer.load import load_tokenizer
-from noria.tokenizer.pack import encode_record, open_shard, write_shard
+from noria.tokenizer.pack import encode_records, open_shard, write_shard
 from noria.train.batches import Blocks, Mixture
 from noria.train.loop import Choices, StepReport, TrainPlan, train
 
@@ -49,8 +49,7 @@ def train_from_champion(
     if feedback:
         shard = checkpoints / "feedback"
         shutil.rmtree(shard, ignore_errors=True)
-        sequences = [encode_record(tokenizer, record) for record in feedback]
-        write_shard(shard, sequences, tokenizer.vocab_size)
+        write_shard(shard, encode_records(tokenizer, feedback), tokenizer.vocab_size)
         learn = Blocks(open_shard(shard), context_tokens, tokenizer.end_id, seed + 1)
         sources = [(replay, settings.replay), (learn, 1.0 - settings.replay)]
     losses: list[dict[str, Any]] = []

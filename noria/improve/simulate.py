@@ -101,7 +101,7 @@ def post_json(url: str, key: str, body: dict[str, Any], idempotency_key: str = "
 
 
 def ask(url: str, key: str, passage: Passage, turn: str) -> Asked:
-    """Ask the server to go on from the passage's prompt, greedily.
+    """Ask the server to go on from the passage's prompt; the seed is the passage's own.
 
     `turn` names the occasion: asking again within it is the same request, not a new one.
     """
@@ -109,7 +109,8 @@ def ask(url: str, key: str, passage: Passage, turn: str) -> Asked:
         "model": "live",
         "prompt": passage.prompt,
         "max_tokens": ANSWER_TOKENS,
-        "temperature": 0,
+        "temperature": 0.7,
+        "seed": int(passage.key[:7], 16),
     }
     answer = post_json(f"{url}/v1/completions", key, body, f"ask-{turn}-{passage.key}")
     text = answer["choices"][0]["text"]

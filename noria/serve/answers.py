@@ -11,16 +11,17 @@ import asyncio
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, cast
+from weakref import WeakSet
 
 from noria.errors import NoriaError
 from noria.feedback.interactions import Interaction
 from noria.feedback.store import FeedbackStore
-from noria.serve.admission import Admission
+from noria.serve.admission import Admission, Place
 from noria.serve.bodies import Head
 from noria.serve.live import LiveModel, LiveModels
 from noria.serve.protocol import ChatRequest, CompletionRequest
@@ -68,7 +69,9 @@ class Asked:
 class Answer:
     """An answer that is being written; `next` and `cancel` are for the event loop."""
 
-    def __init__(self, asked: Asked, live: LiveModel, feedback: FeedbackStore) -> None:
+    def __init__(
+        self, asked: Asked, live: LiveModel, feedback: FeedbackStore, place: Place
+    ) -> None:
         self.head = Head(
             id=f"{ID_PREFIX[asked.kind]}-{uuid.uuid4().hex}",
             kind=asked.kind,
@@ -79,6 +82,7 @@ class Answer:
         self._asked = asked
         self._live = live
         self._feedback = feedback
+        self._place = place
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Queue[Piece | Exception] = asyncio.Queue()
         self._cancelled = threading.Event()
@@ -105,25 +109,28 @@ class Answer:
 
     def write(self) -> None:
         """Write the answer, store it, hand it out; runs in a thread of its own, never raises."""
+        last: Piece | Exception
         try:
-            self._write()
+            last = self._written()
         except Exception as error:  # whatever it is, the one who waits must hear of it
-            self._hand_out(error)
+            last = error
+        self._loop.call_soon_threadsafe(self._end, last)
 
-    def _write(self) -> None:
+    def _written(self) -> Piece:
         texts: list[str] = []
-        pieces = cast(Any, self._asked.pieces(self._live))
-        with closing(pieces):
+        with closing(cast(Any, self._asked.pieces(self._live))) as pieces:
             for piece in pieces:
                 texts.append(piece.text)
                 if piece.finish is not None or self._cancelled.is_set():
                     self._store("".join(texts), piece)
-                    self._hand_out(piece)
-                    return
-                self._hand_out(piece)
+                    return cast(Piece, piece)
+                self._loop.call_soon_threadsafe(self._ready.put_nowait, piece)
+        raise NoriaError("an answer without an end", "a last piece that says why it ended")
 
-    def _hand_out(self, piece: Piece | Exception) -> None:
-        self._loop.call_soon_threadsafe(self._ready.put_nowait, piece)
+    def _end(self, last: Piece | Exception) -> None:
+        # The place is free before the client hears the end: its next request finds it so.
+        self._place.leave()
+        self._ready.put_nowait(last)
 
     def _store(self, text: str, last: Piece) -> None:
         """Keep what was said; a person may rate even an answer that was not waited for.
@@ -160,7 +167,7 @@ class Desk:
         self.admission = admission
         self._feedback = feedback
         self._threads = ThreadPoolExecutor(admission.max_running, thread_name_prefix="noria-answer")
-        self._answers: set[Answer] = set()
+        self._answers: WeakSet[Answer] = WeakSet()  # a thread holds those it writes
 
     def answered(self, asked: Asked) -> Interaction | None:
         """The stored answer if this request was answered before under its idempotency key."""
@@ -178,33 +185,23 @@ class Desk:
     async def begin(self, asked: Asked) -> Answer:
         """Wait for a place and begin with the model that is live then.
 
-        The place is given back when the thread has ended. Raises Busy, NothingLive.
+        The place is given back when the answer is written. Raises Busy, NothingLive.
         """
         place = await self.admission.enter()
         try:
             live = self.models.get(asked.tenant)
             if live is None:
                 raise NothingLive("no model is live", "a promoted version", "promote one first")
-            answer = Answer(asked, live, self._feedback)
-            written = self._threads.submit(answer.write)
+            answer = Answer(asked, live, self._feedback, place)
+            self._threads.submit(answer.write)
         except BaseException:
             place.leave()
             raise
         self._answers.add(answer)
-        loop = asyncio.get_running_loop()
-
-        def ended(_: Future[None]) -> None:
-            loop.call_soon_threadsafe(self._ended, answer, place.leave)
-
-        written.add_done_callback(ended)
         return answer
-
-    def _ended(self, answer: Answer, leave: Callable[[], None]) -> None:
-        self._answers.discard(answer)
-        leave()
 
     async def close(self) -> None:
         """Stop every answer that is still being written and wait for the threads."""
-        for answer in self._answers:
+        for answer in list(self._answers):
             answer.cancel()
         await asyncio.to_thread(self._threads.shutdown)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from noria.errors import IntegrityError, NoriaError
+from noria.errors import IntegrityError
 from noria.generate.loaded import LanguageModel, load_language_model
 from noria.registry import Registry, Version
 
@@ -95,8 +95,9 @@ class LiveModels:
         """Look at the pointers once and load what is new; never raises."""
         try:
             pointers = self._registry.live_by_tenant(self.name)
-        except NoriaError as error:
-            self._errors = {**self._errors, "": str(error)}
+        except Exception as error:  # the thread that follows must outlive any trouble
+            log.warning("the live pointers can't be read: %s", error)
+            self._errors = {**self._errors, "": f"{type(error).__name__}: {error}"}
             return
         self._errors = {tenant: e for tenant, e in self._errors.items() if tenant in pointers}
         for tenant, version in pointers.items():

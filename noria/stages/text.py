@@ -22,7 +22,7 @@ from noria.records import (
 )
 from noria.stages.stage import Facts, plain, run_stage
 from noria.tokenizer.load import load_tokenizer
-from noria.tokenizer.pack import encode_record, write_shard
+from noria.tokenizer.pack import encode_records, write_shard
 from noria.tokenizer.train import train_tokenizer
 from noria.workspace import Workspace
 
@@ -139,6 +139,15 @@ def build_tokenizer(workspace: Workspace, corpus: Artifact) -> Artifact:
     )
 
 
+def _watched(
+    workspace: Workspace, records: Iterator[Record], num_records: int
+) -> Iterator[Record]:
+    for number, record in enumerate(records, start=1):
+        if number % 500 == 0:
+            workspace.watcher.progress("encoding", number, num_records)
+        yield record
+
+
 def build_shards(workspace: Workspace, corpus: Artifact, tokenizer: Artifact) -> Artifact:
     """Encode the training and the held-out split into memory-mapped shards."""
 
@@ -146,16 +155,13 @@ def build_shards(workspace: Workspace, corpus: Artifact, tokenizer: Artifact) ->
         loaded = load_tokenizer(tokenizer.path)
         facts = {}
         for split in ("train", "held_out"):
-            records: Iterator[Record] = read_records(corpus.path / f"{split}.jsonl")
-            total = corpus.facts["splits"][split]["records"]
-
-            def encoded(records: Iterator[Record] = records, total: int = total) -> Iterator[tuple]:  # type: ignore[type-arg]
-                for number, record in enumerate(records, start=1):
-                    if number % 500 == 0:
-                        workspace.watcher.progress("encoding", number, total)
-                    yield encode_record(loaded, record)
-
-            facts[split] = write_shard(folder / split, encoded(), loaded.vocab_size)
+            records = _watched(
+                workspace,
+                read_records(corpus.path / f"{split}.jsonl"),
+                corpus.facts["splits"][split]["records"],
+            )
+            sequences = encode_records(loaded, records)
+            facts[split] = write_shard(folder / split, sequences, loaded.vocab_size)
         return facts
 
     return run_stage(

@@ -27,7 +27,11 @@ class Ran:
 
     def audit(self) -> list[tuple[str, str]]:
         registry = Registry(self.store / "registry.sqlite")
-        entries = [(e.action, e.weight_hash) for e in registry.history(TENANT, "tiny")]
+        entries = [
+            (entry.action, entry.weight_hash)
+            for entry in registry.history(TENANT, "tiny")
+            if entry.action != "register"
+        ]
         registry.close()
         return entries
 

@@ -36,14 +36,10 @@ def some_ids(batch: int, num_tokens: int, seed: int = 1) -> torch.Tensor:
 def test_same_seed_gives_the_same_weights_whatever_the_global_state() -> None:
     torch.manual_seed(5)
     first = model_weight_hash(build_model(CONFIG, 1))
-    before = torch.get_rng_state()
     torch.manual_seed(6)
     second = build_model(CONFIG, 1)
-    torch.manual_seed(5)
-    build_model(CONFIG, 2)
     assert model_weight_hash(second) == first
     assert model_weight_hash(build_model(CONFIG, 2)) != first
-    assert torch.equal(torch.get_rng_state(), torch.get_rng_state()) and before is not None
 
 
 def test_building_a_model_leaves_the_global_random_state_alone() -> None:
@@ -56,7 +52,7 @@ def test_a_fresh_model_is_as_uncertain_as_its_vocabulary_is_large() -> None:
     model = build_model(CONFIG, 1)
     ids = some_ids(4, 48)
     total, num_tokens = cross_entropy_sum(model, model(ids), ids.roll(-1, 1), torch.ones(4, 48))
-    assert abs(float(total / num_tokens) - 5.70) < 0.1  # ln 300
+    assert abs(float(total.detach() / num_tokens) - 5.70) < 0.1  # ln 300
 
 
 def test_no_token_sees_a_later_one() -> None:
@@ -156,8 +152,10 @@ def test_training_in_bfloat16_gives_nearly_the_gradients_of_float32() -> None:
     assert not torch.equal(gradients[0], gradients[1])
 
 
+# torch warns of its own way to trace an autograd.Function.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 def test_the_whole_step_is_one_graph_for_the_compiler() -> None:
-    model = build_model(CONFIG, 1)
+    model = build_model(replace(CONFIG, num_layers=1), 1)
     ids = some_ids(2, 16)
 
     def loss(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

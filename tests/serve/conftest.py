@@ -14,3 +14,13 @@ def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
     yield world
     world.close()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One world for the tests of a file that change nothing: it answers "a" for ever."""
+    world = World(tmp_path_factory.mktemp("running"))
+    world.promote("a")
+    world.start()
+    yield world
+    world.close()

@@ -36,12 +36,11 @@ def routes_of(world: World) -> list[tuple[str, str]]:
     return [(method, path) for method, path in found if path not in OPEN_PATHS]
 
 
-def test_every_route_is_closed_without_a_right_key(world: World) -> None:
-    world.promote("a")
-    world.start()
-    revoked = world.keys.create(TENANT, ("use", "rate", "read", "promote"))
-    world.keys.revoke(TENANT, revoked.key_id)
-    real = world.new_key("use")
+def test_every_route_is_closed_without_a_right_key(running: World) -> None:
+    num_before = len(running.feedback.interactions(TENANT))
+    revoked = running.keys.create(TENANT, ("use", "rate", "read", "promote"))
+    running.keys.revoke(TENANT, revoked.key_id)
+    real = running.new_key("use")
     wrong = [
         {},
         {"Authorization": "Bearer"},
@@ -51,51 +50,48 @@ def test_every_route_is_closed_without_a_right_key(world: World) -> None:
         {"Authorization": real},
         {"X-Api-Key": real},
     ]
-    routes = routes_of(world)
+    routes = routes_of(running)
     assert len(routes) == 4
-    client = world.http()
+    client = running.http()
     for method, path in [*routes, ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/nothing")]:
         for headers in wrong:
             answer = client.request(method, path, headers=headers, content=b"{not json")
             assert answer.status_code == 401, (method, path, headers)
             assert answer.headers["www-authenticate"] == "Bearer"
             assert answer.json()["error"]["code"] == "invalid_api_key"
-    assert world.feedback.interactions(TENANT) == []
+    assert len(running.feedback.interactions(TENANT)) == num_before
 
 
-def test_every_route_needs_its_right(world: World) -> None:
-    world.promote("a")
-    world.start()
+def test_every_route_needs_its_right(running: World) -> None:
     needed = {
         "/v1/chat/completions": ("use", CHAT),
         "/v1/completions": ("use", COMPLETION),
         "/v1/models": ("use", None),
         "/v1/feedback": ("rate", {"interaction_id": "x", "kind": "thumb", "value": "up"}),
     }
-    for method, path in routes_of(world):
+    for method, path in routes_of(running):
         right, body = needed[path]
         others = {"use", "rate", "read", "promote"} - {right}
-        answer = world.http(world.new_key(*others)).request(method, path, json=body)
+        answer = running.http(running.new_key(*others)).request(method, path, json=body)
         assert answer.status_code == 403, path
         assert right in answer.json()["error"]["message"]
-        answer = world.http(world.new_key(right)).request(method, path, json=body)
+        answer = running.http(running.new_key(right)).request(method, path, json=body)
         assert answer.status_code in (200, 404), path
 
 
-def test_health_says_more_only_to_those_who_may_read(world: World) -> None:
-    weights = world.promote("a")
-    world.start()
-    for key in (None, "nk-wrong", world.new_key("use", "rate"), world.new_key("read", tenant="o")):
-        answer = world.http(key).get("/health")
+def test_health_says_more_only_to_those_who_may_read(running: World) -> None:
+    weights = running.promote("a")
+    others = (running.new_key("use", "rate"), running.new_key("read", tenant="other"))
+    for key in (None, "nk-wrong", *others):
+        answer = running.http(key).get("/health")
         assert answer.status_code == 200
         assert weights not in answer.text
-    assert world.http(world.new_key("read")).get("/health").json()["weight_hash"] == weights
+    assert running.http(running.new_key("read")).get("/health").json()["weight_hash"] == weights
 
 
-def test_documentation_routes_do_not_exist(world: World) -> None:
-    world.start()
+def test_documentation_routes_do_not_exist(running: World) -> None:
     for path in ("/docs", "/redoc", "/openapi.json", "/health/", "/v1/models/"):
-        answer = world.http(world.key).get(path)
+        answer = running.http(running.key).get(path)
         assert answer.status_code == 404
         assert answer.json()["error"]["code"] == "not_found"
 
@@ -121,30 +117,25 @@ def test_another_tenant_sees_nothing(world: World) -> None:
         world.feedback.find("other", mine.id)
 
 
-def test_a_tenant_without_a_model_gets_nobody_elses(world: World) -> None:
-    world.promote("a")
-    world.start()
-    key = world.new_key("use", tenant="other")
+def test_a_tenant_without_a_model_gets_nobody_elses(running: World) -> None:
+    key = running.new_key("use", tenant="other")
     with pytest.raises(openai.InternalServerError, match="no model is live"):
-        world.openai(key).completions.create(model=NAME, prompt="Where")
-    assert world.openai(key).models.list().data == []
+        running.openai(key).completions.create(model=NAME, prompt="Where")
+    assert running.openai(key).models.list().data == []
 
 
-def test_a_revoked_key_is_refused_from_then_on(world: World) -> None:
-    world.promote("a")
-    world.start()
-    created = world.keys.create(TENANT, ("use",))
-    client = world.openai(created.secret)
+def test_a_revoked_key_is_refused_from_then_on(running: World) -> None:
+    created = running.keys.create(TENANT, ("use",))
+    client = running.openai(created.secret)
     client.completions.create(model=NAME, prompt="Where", max_tokens=2)
-    world.keys.revoke(TENANT, created.key_id)
+    running.keys.revoke(TENANT, created.key_id)
     with pytest.raises(openai.AuthenticationError):
         client.completions.create(model=NAME, prompt="Where", max_tokens=2)
 
 
-def test_the_model_is_listed_with_its_weights(world: World) -> None:
-    weights = world.promote("a")
-    world.start()
-    (model,) = world.openai().models.list().data
+def test_the_model_is_listed_with_its_weights(running: World) -> None:
+    weights = running.promote("a")
+    (model,) = running.openai().models.list().data
     assert (model.id, model.weight_hash) == (NAME, weights)  # type: ignore[attr-defined]
 
 
@@ -205,10 +196,9 @@ BAD: list[tuple[str, Any, str]] = [
 ]
 
 
-def test_malformed_requests_are_named_and_not_echoed(world: World) -> None:
-    world.promote("a")
-    world.start()
-    client = world.http(world.key)
+def test_malformed_requests_are_named_and_not_echoed(running: World) -> None:
+    num_before = len(running.feedback.interactions(TENANT))
+    client = running.http(running.key)
     for path, body, named in BAD:
         answer = client.post(path, json=body)
         assert answer.status_code == 400, (path, body)
@@ -217,7 +207,7 @@ def test_malformed_requests_are_named_and_not_echoed(world: World) -> None:
         assert error["type"] == "invalid_request_error"
         assert named in error["message"], (body, error)
         assert SECRET_TEXT not in answer.text and len(answer.content) < 4096
-    assert world.feedback.interactions(TENANT) == []
+    assert len(running.feedback.interactions(TENANT)) == num_before
 
 
 BROKEN = [
@@ -232,10 +222,8 @@ BROKEN = [
 ]
 
 
-def test_broken_bodies_are_refused(world: World) -> None:
-    world.promote("a")
-    world.start()
-    client = world.http(world.key)
+def test_broken_bodies_are_refused(running: World) -> None:
+    client = running.http(running.key)
     for content in BROKEN:
         answer = client.post(
             "/v1/completions", content=content, headers={"Content-Type": "application/json"}
@@ -245,10 +233,8 @@ def test_broken_bodies_are_refused(world: World) -> None:
         assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
-def test_fields_that_say_as_usual_are_accepted(world: World) -> None:
-    world.promote("a")
-    world.start()
-    answer = world.openai().chat.completions.create(
+def test_fields_that_say_as_usual_are_accepted(running: World) -> None:
+    answer = running.openai().chat.completions.create(
         model=NAME,
         messages=[
             {"role": "developer", "content": "Be brief."},
@@ -265,26 +251,22 @@ def test_fields_that_say_as_usual_are_accepted(world: World) -> None:
         temperature=0.5,
     )
     assert answer.choices[0].message.content == "aa"
-    roles = [m.role for m in world.feedback.find(TENANT, answer.id).messages]
+    roles = [m.role for m in running.feedback.find(TENANT, answer.id).messages]
     assert roles == ["system", "user"]
 
 
-def test_an_unknown_model_is_not_found_and_not_echoed(world: World) -> None:
-    world.promote("a")
-    world.start()
-    answer = world.http(world.key).post(
+def test_an_unknown_model_is_not_found_and_not_echoed(running: World) -> None:
+    answer = running.http(running.key).post(
         "/v1/completions", json={**COMPLETION, "model": SECRET_TEXT}
     )
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
     assert SECRET_TEXT not in answer.text
 
 
-def test_a_body_beyond_the_limit_is_refused(world: World) -> None:
-    world.promote("a")
-    world.start()
+def test_a_body_beyond_the_limit_is_refused(running: World) -> None:
     large = json.dumps({**COMPLETION, "prompt": "x" * MAX_BODY_BYTES}).encode()
     headers = {"Content-Type": "application/json"}
-    client = world.http(world.key)
+    client = running.http(running.key)
     told = client.post("/v1/completions", content=large, headers=headers)
     assert told.status_code == 413
     parts = iter([large[:700_000], large[700_000:]])
@@ -293,10 +275,8 @@ def test_a_body_beyond_the_limit_is_refused(world: World) -> None:
     assert untold.json()["error"]["type"] == "invalid_request_error"
 
 
-def test_every_answer_has_safe_headers(world: World) -> None:
-    world.promote("a")
-    world.start()
-    client = world.http(world.key)
+def test_every_answer_has_safe_headers(running: World) -> None:
+    client = running.http(running.key)
     answers: list[httpx.Response] = [
         client.get("/health"),
         client.get("/nothing"),
@@ -304,7 +284,7 @@ def test_every_answer_has_safe_headers(world: World) -> None:
         client.post("/v1/completions", json={**COMPLETION, "stream": True}),
         client.post("/v1/completions", content=b"{"),
         client.delete("/v1/models"),
-        world.http().get("/v1/models"),
+        running.http().get("/v1/models"),
     ]
     assert [a.status_code for a in answers] == [200, 404, 200, 200, 400, 405, 401]
     for answer in answers:
