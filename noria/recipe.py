@@ -172,7 +172,7 @@ class FeedbackSettings:
     )
     requests: int = setting(200, "How many passages are asked and corrected.", low=1, high=100_000)
     placebo: bool = setting(
-        False, "Shuffle the words of all corrections: feedback that says nothing."
+        False, "Shuffle the letters of all corrections: feedback that says nothing."
     )
 
 

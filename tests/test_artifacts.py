@@ -115,9 +115,7 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> N
     path = store.path_of("s", artifact_key("s", 1, {}, {}, {}))
     ended = subprocess.Popen(["true"])
     ended.wait()
-    dead, running = (
-        path.with_name(f".{path.name}.{pid}.tmp") for pid in (ended.pid, os.getppid())
-    )
+    dead, running = (path.with_name(f".{path.name}.{pid}.tmp") for pid in (ended.pid, os.getppid()))
     for folder in (dead, running):
         folder.mkdir(parents=True)
     store.build("s", make)

@@ -73,15 +73,19 @@ def passages(documents: Sequence[Document], seed: int) -> list[Passage]:
 
 
 def placebo(chosen: Sequence[Passage], seed: int) -> list[Passage]:
-    """The same words in an order that says nothing: all corrections shuffled together."""
-    words = [word for passage in chosen for word in passage.correction.split()]
-    random.Random(seed).shuffle(words)
+    """The same letters in an order that says nothing: those of all corrections, shuffled.
+
+    Each correction keeps its length. Whole words would not do: they still teach a young model
+    the words that its users want.
+    """
+    letters = [letter for passage in chosen for letter in passage.correction]
+    random.Random(seed).shuffle(letters)
     shuffled, position = [], 0
     for passage in chosen:
-        count = len(passage.correction.split())
-        text = " " + " ".join(words[position : position + count])
+        end = position + len(passage.correction)
+        text = "".join(letters[position:end])
         shuffled.append(Passage(passage.prompt, text, passage.source))
-        position += count
+        position = end
     return shuffled
 
 

@@ -168,7 +168,7 @@ def simulate_users(workspace: Workspace, champion: Artifact, server: LocalServer
         inputs={"champion": champion.key, "passages": digest},
         result=lambda facts: (
             f"{facts['num_requests']} answers over HTTP, each corrected by a simulated user "
-            f"({'placebo: shuffled words' if recipe.feedback.placebo else 'held-back real text'})"
+            f"({'placebo: shuffled letters' if recipe.feedback.placebo else 'held-back real text'})"
         ),
     )
     rows = json.loads((artifact.path / "asked.json").read_text(encoding="utf-8"))

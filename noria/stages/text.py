@@ -139,9 +139,7 @@ def build_tokenizer(workspace: Workspace, corpus: Artifact) -> Artifact:
     )
 
 
-def _watched(
-    workspace: Workspace, records: Iterator[Record], num_records: int
-) -> Iterator[Record]:
+def _watched(workspace: Workspace, records: Iterator[Record], num_records: int) -> Iterator[Record]:
     for number, record in enumerate(records, start=1):
         if number % 500 == 0:
             workspace.watcher.progress("encoding", number, num_records)

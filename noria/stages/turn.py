@@ -97,7 +97,7 @@ def _train_one(
         stage,
         make,
         settings=settings,
-        inputs={"champion": champion.key, "feedback": digest},
+        inputs={"champion": champion.key, **({"feedback": digest} if feedback else {})},
         result=lambda facts: (
             f"{recipe.improve.steps} steps from {champion.facts['weight_hash'][:12]}, {kind}: "
             f"weights {facts['weight_hash'][:12]}"
@@ -219,7 +219,7 @@ def take_turn(
     curated = curate(corrections, workspace.recipe.improve.held_out)
     require_feedback(len(curated.train), len(curated.held_out))
     challenger = _train_one(workspace, "challenger", champion, curated.train, curated.digest)
-    control = _train_one(workspace, "control", champion, (), curated.digest)
+    control = _train_one(workspace, "control", champion, (), "")
     judged = _judge(workspace, champion, challenger, control, curated, unread)
     text = (judged.path / "verdict.json").read_text(encoding="utf-8")
     verdict = verdict_from_json(json.loads(text))

@@ -77,7 +77,9 @@ def live_hash(store: Path) -> str:
 
 
 def test_a_run_killed_at_ten_random_moments_ends_with_the_same_weights(
-    runner: WarmRunner, tmp_path: Path, tiny_recipe  # type: ignore[no-untyped-def]
+    runner: WarmRunner,
+    tmp_path: Path,
+    tiny_recipe,  # type: ignore[no-untyped-def]
 ) -> None:
     recipe = tiny_recipe(tmp_path, tokens=60_000, steps=20, requests=6)
     words = ["run", str(recipe), "--store"]

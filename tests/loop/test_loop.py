@@ -39,7 +39,10 @@ class Ran:
 def noria(*words: str, exit_code: int = 0) -> dict[str, Any]:
     """Run a verb in a process of its own, as a user does; returns its JSON."""
     done = subprocess.run(
-        [sys.executable, "-m", "noria", *words, "--json"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "noria", *words, "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == exit_code, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
@@ -101,9 +104,7 @@ def test_a_second_run_makes_nothing_again(first: Ran) -> None:
     assert len(again.audit()) == 3
 
 
-def test_a_changed_setting_redoes_only_what_depends_on_it(
-    first: Ran, tmp_path: Path
-) -> None:
+def test_a_changed_setting_redoes_only_what_depends_on_it(first: Ran, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(first.store, store)
     recipe = tmp_path / "tiny.toml"
@@ -117,7 +118,9 @@ def test_a_changed_setting_redoes_only_what_depends_on_it(
 
 
 def test_shuffled_feedback_is_refused_with_exit_code_3(
-    first: Ran, tmp_path: Path, tiny_recipe  # type: ignore[no-untyped-def]
+    first: Ran,
+    tmp_path: Path,
+    tiny_recipe,  # type: ignore[no-untyped-def]
 ) -> None:
     store = tmp_path / "store"
     shutil.copytree(first.store, store)
@@ -130,21 +133,25 @@ def test_shuffled_feedback_is_refused_with_exit_code_3(
 
 
 def test_a_challenger_equal_to_the_champion_is_refused(
-    first: Ran, tmp_path: Path, tiny_recipe  # type: ignore[no-untyped-def]
+    first: Ran,
+    tmp_path: Path,
+    tiny_recipe,  # type: ignore[no-untyped-def]
 ) -> None:
     store = tmp_path / "store"
     shutil.copytree(first.store, store)
     recipe = tiny_recipe(tmp_path, steps=0)
     shutil.copy(first.recipe.with_suffix(".lock"), tmp_path / "tiny.lock")
     ran = run(recipe, store, exit_code=3)
+    assert ran.said["live"] == first.said["live"]  # what was live stays live
     (base,) = facts(ran, "train")
-    assert ran.said["live"] == base["weight_hash"]
-    hashes = [fact["weight_hash"] for fact in facts(ran, "challenger")]
-    assert base["weight_hash"] in hashes
+    assert base["weight_hash"] in [fact["weight_hash"] for fact in facts(ran, "challenger")]
+    assert ran.audit()[3:] == [("gate", base["weight_hash"])]
 
 
 def test_the_same_seed_and_lock_in_another_store_give_the_same_weights(
-    first: Ran, tmp_path: Path, tiny_recipe  # type: ignore[no-untyped-def]
+    first: Ran,
+    tmp_path: Path,
+    tiny_recipe,  # type: ignore[no-untyped-def]
 ) -> None:
     recipe = tiny_recipe(tmp_path)
     shutil.copy(first.recipe.with_suffix(".lock"), tmp_path / "tiny.lock")
