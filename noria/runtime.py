@@ -1,4 +1,4 @@
-"""Device, number type, threads and seed as one value that is passed on.
+"""The machine: device, cores, memory, compiler, cache.
 
 The one place, beside the CLI, that looks at the machine and its environment.
 torch is imported inside functions, so that `import noria` stays without it.
@@ -11,37 +11,7 @@ import os
 import platform
 import resource
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import torch
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """Where and how numbers are computed."""
-
-    device: str = "cpu"
-    precision: str = "float32"  # of matrix products in training: float32 or bfloat16
-    num_threads: int = 1
-    seed: int = 1
-
-    def apply(self) -> torch.device:
-        """Set torch's threads and seeds to these values; returns the torch device."""
-        import torch
-
-        torch.set_num_threads(self.num_threads)
-        torch.manual_seed(self.seed)
-        return torch.device(self.device)
-
-    @property
-    def backend(self) -> str:
-        """A short name that scores are stored with, such as `torch-2.13.0-cpu`."""
-        import torch
-
-        return f"torch-{torch.__version__.split('+')[0]}-{self.device}"
 
 
 def detect_device() -> str:
@@ -49,6 +19,13 @@ def detect_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def backend_name() -> str:
+    """What numbers were computed by, such as `torch-2.13.0-cpu`; stored beside every score."""
+    import torch
+
+    return f"torch-{torch.__version__.split('+')[0]}-{detect_device()}"
 
 
 def num_cores() -> int:

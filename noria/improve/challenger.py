@@ -16,6 +16,7 @@ from noria.errors import TrainingError
 from noria.model.weights import load_model, model_weight_hash, save_model
 from noria.recipe import ImproveSettings
 from noria.records import Record
+from noria.runtime import detect_device
 from noria.tokenizer.load import load_tokenizer
 from noria.tokenizer.pack import encode_records, open_shard, write_shard
 from noria.train.batches import Blocks, Mixture
@@ -41,7 +42,7 @@ def train_from_champion(
     Raises TrainingError if the feedback has no token to learn from.
     """
     tokenizer = load_tokenizer(champion)
-    model = load_model(champion)
+    model = load_model(champion).to(detect_device())
     context_tokens = model.config.context_tokens
     replay = Blocks(open_shard(corpus_shard), context_tokens, tokenizer.end_id, seed)
     sources: list[tuple[Blocks, float]] = [(replay, 1.0)]

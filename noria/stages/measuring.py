@@ -25,7 +25,7 @@ from noria.generate.loaded import load_language_model
 from noria.improve.challenger import TOKENIZER_FILES
 from noria.model.weights import load_model, model_weight_hash, save_model
 from noria.records import Record, read_records, record_texts
-from noria.runtime import Runtime
+from noria.runtime import backend_name, detect_device
 from noria.stages.stage import Facts, run_stage
 from noria.tokenizer.load import load_tokenizer
 from noria.workspace import Workspace
@@ -46,6 +46,7 @@ def likelihoods_of(
 ) -> Likelihoods:
     """Measure a model folder on records, with progress."""
     model = load_language_model(artifact.path)
+    model.model.to(detect_device())
     return measure_model(
         model, records, lambda done, total: workspace.watcher.progress(what, done, total)
     )
@@ -70,7 +71,7 @@ def score_of(
         weight_hash=weight_hash,
         data_digest=data_digest(records),
         seed=seed,
-        backend=Runtime().backend,
+        backend=backend_name(),
         measured_at=time.time(),
     )
 
@@ -164,9 +165,9 @@ def compress_base(workspace: Workspace, corpus: Artifact, base: Artifact) -> Art
         inputs={"model": base.key, "corpus": corpus.key},
         result=lambda facts: (
             f"int8: {facts['num_bytes_before'] / 1e6:.1f} → {facts['num_bytes'] / 1e6:.1f} MB, "
-            f"cost {facts['int8_minus_full']['value']:+.4f} bits per byte "
-            f"(95% {facts['int8_minus_full']['low']:+.4f} to "
-            f"{facts['int8_minus_full']['high']:+.4f})"
+            f"cost {facts['int8_minus_full']['value']:+.5f} bits per byte "
+            f"(95% {facts['int8_minus_full']['low']:+.5f} to "
+            f"{facts['int8_minus_full']['high']:+.5f})"
         ),
     )
 

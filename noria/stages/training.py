@@ -19,6 +19,7 @@ from noria.model.cost import num_parameters
 from noria.model.presets import preset
 from noria.model.transformer import build_model
 from noria.model.weights import model_weight_hash, save_model
+from noria.runtime import detect_device
 from noria.stages.stage import Facts, plain, run_stage
 from noria.tokenizer.load import load_tokenizer
 from noria.tokenizer.pack import open_shard
@@ -140,7 +141,7 @@ def build_base_model(
     )
 
     def make(folder: Path) -> Facts:
-        model = build_model(config, recipe.seed)
+        model = build_model(config, recipe.seed).to(detect_device())
         train_shard = open_shard(shards.path / "train")
         blocks = Blocks(train_shard, config.context_tokens, loaded.end_id, recipe.seed)
         name = value_digest([settings, asdict(choices), shards.key])[:16]

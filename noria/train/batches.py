@@ -35,6 +35,10 @@ class Batch:
         """How many targets count in the loss."""
         return int(self.mask.sum())
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return Batch(self.ids.to(device), self.targets.to(device), self.mask.to(device))
+
     def split(self, num_sequences: int) -> list[Batch]:
         """Cut into micro-batches of at most that many sequences."""
         cuts = [slice(i, i + num_sequences) for i in range(0, len(self.ids), num_sequences)]

@@ -112,6 +112,5 @@ def _restore_optimizer(
         }
         if state:
             optimizer.state[parameter] = {
-                key: value if key == "step" else value.to(parameter.device)
-                for key, value in state.items()
+                key: value.to(parameter.device) for key, value in state.items()
             }

@@ -15,7 +15,7 @@ import torch
 from noria.model.config import ModelConfig
 from noria.model.transformer import build_model
 from noria.recipe import TrainSettings
-from noria.runtime import has_compiler, has_fast_bfloat16, num_cores
+from noria.runtime import detect_device, has_compiler, has_fast_bfloat16, num_cores
 from noria.train.batches import Batch
 from noria.train.loop import Choices, compile_blocks
 from noria.train.optim import build_adamw
@@ -29,7 +29,7 @@ NUM_TIMED_STEPS = 3
 def tokens_per_s(config: ModelConfig, choices: Choices, seed: int = 0) -> float:
     """Training speed of a fresh model on random tokens: best of a few steps after a warm one."""
     torch.set_num_threads(choices.num_threads)
-    model = build_model(config, seed)
+    model = build_model(config, seed).to(detect_device())
     model.train()
     if choices.compile:
         compile_blocks(model)

@@ -21,8 +21,9 @@ class StepResult:
 
 def loss_sum(model: Decoder, batch: Batch, precision: str) -> torch.Tensor:
     """Summed negative log-likelihood (nats) of the batch's counted targets, with its graph."""
-    device_type = next(model.parameters()).device.type
-    with torch.autocast(device_type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+    device = next(model.parameters()).device
+    batch = batch.to(device)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
         hidden = model(batch.ids)  # (B, T, C)
         total, _ = cross_entropy_sum(model, hidden, batch.targets, batch.mask)
     return total

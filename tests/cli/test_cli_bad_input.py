@@ -1,0 +1,181 @@
+"""Bad input: one clear line, exit code 2, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from noria.cli import main
+
+RECIPE = 'name = "bad"\n[corpus]\ndocuments = ["texts/*.txt"]\n'
+TEXT = "The whale swam on. 鲸鱼继续游。\n\n" * 40
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "good.txt").write_text(TEXT, encoding="utf-8")
+    path = tmp_path / "noria.toml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return path
+
+
+def said(capsys: pytest.CaptureFixture[str], monkeypatch, *words: str) -> tuple[int, str]:  # type: ignore[no-untyped-def]
+    """Run a verb in this process; returns its exit code and standard error."""
+    monkeypatch.setattr(sys, "argv", ["noria", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    code = end.value.code
+    assert isinstance(code, int)
+    return code, error
+
+
+@pytest.mark.parametrize("verb", ["run", "check"])
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (None, None, "texts/no-such.txt"),
+        ("empty.txt", b"", "empty.txt"),
+        ("binary.txt", b"PK\x03\x04\x00\x00\x00" * 50, "binary.txt"),
+        ("latin.txt", b"good line\ncaf\xe9 au lait\n" * 5, "latin.txt"),
+    ],
+)
+def test_a_bad_text_file_is_named(  # type: ignore[no-untyped-def]
+    recipe: Path, capsys, monkeypatch, verb: str, name: str | None, content, message: str
+) -> None:
+    if name is None:
+        recipe.write_text(RECIPE.replace("texts/*.txt", "texts/no-such.txt"))
+    else:
+        (recipe.parent / "texts" / name).write_bytes(content)
+    code, error = said(capsys, monkeypatch, verb, str(recipe))
+    assert code == 2
+    assert message in error
+    assert not list(recipe.parent.glob("runs/bad/artifacts/*"))
+
+
+def test_invalid_utf8_names_its_line(recipe: Path, capsys, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    (recipe.parent / "texts" / "latin.txt").write_bytes(b"one\ntwo\ncaf\xe9\n")
+    code, error = said(capsys, monkeypatch, "run", str(recipe))
+    assert code == 2
+    assert "latin.txt:3" in error and "UTF-8" in error
+
+
+@pytest.mark.parametrize(
+    "line", ['{"messages": [', '{"messages": 3}', '["a"]', '{"messages": [{"role": "king"}]}']
+)
+def test_a_malformed_json_line_names_file_and_line(  # type: ignore[no-untyped-def]
+    recipe: Path, capsys, monkeypatch, line: str
+) -> None:
+    good = json.dumps({"messages": [{"role": "user", "content": "a"}]})
+    (recipe.parent / "talk.jsonl").write_text(f"{good}\n{good}\n{line}\n")
+    recipe.write_text(RECIPE + 'conversations = ["talk.jsonl"]\n')
+    code, error = said(capsys, monkeypatch, "run", str(recipe))
+    assert code == 2
+    assert "talk.jsonl:3" in error
+
+
+def test_an_unknown_key_suggests_the_known_one(recipe: Path, capsys, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    recipe.write_text(RECIPE + "[train]\nlearning_rat = 0.1\n")
+    code, error = said(capsys, monkeypatch, "run", str(recipe))
+    assert code == 2
+    assert "noria.toml:5: train.learning_rat" in error
+    assert "did you mean 'learning_rate'?" in error
+
+
+def test_check_finds_the_mistakes_of_several_files_at_once(  # type: ignore[no-untyped-def]
+    recipe: Path, capsys, monkeypatch
+) -> None:
+    recipe.write_text(
+        'name = "bad"\n[corpus]\ndocuments = ["a/*.txt", "b/*.txt"]\nconversations = ["c.jsonl"]\n'
+    )
+    code, error = said(capsys, monkeypatch, "check", str(recipe))
+    assert code == 2
+    assert "the recipe has 3 mistakes" in error
+    assert "noria.toml:3" in error and "noria.toml:4" in error
+
+
+def test_an_unknown_model_says_what_to_do(recipe: Path, capsys, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    for words in (
+        ["chat", str(recipe), "-m", "hello"],
+        ["chat", str(recipe), "-m", "hello", "--model", "abcdef123"],
+        ["promote", "abcdef123", "-r", str(recipe)],
+        ["serve", str(recipe)],
+        ["improve", str(recipe)],
+        ["trace", "abcdef123", "-r", str(recipe)],
+    ):
+        code, error = said(capsys, monkeypatch, *words)
+        assert (code, len(error.strip().splitlines())) == (2, 1), error
+    recipe.write_text(RECIPE + '[model]\npreset = "gpt-5"\n')
+    code, error = said(capsys, monkeypatch, "run", str(recipe))
+    assert code == 2
+    assert "model.preset" in error and "decoder-10m" in error
+
+
+def test_a_missing_recipe_says_how_to_write_one(capsys, monkeypatch, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for verb in ("run", "check", "chat", "serve", "improve", "rollback"):
+        code, error = said(capsys, monkeypatch, verb, str(tmp_path / "no.toml"))
+        assert code == 2
+        assert "noria init" in error
+
+
+def test_init_never_overwrites(recipe: Path, capsys, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    before = recipe.read_bytes()
+    code, _ = said(capsys, monkeypatch, "init", str(recipe.parent))
+    assert code == 2
+    assert recipe.read_bytes() == before
+
+
+def test_json_errors_are_json(recipe: Path, capsys, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    recipe.write_text("name = 3\n")
+    monkeypatch.setattr(sys, "argv", ["noria", "check", str(recipe), "--json"])
+    with pytest.raises(SystemExit):
+        main()
+    value = json.loads(capsys.readouterr().out)
+    assert value["exit_code"] == 2 and "name = 3" in value["error"]
+
+
+def test_no_space_left_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    """A real full disk: a small tmpfs in a mount namespace of this test's own."""
+    (tmp_path / "texts").mkdir()
+    lines = (f"Line {n} tells of whale number {n * 7919 % 10007}.\n\n" for n in range(40_000))
+    (tmp_path / "texts" / "long.txt").write_text("".join(lines), encoding="utf-8")
+    recipe = tmp_path / "noria.toml"
+    recipe.write_text(RECIPE, encoding="utf-8")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = (
+        f"mount -t tmpfs -o size=600k tmpfs {disk} && "
+        f"{sys.executable} -m noria run {recipe} --store {disk}/store; code=$?; "
+        f"ls -A {disk}/store/artifacts; exit $code"
+    )
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "noria: no space left on the disk" in done.stderr
+    assert "what was there is intact" in done.stderr
+    assert done.stdout.strip() == ""  # nothing half-written is left
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    from noria.errors import PortInUse
+    from noria.serve.run import serve
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortInUse, match=str(port)) as caught:
+            serve(None, "127.0.0.1", port, lambda url: None)  # type: ignore[arg-type]
+    assert caught.value.exit_code == 2
