@@ -40,7 +40,7 @@ def recipe_text(name: str, documents: list[str]) -> str:
         settings = section.default
         if settings is MISSING or not hasattr(settings, "__dataclass_fields__"):
             continue
-        lines += ["", f"[{section.name}]  # {type(settings).__doc__}"]
+        lines += ["", f"[{section.name}]  # {summary(settings)}"]
         for one in fields(settings):
             value = toml_value(getattr(settings, one.name))
             if section.name == "corpus" and one.name == "documents":
@@ -48,6 +48,11 @@ def recipe_text(name: str, documents: list[str]) -> str:
             else:
                 lines += [f"# {one.metadata['doc']}", f"# {one.name} = {value}"]
     return "\n".join(lines) + "\n"
+
+
+def summary(settings: Any) -> str:
+    """The first line of what a section's docstring says."""
+    return (type(settings).__doc__ or "").splitlines()[0]
 
 
 def toml_value(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -22,7 +23,7 @@ def bounds_of(metadata: Any) -> str:
     if metadata["choices"]:
         return ", ".join(f"`{choice}`" for choice in metadata["choices"])
     if metadata["low"] is not None:
-        return f"{metadata['low']:g} to {metadata['high']:g}"
+        return f"{metadata['low']:,} to {metadata['high']:,}"
     return f"like `{metadata['example']}`" if metadata["example"] else ""
 
 
@@ -45,7 +46,7 @@ def recipe_reference() -> str:
     for section in fields(Recipe):
         if hasattr(section.default, "__dataclass_fields__"):
             cls = type(section.default)
-            lines += ["", f"## [{section.name}]", "", cls.__doc__ or "", ""]
+            lines += ["", f"## [{section.name}]", "", inspect.getdoc(cls) or "", ""]
             lines += settings_table(cls, f"{section.name}.")
     lines += ["", "## [packages.NAME]", "", PackageSettings.__doc__ or "", ""]
     lines += settings_table(PackageSettings, "packages.NAME.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from noria.cli.screen import JSON, RECIPE, STORE, Opened, show
+from noria.cli.screen import JSON, RECIPE, STORE, Opened, program, show
 
 
 def add_verbs(app: typer.Typer) -> None:
@@ -58,7 +58,7 @@ def run(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON)
         },
         as_json,
         f"\nlive: {outcome.live_weight_hash[:12]}   gate: {verdict}   report: {outcome.report}\n"
-        f"next:\n  noria chat {recipe}\n  noria serve {recipe}",
+        f"next:\n  {program()} chat {recipe}\n  {program()} serve {recipe}",
     )
     if outcome.promoted is False:
         raise typer.Exit(3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -128,6 +129,11 @@ class Opened:
     def _close_screen(self) -> None:
         if self._screen is not None:
             self._screen.close()
+
+
+def program() -> str:
+    """How this program was called, so that a printed command works when it is copied."""
+    return "noria" if shutil.which("noria") else sys.argv[0]
 
 
 def show(value: dict[str, Any], as_json: bool, text: str) -> None:

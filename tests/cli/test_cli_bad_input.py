@@ -73,7 +73,8 @@ def test_invalid_utf8_names_its_line(recipe: Path, capsys, monkeypatch) -> None:
 def test_a_malformed_json_line_names_file_and_line(  # type: ignore[no-untyped-def]
     recipe: Path, capsys, monkeypatch, line: str
 ) -> None:
-    good = json.dumps({"messages": [{"role": "user", "content": "a"}]})
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    good = json.dumps({"messages": turns})
     (recipe.parent / "talk.jsonl").write_text(f"{good}\n{good}\n{line}\n")
     recipe.write_text(RECIPE + 'conversations = ["talk.jsonl"]\n')
     code, error = said(capsys, monkeypatch, "run", str(recipe))

