@@ -33,7 +33,7 @@ clean:
 $(VENV)/ready: pyproject.toml constraints.txt tools/make-venv
 	@tools/make-venv $(PYTHON) $(VENV)
 	@echo "installing torch and the packages of constraints.txt into $(VENV)"
-	@$(PIP) install --quiet --constraint constraints.txt pip hatchling
+	@$(PIP) install --quiet --constraint constraints.txt pip hatchling editables
 	@$(PIP) install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
 	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable .
 	@command -v npm >/dev/null 2>&1 || \
