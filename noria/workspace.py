@@ -9,13 +9,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from noria.artifacts import Artifact, Store
-from noria.errors import NoriaError
+from noria.errors import NoriaError, UsageError
 from noria.feedback.store import FeedbackStore
 from noria.lock import Lock
 from noria.recipe import Recipe, load_recipe
@@ -80,6 +82,23 @@ class Workspace:
     def metrics_path(self) -> Path:
         """Where every training step is written as it happens."""
         return self.root / "metrics.jsonl"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from training in this workspace meanwhile; a kill frees it.
+
+        Raises UsageError if one does already.
+        """
+        with (self.root / "run.lock").open("w", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"another process is running or improving in {self.root}",
+                    "one at a time",
+                    "wait for it, or choose another folder with --store",
+                ) from error
+            yield
 
     def close(self) -> None:
         """Close the databases."""

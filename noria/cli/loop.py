@@ -56,7 +56,7 @@ def improve(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = J
     """Train a challenger on the feedback, let the gate judge it, promote it if it earned it."""
     from noria.stages.improve import improve as improve_once
 
-    with Opened(recipe, store, as_json) as workspace:
+    with Opened(recipe, store, as_json) as workspace, workspace.alone():
         outcome = improve_once(workspace)
     show(outcome, as_json, "\n".join(outcome["reasons"]) + f"\nlive: {outcome['live'][:12]}")
     if not outcome["promoted"]:

@@ -47,7 +47,7 @@ def run(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON)
     """Make the recipe true; only what changed since the last run is done again."""
     from noria.pipeline import run as run_pipeline
 
-    with Opened(recipe, store, as_json) as workspace:
+    with Opened(recipe, store, as_json) as workspace, workspace.alone():
         outcome = run_pipeline(workspace)
     verdict = {None: "not asked", True: "promoted", False: "refused"}[outcome.promoted]
     show(

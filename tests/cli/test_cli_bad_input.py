@@ -169,6 +169,19 @@ def test_no_space_left_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
     assert done.stdout.strip() == ""  # nothing half-written is left
 
 
+def test_two_runs_at_once_are_refused(recipe: Path, capsys, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    import fcntl
+
+    root = recipe.parent / "runs" / "bad"
+    root.mkdir(parents=True)
+    with (root / "run.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        for verb in ("run", "improve"):
+            code, error = said(capsys, monkeypatch, verb, str(recipe))
+            assert code == 2
+            assert "another process is running or improving" in error
+
+
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
     from noria.errors import PortInUse
     from noria.serve.run import serve
