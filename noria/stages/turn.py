@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,9 @@ import torch
 
 from noria.artifacts import Artifact, value_digest
 from noria.errors import NoriaError
+from noria.evaluate.compare import signed
 from noria.evaluate.harness import data_digest, write_scores
+from noria.evaluate.metrics import Likelihoods
 from noria.feedback.interactions import Feedback, Interaction
 from noria.improve.challenger import require_feedback, train_from_champion
 from noria.improve.curate import Curated, curate
@@ -120,21 +122,13 @@ def _judge(
     frozen, frozen_digest = clean_documents(workspace, recipe.gate.frozen)
     set_digest = value_digest([data_digest(held_out), frozen_digest])
 
+    sets: dict[str, Sequence[Record]] = {"corpus": held_out, "feedback": curated.held_out}
+    if frozen:
+        sets["frozen"] = sampled(frozen)
+    models = {"champion": champion, "challenger": challenger, "control": control}
+
     def make(folder: Path) -> Facts:
-        sets: dict[str, Sequence[Record]] = {"corpus": held_out, "feedback": curated.held_out}
-        if frozen:
-            sets["frozen"] = sampled(frozen)
-        measured = {
-            role: {
-                metric: likelihoods_of(workspace, artifact, records, f"{role} on {metric}")
-                for metric, records in sets.items()
-            }
-            for role, artifact in (
-                ("champion", champion),
-                ("challenger", challenger),
-                ("control", control),
-            )
-        }
+        measured = _measure_all(workspace, models, sets, folder)
         reads_before = workspace.registry.gate_reads(set_digest)
         verdict = decide(
             recipe.gate,
@@ -147,26 +141,15 @@ def _judge(
         text = json.dumps(verdict_to_json(verdict), indent=1, ensure_ascii=False)
         (folder / "verdict.json").write_text(text, encoding="utf-8")
         write_records(folder / "feedback_held_out.jsonl", curated.held_out)
-        hashes = {
-            "champion": champion.facts["weight_hash"],
-            "challenger": challenger.facts["weight_hash"],
-            "control": control.facts["weight_hash"],
+        gained = {
+            name: gap_facts(measured["challenger"][name], measured["control"][name], recipe.seed)
+            for name in sets
         }
-        scores = [
-            score_of(f"{metric}.bits_per_byte", found, hashes[role], sets[metric], recipe.seed)
-            for role, by_metric in measured.items()
-            for metric, found in by_metric.items()
-        ]
-        write_scores(folder / "scores.json", scores)
         return {
-            "weight_hashes": hashes,
-            "contributions": {
-                metric: gap_facts(
-                    measured["challenger"][metric], measured["control"][metric], recipe.seed
-                )
-                for metric in sets
-            },
+            "weight_hashes": {role: one.facts["weight_hash"] for role, one in models.items()},
+            "contributions": gained,
             "promote": verdict.promote,
+            "reasons": list(verdict.reasons),
             "set_digest": set_digest,
             "reads_before": reads_before,
             "afterwards": afterwards(workspace, champion, challenger, unread),
@@ -184,8 +167,30 @@ def _judge(
             "feedback": curated.digest,
             "frozen": frozen_digest,
         },
-        result=lambda facts: "promote" if facts["promote"] else "refuse",
+        result=lambda facts: (
+            f"{'promote' if facts['promote'] else 'refuse'}: {'; '.join(facts['reasons'])}"
+        ),
     )
+
+
+def _measure_all(
+    workspace: Workspace,
+    models: Mapping[str, Artifact],
+    sets: Mapping[str, Sequence[Record]],
+    folder: Path,
+) -> dict[str, dict[str, Likelihoods]]:
+    """Every model on every set; the scores are stored with the weights they were measured on."""
+    measured: dict[str, dict[str, Likelihoods]] = {}
+    scores = []
+    for role, artifact in models.items():
+        measured[role] = {}
+        for name, records in sets.items():
+            found = likelihoods_of(workspace, artifact, records, f"{role} on {name}")
+            measured[role][name] = found
+            metric, weights = f"{name}.bits_per_byte", artifact.facts["weight_hash"]
+            scores.append(score_of(metric, found, weights, records, workspace.recipe.seed))
+    write_scores(folder / "scores.json", scores)
+    return measured
 
 
 def afterwards(
@@ -223,6 +228,12 @@ def take_turn(
     judged = _judge(workspace, champion, challenger, control, curated, unread)
     text = (judged.path / "verdict.json").read_text(encoding="utf-8")
     verdict = verdict_from_json(json.loads(text))
+    for one in verdict.requirements:
+        workspace.watcher.say(
+            f"{one.requirement}: {signed(one.difference.value)} "
+            f"({signed(one.difference.low)} to {signed(one.difference.high)}, "
+            f"has to stay below {signed(one.bound)}): {'holds' if one.passed else 'not shown'}"
+        )
     name = workspace.recipe.name
     for artifact, origin in ((challenger, "challenger"), (control, "control")):
         register(workspace, artifact, origin, champion.facts["weight_hash"])
