@@ -79,6 +79,8 @@ def _remove_leftovers(path: Path) -> None:
     """Remove what a killed process left half-written beside `path`; not what another writes now."""
     for leftover in path.parent.glob(f".{path.name}.*.*"):
         process_id = leftover.name.split(".")[-2]
+        if not process_id.isdecimal():
+            continue
         if process_id == str(os.getpid()) or not _is_running(int(process_id)):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -121,6 +123,7 @@ class Manifest:
     inputs: dict[str, str]
     lock: dict[str, Any]
     files: dict[str, str]
+    sizes: dict[str, int]
     facts: dict[str, Any]
     made_at: float
     elapsed_s: float
@@ -185,11 +188,12 @@ class Store:
         if not (path / "manifest.json").exists():
             return None
         artifact = read_artifact(path)
-        for name in artifact.manifest.files:
-            if not (path / name).is_file():
+        for name, size in artifact.manifest.sizes.items():
+            file = path / name
+            if not file.is_file() or file.stat().st_size != size:
                 raise IntegrityError(
-                    f"{path / name} is gone",
-                    "the file that the manifest lists",
+                    f"{file} is gone or has another size",
+                    f"the {size} bytes that the manifest lists",
                     f"delete {path} and run again",
                 )
         return artifact
@@ -217,8 +221,8 @@ class Store:
         started_at = time.time()
         with atomic_folder(path) as folder:
             facts = dict(make(folder))
-            files = {
-                str(file.relative_to(folder)): file_digest(file)
+            made = {
+                str(file.relative_to(folder)): file
                 for file in sorted(folder.rglob("*"))
                 if file.is_file()
             }
@@ -229,12 +233,13 @@ class Store:
                 settings=settings,
                 inputs=inputs,
                 lock=lock,
-                files=files,
+                files={name: file_digest(file) for name, file in made.items()},
+                sizes={name: file.stat().st_size for name, file in made.items()},
                 facts=facts,
                 made_at=started_at,
                 elapsed_s=time.time() - started_at,
             )
-            text = json.dumps(asdict(manifest), indent=1, ensure_ascii=False)
+            text = json.dumps(asdict(manifest), indent=1, ensure_ascii=False, allow_nan=False)
             (folder / "manifest.json").write_text(text, encoding="utf-8")
         return Artifact(path, manifest)
 
@@ -260,14 +265,20 @@ class Store:
         return order
 
 
+_TABLES = ("settings", "inputs", "lock", "files", "sizes", "facts")
+
+
 def read_artifact(path: Path) -> Artifact:
     """Read a finished artifact's manifest. Raises FormatError if it can't be read."""
     try:
         value = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         if value["manifest_format"] != MANIFEST_FORMAT:
             raise ValueError(f"manifest_format {value['manifest_format']}")
-        return Artifact(path, Manifest(**value))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        manifest = Manifest(**value)
+        if not all(isinstance(getattr(manifest, name), dict) for name in _TABLES):
+            raise ValueError(f"one of {', '.join(_TABLES)} is no table")
+        return Artifact(path, manifest)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FormatError(
             f"{path}/manifest.json can't be read ({error})",
             f"a manifest of format {MANIFEST_FORMAT}",

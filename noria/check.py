@@ -15,6 +15,7 @@ from noria.model.cost import num_parameters, training_memory_bytes
 from noria.runtime import machine_name, memory_bytes
 from noria.stages.text import source_files
 from noria.stages.training import locked_choices, model_config, num_train_tokens
+from noria.train.choices import choices_from_lock
 from noria.workspace import Workspace
 
 BYTES_PER_TOKEN = 3.8  # of English with a few thousand tokens; only until a tokenizer is trained
@@ -71,6 +72,7 @@ def _estimate(workspace: Workspace, corpus_bytes: int) -> dict[str, Any]:
     corpus_tokens = int(corpus_bytes / BYTES_PER_TOKEN * (1 - recipe.corpus.held_out))
     num_tokens = num_train_tokens(workspace, config, max(corpus_tokens, 1))
     entry = locked_choices(workspace, config, num_tokens)
+    choices_from_lock(entry)
     turn_tokens = 2 * recipe.improve.steps * recipe.train.batch_tokens
     turns = turn_tokens if recipe.feedback.simulate else 0
     micro_tokens = entry["micro_batch_sequences"] * config.context_tokens

@@ -45,7 +45,7 @@ def _as_noria_error(path: Path, error: BaseException) -> NoriaError | None:
     if isinstance(error, DBAPIError):
         error = error.orig or error
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _CORRUPT:
+    if code in _CORRUPT or "no such table" in str(error) or "no such column" in str(error):
         return IntegrityError(
             f"{path} is damaged ({error})", "a sound SQLite file", "restore it from a backup"
         )

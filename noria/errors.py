@@ -22,6 +22,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+MAX_GIVEN_CHARACTERS = 600  # an error stays one line that a person reads
+
 
 class NoriaError(Exception):
     """Something failed; the message says what was given, what was expected and what to do."""
@@ -29,6 +31,8 @@ class NoriaError(Exception):
     exit_code = 1
 
     def __init__(self, given: str, expected: str = "", fix: str = "") -> None:
+        if len(given) > MAX_GIVEN_CHARACTERS and "\n" not in given:
+            given = given[: MAX_GIVEN_CHARACTERS - 1] + "…"
         self.given = given
         self.expected = expected
         self.fix = fix

@@ -6,12 +6,14 @@ from dataclasses import asdict
 from typing import Any
 
 from noria.artifacts import Artifact, read_artifact, verify_artifact
-from noria.errors import NoriaError, UnknownName
+from noria.errors import IntegrityError, NoriaError, UnknownName
 from noria.recipe import TENANT
 from noria.records import read_records, record_id, record_to_json
+from noria.registry import Version
 from noria.workspace import Workspace
 
 MIN_PREFIX = 6
+NEEDED_STAGES = ("corpus", "tokenizer", "tokens", "train")
 
 
 def trace(workspace: Workspace, name: str) -> dict[str, Any]:
@@ -53,11 +55,30 @@ def verify(workspace: Workspace) -> dict[str, int]:
     for number, artifact in enumerate(artifacts):
         workspace.watcher.progress(f"verifying {artifact.path.name}", number, len(artifacts))
         verify_artifact(artifact)
+    for version in workspace.registry.versions(TENANT, workspace.recipe.name):
+        _require_ancestors(workspace, version)
     workspace.registry.verify_chain()
     return {
         "artifacts": len(artifacts),
         "audit_entries": len(workspace.registry.history(TENANT, workspace.recipe.name)),
     }
+
+
+def _require_ancestors(workspace: Workspace, version: Version) -> None:
+    """Raise IntegrityError unless a version's folder, and what it was made from, is there."""
+    folder = workspace.root / version.artifact_path
+    stages = set()
+    if (folder / "manifest.json").is_file():
+        made_from = workspace.store.lineage(read_artifact(folder).key)
+        stages = {artifact.manifest.stage for artifact in made_from}
+    missing = [stage for stage in NEEDED_STAGES if stage not in stages]
+    if missing:
+        raise IntegrityError(
+            f"version {version.weight_hash[:12]} in {folder}: gone or without its "
+            f"{', '.join(missing)}",
+            "its folder and every artifact that it was made from",
+            "run: noria run, or restore the folder",
+        )
 
 
 def _brief(artifact: Artifact) -> dict[str, Any]:

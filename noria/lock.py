@@ -31,8 +31,8 @@ class Lock:
             value = json.loads(self.path.read_text(encoding="utf-8"))
             if value["lock_format"] != LOCK_FORMAT:
                 raise ValueError(f"lock_format {value['lock_format']}")
-            return dict(value["choices"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return {name: dict(entry) for name, entry in value["choices"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise FormatError(
                 f"{self.path} can't be read ({error})",
                 f"a lock of format {LOCK_FORMAT}",

@@ -28,7 +28,7 @@ class Outcome:
     """What a run ended with."""
 
     live_weight_hash: str
-    promoted: bool | None  # None: nobody gave feedback, so no gate was asked
+    gate: str  # "not asked", "refused", "promoted", or "promoted, taken back since"
     report: Path
 
 
@@ -52,8 +52,16 @@ def run(workspace: Workspace) -> Outcome:
     report = write_report(workspace, made)
     live = workspace.registry.live(TENANT, workspace.recipe.name)
     assert live is not None  # release_base leaves one
-    promoted = made.turn.verdict.promote if made.turn else None
-    return Outcome(live.weight_hash, promoted, report)
+    return Outcome(live.weight_hash, _gate_word(made, live.weight_hash), report)
+
+
+def _gate_word(made: Made, live_hash: str) -> str:
+    if made.turn is None:
+        return "not asked"
+    if not made.turn.verdict.promote:
+        return "refused"
+    challenger_hash = made.turn.challenger.facts["weight_hash"]
+    return "promoted" if challenger_hash == live_hash else "promoted, taken back since"
 
 
 def _turn_the_wheel(workspace: Workspace, made: Made) -> Made:

@@ -248,6 +248,8 @@ def parse_recipe(text: str, file: str = "noria.toml") -> Recipe:
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe file. Raises InputError if it can't be read, RecipeError for its mistakes."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", "a recipe", f"name it: {path}/noria.toml")
     if not path.is_file():
         raise InputError(
             f"{path} does not exist", "a recipe", "write one with: noria init my-model"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 from noria.artifacts import atomic_write
-from noria.errors import UsageError
+from noria.errors import StorageError, UsageError
 from noria.recipe import NAME_PATTERN, Recipe
 
 
@@ -18,6 +19,12 @@ def write_recipe(folder: Path, documents: list[str]) -> Path:
     Raises UsageError if there is one.
     """
     path = folder / "noria.toml"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{folder} can't be made ({error.strerror})", "a folder", "choose another"
+        ) from error
     if path.exists():
         raise UsageError(f"{path} exists", "a folder without a recipe", "choose another folder")
     name = re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_")
@@ -29,7 +36,7 @@ def write_recipe(folder: Path, documents: list[str]) -> Path:
 
 def recipe_text(name: str, documents: list[str]) -> str:
     """A whole recipe as TOML: what must be set is set, every default stands as a comment."""
-    globs = ", ".join(f'"{glob}"' for glob in documents)
+    globs = ", ".join(toml_value(glob) for glob in documents)
     lines = [
         "# What this file says, `noria run` makes true. Lines behind # show the defaults.",
         "",
@@ -60,7 +67,7 @@ def toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f'"{value}"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, tuple):
         return "[" + ", ".join(toml_value(one) for one in value) + "]"
     return str(value)

@@ -91,7 +91,8 @@ class Talk:
 
 def build_app(workspace: Workspace) -> FastAPI:
     """The server's application for this workspace. Raises UnknownName if nothing is live yet."""
-    version_named(workspace, "")
+    version = version_named(workspace, "")
+    load_language_model(workspace.root / version.artifact_path)  # or say now why it can't be
     settings = workspace.recipe.serve
     models = LiveModels(workspace.registry, workspace.recipe.name, workspace.root)
     return create_app(

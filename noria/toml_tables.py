@@ -103,7 +103,7 @@ class TableReader:
         return self._scalar(hint, value, path, metadata)
 
     def _scalar(self, hint: type, value: Any, path: str, metadata: Mapping[str, Any]) -> Any:
-        if hint is float and type(value) is int:
+        if hint is float and type(value) is int and abs(value) < 2**63:
             value = float(value)
         if type(value) is not hint:
             kind = {
@@ -149,7 +149,7 @@ def parse_toml(text: str, file: str) -> dict[str, Any]:
     """Parse TOML. Raises RecipeError naming the line that can't be read."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not TOML, endless digits, endless depth
         match = re.search(r"at line (\d+)", str(error))
         line = int(match.group(1)) if match else len(text.splitlines()) or 1
         fault = Problem(file, line, "TOML", repr(_line(text, line)), f"can't be read: {error}")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from noria.artifacts import Artifact, Store
-from noria.errors import NoriaError, UsageError
+from noria.errors import InputError, StorageError, UsageError
 from noria.feedback.store import FeedbackStore
 from noria.lock import Lock
 from noria.recipe import Recipe, load_recipe
@@ -121,10 +121,17 @@ class Workspace:
 
 def open_workspace(recipe_path: Path, root: Path | None, watcher: Watcher) -> Workspace:
     """Open (and make, if new) the workspace of a recipe. Raises RecipeError, InputError."""
-    recipe_path = recipe_path.resolve()
-    recipe = load_recipe(recipe_path)
-    root = root.resolve() if root else recipe_path.parent / "runs" / recipe.name
-    if root.exists() and not root.is_dir():
-        raise NoriaError(f"{root} is a file", "a folder", "choose another with --store")
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        recipe_path = recipe_path.resolve()
+        recipe = load_recipe(recipe_path)
+    except (OSError, RuntimeError) as error:  # a name too long, a link to itself
+        raise InputError(f"{recipe_path} can't be read ({error})", "a recipe") from error
+    root = root or recipe_path.parent / "runs" / recipe.name
+    try:
+        root = root.resolve()
+        root.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:
+        raise StorageError(
+            f"{root} can't be made ({error})", "a folder", "choose another with --store"
+        ) from error
     return Workspace(recipe, recipe_path, root, watcher)

@@ -5,16 +5,17 @@ Exit codes: 0 did it, 1 failed, 2 wrong use or bad input, 3 the gate said no.
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
 
 from noria.cli import look, loop, make, talk
 from noria.cli.screen import report_error
+from noria.errors import Interrupted, UsageError
 
 app = typer.Typer(
     name="noria",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -22,15 +23,25 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _root(
-    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
-) -> None:
-    if version:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         from noria import __version__
 
         print(f"noria {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False,
+        "--version",
+        help="Print the version and stop.",
+        callback=_show_version,
+        is_eager=True,
+    ),
+) -> None:
+    """Nothing is done before the verb."""
 
 
 for _module in (make, talk, loop, look):
@@ -39,7 +50,33 @@ for _module in (make, talk, loop, look):
 
 def main() -> None:
     """Run a verb; any error becomes one clear line and its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal of another encoding breaks nothing
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    as_json = "--json" in sys.argv
     try:
-        app(standalone_mode=True)
+        _check_arguments(sys.argv)
+        code = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = report_error(
+            Interrupted("stopped by hand", fix="run the same command again to go on"), as_json
+        )
     except Exception as error:
-        sys.exit(report_error(error, as_json="--json" in sys.argv))
+        code = report_error(_from_command_line(error), as_json)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _check_arguments(words: list[str]) -> None:
+    """Raise UsageError for an argument that is no text."""
+    for word in words:
+        if not word.isprintable() and word.encode("utf-8", "replace") != word.encode(
+            "utf-8", "surrogatepass"
+        ):
+            raise UsageError(f"the argument {word!r}", "text in UTF-8")
+
+
+def _from_command_line(error: Exception) -> Exception:
+    """The parser's own errors (an unknown option, a missing argument) as ours."""
+    if hasattr(error, "format_message"):
+        return UsageError(error.format_message(), fix="see: noria --help, noria VERB --help")
+    return error

@@ -71,9 +71,12 @@ def promote(
     as_json: bool = JSON,
 ) -> None:
     """Make a version live by hand; running servers follow."""
+    from noria.artifacts import read_artifact, verify_artifact
+
     with Opened(recipe, store, quiet=True) as workspace:
         name = workspace.recipe.name
         version = workspace.registry.find_version(TENANT, name, weight_hash)
+        verify_artifact(read_artifact(workspace.root / version.artifact_path))
         live = workspace.registry.promote(TENANT, name, version.weight_hash, "command line", reason)
     show({"live": live.weight_hash}, as_json, f"live: {live.weight_hash[:12]}")
 

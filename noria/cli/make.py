@@ -49,16 +49,16 @@ def run(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON)
 
     with Opened(recipe, store, as_json) as workspace, workspace.alone():
         outcome = run_pipeline(workspace)
-    verdict = {None: "not asked", True: "promoted", False: "refused"}[outcome.promoted]
     show(
         {
             "live": outcome.live_weight_hash,
-            "gate": verdict,
+            "gate": outcome.gate,
             "report": str(outcome.report),
         },
         as_json,
-        f"\nlive: {outcome.live_weight_hash[:12]}   gate: {verdict}   report: {outcome.report}\n"
+        f"\nlive: {outcome.live_weight_hash[:12]}   gate: {outcome.gate}   "
+        f"report: {outcome.report}\n"
         f"next:\n  {program()} chat {recipe}\n  {program()} serve {recipe}",
     )
-    if outcome.promoted is False:
+    if outcome.gate == "refused":
         raise typer.Exit(3)

@@ -153,6 +153,10 @@ def report_error(error: Exception, as_json: bool) -> int:
         error = StorageError(
             f"no permission for {error.filename}", fix="change its rights, or use --store"
         )
+    elif isinstance(error, OSError):
+        error = StorageError(
+            f"{error.filename or 'a file'}: {error.strerror}", fix="check the path and its rights"
+        )
     if not isinstance(error, NoriaError):
         if os.environ.get("NORIA_TRACEBACK"):
             raise error

@@ -11,7 +11,7 @@ from noria.cli.screen import JSON, RECIPE, STORE, Opened, show
 from noria.errors import UsageError
 from noria.recipe import TENANT
 
-keys = typer.Typer(no_args_is_help=True, help="Create, list and revoke keys of the server.")
+keys = typer.Typer(help="Create, list and revoke keys of the server.")
 
 
 def add_verbs(app: typer.Typer) -> None:

@@ -49,7 +49,7 @@ def split_records(
         raise InputError(
             f"{len(records)} usable document{'s' if len(records) != 1 else ''}",
             "at least 3: one to train on, one for the gate, one for the test",
-            "add text, or lower corpus.min_characters",
+            "add text: about 2,000 characters, or a file of its own, make a document",
         )
     for key in (_group, whole_text):
         splits = _deal(records, settings, seed, key)

@@ -83,7 +83,7 @@ def pick(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
 def choice_probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     """What each token's chance is after temperature, top_k and top_p. (V,) -> (V,), sum 1."""
     # The largest is taken off first, so that a tiny temperature can't overflow.
-    scaled = (logits - logits.max()) / sampling.temperature
+    scaled = ((logits - logits.max()).double() / sampling.temperature).float()
     if 0 < sampling.top_k < scaled.shape[0]:
         kept, ids = scaled.topk(sampling.top_k)
         scaled = torch.full_like(scaled, float("-inf")).scatter(0, ids, kept)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from noria.feedback.interactions import chat_prompt
 from noria.generate.sampling import Sampling
@@ -83,18 +83,27 @@ class _Request(BaseModel):
         )
 
 
+def _whole(text: str) -> str:
+    """Raises ValueError for half a character (a lone surrogate), which no model has seen."""
+    text.encode("utf-8")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_whole)]
+
+
 class TextPart(BaseModel):
     """A part of a message's content; text is the one kind that this server reads."""
 
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 class ChatMessage(BaseModel):
     """One turn; `developer` is the newer name of `system`."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: Text | list[TextPart]
 
     def as_message(self) -> Message:
         """The turn as the chat renderer takes it."""
@@ -127,7 +136,7 @@ class ChatRequest(_Request):
 class CompletionRequest(_Request):
     """POST /v1/completions."""
 
-    prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
+    prompt: Text | Annotated[list[Text], Field(min_length=1, max_length=1)]
 
     @property
     def stored_prompt(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterable, Sequence
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from noria.evaluate.harness import (
     measure_ngram,
     write_scores,
 )
-from noria.evaluate.metrics import Likelihoods, bits_per_byte, paired_difference
+from noria.evaluate.metrics import Interval, Likelihoods, bits_per_byte, paired_difference
 from noria.export.huggingface import export_huggingface
 from noria.export.verify import verify_export
 from noria.generate.loaded import load_language_model
@@ -76,10 +77,21 @@ def score_of(
     )
 
 
-def gap_facts(ours: Likelihoods, theirs: Likelihoods, seed: int) -> dict[str, float]:
-    """Bits per byte of ours minus theirs, with its 95% interval, as JSON values."""
+GapFacts = dict[str, float | None]
+
+
+def gap_facts(ours: Likelihoods, theirs: Likelihoods, seed: int) -> GapFacts:
+    """Bits per byte of ours minus theirs, with its 95% interval; an infinite end is None."""
     gap = paired_difference(ours, theirs, seed=seed)
-    return {"value": gap.value, "low": gap.low, "high": gap.high}
+    ends = {"low": gap.low, "high": gap.high}
+    return {"value": gap.value, **{k: v if isfinite(v) else None for k, v in ends.items()}}
+
+
+def gap_interval(facts: GapFacts) -> Interval:
+    """Read a stored gap back."""
+    value, low, high = facts["value"], facts["low"], facts["high"]
+    assert value is not None  # only ends can be infinite
+    return Interval(value, -inf if low is None else low, inf if high is None else high)
 
 
 def evaluate_base(
@@ -117,16 +129,16 @@ def evaluate_base(
 
 
 def _evaluate_line(facts: Facts) -> str:
-    gap = facts["model_minus_ngram"]
-    if gap["high"] < 0:
+    gap = gap_interval(facts["model_minus_ngram"])
+    if gap.high < 0:
         verdict = "the Transformer is better"
-    elif gap["low"] > 0:
+    elif gap.low > 0:
         verdict = "the n-gram model is better"
     else:
         verdict = "no difference can be seen"
     return (
         f"{facts['model']:.3f} bits per byte, 5-gram {facts['ngram']:.3f}: {verdict} "
-        f"(difference {gap['value']:+.3f}, 95% {gap['low']:+.3f} to {gap['high']:+.3f})"
+        f"(difference {gap.value:+.3f}, 95% {gap.low:+.3f} to {gap.high:+.3f})"
     )
 
 
@@ -163,12 +175,16 @@ def compress_base(workspace: Workspace, corpus: Artifact, base: Artifact) -> Art
         make,
         settings={"method": "int8", "seed": seed, "max_records": MAX_RECORDS},
         inputs={"model": base.key, "corpus": corpus.key},
-        result=lambda facts: (
-            f"int8: {facts['num_bytes_before'] / 1e6:.1f} → {facts['num_bytes'] / 1e6:.1f} MB, "
-            f"cost {facts['int8_minus_full']['value']:+.5f} bits per byte "
-            f"(95% {facts['int8_minus_full']['low']:+.5f} to "
-            f"{facts['int8_minus_full']['high']:+.5f})"
-        ),
+        result=_compress_line,
+    )
+
+
+def _compress_line(facts: Facts) -> str:
+    cost = gap_interval(facts["int8_minus_full"])
+    before, after = facts["num_bytes_before"] / 1e6, facts["num_bytes"] / 1e6
+    return (
+        f"int8: {before:.1f} → {after:.1f} MB, cost {cost.value:+.5f} bits per byte "
+        f"(95% {cost.low:+.5f} to {cost.high:+.5f})"
     )
 
 

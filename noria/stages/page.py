@@ -28,6 +28,7 @@ from noria.improve.gate import gate_section
 from noria.recipe import TENANT
 from noria.runtime import machine_name
 from noria.stages.converse import Conversation
+from noria.stages.measuring import GapFacts, gap_interval
 from noria.stages.turn import Turn
 from noria.workspace import Workspace
 
@@ -75,7 +76,7 @@ def write_report(workspace: Workspace, made: Made) -> Path:
             "interpolated 5-gram (modified Kneser-Ney)",
             made.evaluated.facts["model"],
             made.evaluated.facts["ngram"],
-            _interval(made.evaluated.facts["model_minus_ngram"]),
+            gap_interval(made.evaluated.facts["model_minus_ngram"]),
         ),
         compression=_compression(made.compressed),
         samples=_samples(made),
@@ -93,10 +94,6 @@ def write_report(workspace: Workspace, made: Made) -> Path:
     )
     render_report(report, path)
     return path
-
-
-def _interval(facts: dict[str, float]) -> Interval:
-    return Interval(facts["value"], facts["low"], facts["high"])
 
 
 def _headline(made: Made) -> str:
@@ -182,7 +179,7 @@ def _compression(compressed: Artifact | None) -> CompressionSection | None:
         "int8",
         facts["num_bytes_before"],
         facts["num_bytes"],
-        _interval(facts["int8_minus_full"]),
+        gap_interval(facts["int8_minus_full"]),
     )
 
 
@@ -201,8 +198,8 @@ def _samples(made: Made) -> tuple[SampleRow, ...]:
     )
 
 
-def _differences(facts: dict[str, dict[str, float]]) -> tuple[DifferenceRow, ...]:
+def _differences(facts: dict[str, GapFacts]) -> tuple[DifferenceRow, ...]:
     return tuple(
-        DifferenceRow(RECORDS_NAMES[name].removeprefix("held-out "), _interval(gap))
+        DifferenceRow(RECORDS_NAMES[name].removeprefix("held-out "), gap_interval(gap))
         for name, gap in facts.items()
     )

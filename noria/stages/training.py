@@ -13,13 +13,14 @@ import torch
 
 from noria.artifacts import Artifact, value_digest
 from noria.baselines.ngram import train_ngram
+from noria.errors import UsageError
 from noria.improve.challenger import TOKENIZER_FILES
 from noria.model.config import ModelConfig
-from noria.model.cost import num_parameters
+from noria.model.cost import num_parameters, training_memory_bytes
 from noria.model.presets import preset
 from noria.model.transformer import build_model
 from noria.model.weights import model_weight_hash, save_model
-from noria.runtime import detect_device
+from noria.runtime import detect_device, memory_bytes
 from noria.stages.stage import Facts, plain, run_stage
 from noria.tokenizer.load import load_tokenizer
 from noria.tokenizer.pack import open_shard
@@ -36,9 +37,20 @@ MAX_PASSES = 4  # beyond, repeated text teaches little: Muennighoff et al., 2023
 
 
 def model_config(workspace: Workspace, vocab_size: int) -> ModelConfig:
-    """The model's shape, from the recipe's one dial and the tokenizer's vocabulary."""
+    """The model's shape, from the recipe's one dial and the tokenizer's vocabulary.
+
+    Raises UsageError for a model that this machine has no memory for.
+    """
     model = workspace.recipe.model
-    return preset(model.preset, vocab_size, model.context_tokens)
+    config = preset(model.preset, vocab_size, model.context_tokens)
+    needed_bytes = training_memory_bytes(config, config.context_tokens)
+    if needed_bytes > memory_bytes():
+        raise UsageError(
+            f"model.preset = {model.preset!r} needs about {needed_bytes / 2**30:,.1f} GiB to train",
+            f"at most the {memory_bytes() / 2**30:.0f} GiB of this machine",
+            "choose a smaller preset or a shorter model.context_tokens",
+        )
+    return config
 
 
 def num_train_tokens(workspace: Workspace, config: ModelConfig, corpus_tokens: int) -> int:

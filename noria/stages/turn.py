@@ -21,7 +21,7 @@ from noria.improve.curate import Curated, curate
 from noria.improve.gate import Verdict, decide, verdict_from_json, verdict_to_json
 from noria.recipe import TENANT
 from noria.records import Record, read_records, write_records
-from noria.stages.measuring import gap_facts, likelihoods_of, sampled, score_of
+from noria.stages.measuring import GapFacts, gap_facts, likelihoods_of, sampled, score_of
 from noria.stages.stage import Facts, plain, run_stage
 from noria.stages.text import clean_documents
 from noria.stages.training import watch_training
@@ -195,7 +195,7 @@ def _measure_all(
 
 def afterwards(
     workspace: Workspace, champion: Artifact, challenger: Artifact, unread: Sequence[Record]
-) -> dict[str, dict[str, float]]:
+) -> dict[str, GapFacts]:
     """Challenger minus champion on text that no gate reads: was the gate right?"""
     corpus = ancestor(workspace, champion, "corpus")
     sets: dict[str, Sequence[Record]] = {

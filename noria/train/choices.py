@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from noria.errors import FormatError
 from noria.model.config import ModelConfig
 from noria.model.transformer import build_model
 from noria.recipe import TrainSettings
@@ -108,7 +109,20 @@ def _compile_reason(settings: TrainSettings, eager_s: float) -> str | None:
 
 
 def choices_from_lock(entry: dict[str, Any]) -> Choices:
-    """Read the choices back from a lock entry."""
+    """Read the choices back from a lock entry. Raises FormatError for one that makes no sense."""
+    counts = [entry.get(name) for name in ("micro_batch_sequences", "num_threads")]
+    speed = entry.get("tokens_per_s", 1.0)
+    if (
+        entry.get("precision") not in ("float32", "bfloat16")
+        or not isinstance(entry.get("compile"), bool)
+        or not all(type(count) is int and 0 < count < 2**20 for count in counts)
+        or not (isinstance(speed, int | float) and speed > 0)
+    ):
+        raise FormatError(
+            f"a lock entry that makes no sense: {entry!r}",
+            "precision, compile, micro_batch_sequences, num_threads, tokens_per_s",
+            "delete the lock to measure again",
+        )
     return Choices(
         precision=entry["precision"],
         compile=entry["compile"],

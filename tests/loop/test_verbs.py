@@ -80,6 +80,35 @@ def test_improve_takes_another_turn_and_spends_less_of_the_budget(own: Ran) -> N
     assert reads[2] == pytest.approx(reads[1] / 4)
 
 
+@pytest.mark.parametrize("stage", ["challenger", "tokens"])
+def test_doctor_sees_a_version_or_its_ancestor_gone(own: Ran, stage: str) -> None:
+    (folder,) = (own.store / "artifacts").glob(f"{stage}-*")
+    shutil.rmtree(folder)
+    said = noria("doctor", str(own.recipe), "--store", str(own.store), exit_code=1)
+    assert [f["what"] for f in said["findings"] if f["state"] == "fault"] == ["store"]
+
+
+def test_a_truncated_file_is_neither_reused_nor_promoted_nor_served(own: Ran) -> None:
+    where = ["--store", str(own.store)]
+    for stage in ("control", "challenger"):
+        (weights,) = (own.store / "artifacts").glob(f"{stage}-*/model.safetensors")
+        weights.write_bytes(weights.read_bytes()[:5000])
+    assert "another size" in noria("run", str(own.recipe), *where, exit_code=1)["error"]
+    registry = Registry(own.store / "registry.sqlite")
+    (control,) = [v for v in registry.versions(TENANT, "tiny") if v.origin == "control"]
+    registry.close()
+    noria("promote", control.weight_hash, "-r", str(own.recipe), *where, exit_code=1)
+    noria("serve", str(own.recipe), "--port", "0", *where, exit_code=2)
+
+
+def test_a_run_after_a_rollback_says_that_the_promotion_was_taken_back(own: Ran) -> None:
+    where = ["--store", str(own.store)]
+    back = noria("rollback", str(own.recipe), *where)
+    again = noria("run", str(own.recipe), *where)
+    assert again["gate"] == "promoted, taken back since"
+    assert again["live"] == back["live"]
+
+
 def test_doctor_and_verify_see_a_changed_byte(own: Ran) -> None:
     where = ["--store", str(own.store)]
     assert {f["state"] for f in noria("doctor", str(own.recipe), *where)["findings"]} <= {

@@ -6,6 +6,7 @@ digests. This module does not know what is written in them.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -80,8 +81,9 @@ def _own_files(glob: str, recipe_folder: Path) -> dict[str, Path]:
 def _glob(root: Path, pattern: str) -> list[Path]:
     try:
         paths = [path for path in root.glob(pattern) if path.is_file()]
-    except ValueError as error:  # such as "a**b"
-        raise InputError(f"{pattern!r} is no glob ({error})", "such as texts/**/*.txt") from error
+    except (ValueError, IndexError, NotImplementedError, RecursionError, OSError) as error:
+        shown = pattern if len(pattern) < 200 else pattern[:197] + "…"
+        raise InputError(f"{shown!r} is no glob ({error})", "such as texts/**/*.txt") from error
     wants_hidden = re.search(r"(^|/)\.[^./]", pattern) is not None
     return [
         path
@@ -102,6 +104,12 @@ def read_bytes(file: SourceFile) -> bytes:
         raise InputError(
             f"{file.name} can't be read ({error.strerror})", "a readable file", "check the path"
         ) from error
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise InputError(
+            f"{file.name} changed while it was read",
+            "files that keep still",
+            "run the same command again",
+        )
     if not data.removeprefix(BOM).strip():
         raise InputError(f"{file.name} is empty", "a file with text", "fill it or leave it out")
     position = data.find(b"\0")
