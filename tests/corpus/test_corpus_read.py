@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from noria.artifacts import file_digest
 from noria.corpus.read import SourceFile, find_files, read_conversations, read_documents
 from noria.corpus.read.text import MAX_CHARACTERS
 from noria.errors import InputError
@@ -12,7 +13,7 @@ from noria.records import content_text
 def _file(tmp_path: Path, data: bytes | str, name: str = "a.txt") -> SourceFile:
     path = tmp_path / name
     path.write_bytes(data.encode() if isinstance(data, str) else data)
-    return SourceFile(name, path, "")
+    return SourceFile(name, path, file_digest(path))
 
 
 def _texts(file: SourceFile) -> list[str]:

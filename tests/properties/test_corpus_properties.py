@@ -4,6 +4,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from noria.artifacts import file_digest
 from noria.corpus.clean import clean_text
 from noria.corpus.deduplicate import drop_duplicates
 from noria.corpus.deidentify import replace_identities
@@ -46,7 +47,7 @@ def test_every_document_is_its_bytes_and_nothing_but_space_is_lost(text: str, ti
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.txt")
         path.write_bytes(data)
-        documents = list(read_documents(SourceFile("a.txt", path, "")))
+        documents = list(read_documents(SourceFile("a.txt", path, file_digest(path))))
     for document in documents:
         source = document.source
         assert data[source.byte_start : source.byte_end].decode() == content_text(document.content)
