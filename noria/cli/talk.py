@@ -78,7 +78,8 @@ def serve(
         settings = workspace.recipe.serve
         app = build_app(workspace)
         secret = ""
-        if not stop_with_stdin and not workspace.keys.list(TENANT):
+        usable = any(key.revoked_at is None for key in workspace.keys.list(TENANT))
+        if not stop_with_stdin and not usable:
             secret = workspace.keys.create(TENANT, ("use", "rate", "read", "promote")).secret
 
         def ready(url: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from running import Ran, noria
 
+from noria.improve.simulate import post_json
 from noria.recipe import TENANT
 from noria.registry import Registry
 
@@ -78,6 +79,30 @@ def test_improve_takes_another_turn_and_spends_less_of_the_budget(own: Ran) -> N
     reads = {verdict["read_number"]: verdict["spent_alpha"] for verdict in verdicts}
     assert sorted(reads) == [1, 2]
     assert reads[2] == pytest.approx(reads[1] / 4)
+
+
+def test_serve_shows_a_key_once_and_follows_a_rollback(own: Ran) -> None:
+    where = ["--store", str(own.store)]
+    command = [sys.executable, "-m", "noria", "serve", str(own.recipe), "--port", "0", "--json"]
+    server = subprocess.Popen([*command, *where], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        ready = json.loads(server.stdout.readline())
+
+        def weights(turn: str) -> str:
+            body = {"model": "live", "prompt": "The whale", "max_tokens": 2}
+            answer = post_json(f"{ready['url']}/v1/completions", ready["key"], body, turn)
+            return str(answer["weight_hash"])
+
+        assert weights("before") == own.said["live"]
+        back = noria("rollback", str(own.recipe), *where)["live"]
+        assert any(weights(f"after {n}") == back for n in range(400))
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+        server.stdout.close()
+    keys = noria("key", "list", str(own.recipe), *where)["keys"]
+    assert [key["revoked"] for key in keys] == [True, False]
 
 
 @pytest.mark.parametrize("stage", ["challenger", "tokens"])
