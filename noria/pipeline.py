@@ -7,10 +7,11 @@ report ◄─ swap ◄─ promote ◄─ gate ◄─ challenger, control ◄─ 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from noria.artifacts import Artifact
+from noria.feedback.interactions import Feedback, Interaction
 from noria.recipe import TENANT
 from noria.records import read_records
 from noria.stages.converse import Conversation, LocalServer, simulate_users, watch_swap
@@ -19,7 +20,7 @@ from noria.stages.page import Made, write_report
 from noria.stages.release import release_base
 from noria.stages.text import build_corpus, build_shards, build_tokenizer
 from noria.stages.training import build_base_model, build_ngram
-from noria.stages.turn import Turn, promote_if_earned, take_turn
+from noria.stages.turn import promote_if_earned, take_turn
 from noria.workspace import Workspace
 
 
@@ -83,22 +84,12 @@ def _turn_the_wheel(workspace: Workspace, made: Made) -> Made:
             if promote_if_earned(workspace, turn, "noria run"):
                 live = turn.challenger
         swap = watch_swap(workspace, server, conversation, live) if live is not made.base else None
-    return Made(
-        made.corpus,
-        made.base,
-        made.evaluated,
-        made.compressed,
-        made.exported,
-        conversation,
-        turn,
-        swap,
-    )
+    return replace(made, conversation=conversation, turn=turn, swap=swap)
 
 
-def _corrections(workspace: Workspace, conversation: Conversation) -> list:  # type: ignore[type-arg]
+def _corrections(
+    workspace: Workspace, conversation: Conversation
+) -> list[tuple[Interaction, Feedback]]:
     """The corrections of this conversation only: a later user's are for `noria improve`."""
     ids = conversation.interaction_ids
     return [c for c in workspace.feedback.corrections(TENANT) if c[0].id in ids]
-
-
-__all__ = ["Outcome", "Turn", "run"]

@@ -64,14 +64,17 @@ def memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def peak_memory_bytes() -> int:
-    """The most memory that this process has held (resident) since the last reset, or ever."""
-    status = Path("/proc/self/status")
+def peak_memory_bytes(process_id: int | None = None) -> int:
+    """The most memory that a process has held (resident) since the last reset, or ever.
+
+    This process if none is named. Of another one, 0 where the system does not tell.
+    """
+    status = Path(f"/proc/{process_id or 'self'}/status")
     if status.exists():
         for line in status.read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return 0 if process_id else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def reset_peak_memory() -> None:

@@ -69,10 +69,10 @@ def main() -> None:
 def _check_arguments(words: list[str]) -> None:
     """Raise UsageError for an argument that is no text."""
     for word in words:
-        if not word.isprintable() and word.encode("utf-8", "replace") != word.encode(
-            "utf-8", "surrogatepass"
-        ):
-            raise UsageError(f"the argument {word!r}", "text in UTF-8")
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UsageError(f"the argument {word!r}", "text in UTF-8") from error
 
 
 def _from_command_line(error: Exception) -> Exception:

@@ -23,6 +23,7 @@ from noria.improve.simulate import (
 )
 from noria.recipe import TENANT
 from noria.records import Source, write_records
+from noria.runtime import peak_memory_bytes
 from noria.stages.stage import Facts, plain, run_stage
 from noria.stages.text import clean_documents
 from noria.workspace import Workspace
@@ -72,19 +73,9 @@ class LocalServer:
         """Whether it was started."""
         return self._process is not None
 
-    @property
-    def process_id(self) -> int:
-        """The server's process, to show that it was not restarted."""
-        return self._process.pid if self._process is not None else 0
-
     def peak_memory_bytes(self) -> int:
         """The most memory that the server has held (0 where the system does not tell)."""
-        status = Path(f"/proc/{self.process_id}/status")
-        if self._process is not None and status.exists():
-            for line in status.read_text(encoding="ascii", errors="replace").splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-        return 0
+        return peak_memory_bytes(self._process.pid) if self._process is not None else 0
 
     def __enter__(self) -> LocalServer:
         return self
