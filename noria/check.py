@@ -6,19 +6,33 @@ Time is estimated by training a few real steps of the real shape on this machine
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from noria.corpus.read import read_conversations, read_documents
+from noria.corpus.read import SourceFile, read_conversations, read_documents, read_tagged_text
 from noria.errors import InputError, NoriaError, Problem, RecipeError
 from noria.model.cost import num_parameters, training_memory_bytes
+from noria.model.weights import read_config
+from noria.records import Record
 from noria.runtime import machine_name, memory_bytes
 from noria.stages.text import source_files
 from noria.stages.training import locked_choices, model_config, num_train_tokens
+from noria.stages.tuning import (
+    MEASURED_TOKENS,
+    build_base,
+    num_tuning_tokens,
+    tuning_choices,
+)
 from noria.train.choices import choices_from_lock
 from noria.workspace import Workspace
 
 BYTES_PER_TOKEN = 3.8  # of English with a few thousand tokens; only until a tokenizer is trained
+READERS: dict[str, Callable[[SourceFile], Iterator[Record]]] = {
+    "corpus.tagged": read_tagged_text,
+    "corpus.conversations": read_conversations,
+    "feedback.simulate_chats": read_conversations,
+}
 TORCH_BYTES = 450_000_000  # resident size of a process that has loaded torch and this package
 
 
@@ -33,14 +47,18 @@ def check_recipe(workspace: Workspace) -> dict[str, Any]:
         where: _check_files(workspace, where, globs, problems)
         for where, globs in (
             ("corpus.documents", recipe.corpus.documents),
+            ("corpus.tagged", recipe.corpus.tagged),
             ("corpus.conversations", recipe.corpus.conversations),
+            ("adapter.replay", recipe.adapter.replay),
+            ("adapter.general", recipe.adapter.general),
             ("feedback.simulate", recipe.feedback.simulate),
+            ("feedback.simulate_chats", recipe.feedback.simulate_chats),
             ("gate.frozen", recipe.gate.frozen),
         )
     }
     if problems:
         raise RecipeError(problems)
-    corpus_bytes = sizes["corpus.documents"] + sizes["corpus.conversations"]
+    corpus_bytes = sum(size for where, size in sizes.items() if where.startswith("corpus."))
     return _estimate(workspace, corpus_bytes)
 
 
@@ -49,7 +67,7 @@ def _check_files(
 ) -> int:
     """Read every record of the files once; returns their bytes."""
     num_bytes = 0
-    read = read_conversations if where.endswith("conversations") else read_documents
+    read = READERS.get(where, read_documents)
     text = workspace.recipe_path.read_text(encoding="utf-8")
     key = where.rsplit(".", 1)[1]
     line = next((i for i, t in enumerate(text.splitlines(), 1) if t.strip().startswith(key)), 1)
@@ -68,14 +86,22 @@ def _check_files(
 
 def _estimate(workspace: Workspace, corpus_bytes: int) -> dict[str, Any]:
     recipe = workspace.recipe
-    config = model_config(workspace, recipe.tokenizer.vocab_size)
-    corpus_tokens = int(corpus_bytes / BYTES_PER_TOKEN * (1 - recipe.corpus.held_out))
-    num_tokens = num_train_tokens(workspace, config, max(corpus_tokens, 1))
-    entry = locked_choices(workspace, config, num_tokens)
+    corpus_tokens = max(1, int(corpus_bytes / BYTES_PER_TOKEN * (1 - recipe.corpus.held_out)))
+    if recipe.model.base:
+        base = build_base(workspace)
+        config, _ = read_config(base.path)
+        num_tokens = num_tuning_tokens(workspace, corpus_tokens)
+        entry = tuning_choices(workspace, base, num_tokens)
+        row_tokens = min(recipe.model.context_tokens, config.context_tokens, MEASURED_TOKENS)
+    else:
+        config = model_config(workspace, recipe.tokenizer.vocab_size)
+        num_tokens = num_train_tokens(workspace, config, corpus_tokens)
+        entry = locked_choices(workspace, config, num_tokens)
+        row_tokens = config.context_tokens
     choices_from_lock(entry)
     turn_tokens = 2 * recipe.improve.steps * recipe.train.batch_tokens
-    turns = turn_tokens if recipe.feedback.simulate else 0
-    micro_tokens = entry["micro_batch_sequences"] * config.context_tokens
+    turns = turn_tokens if recipe.simulates_users else 0
+    micro_tokens = entry["micro_batch_sequences"] * row_tokens
     model_bytes = 4 * num_parameters(config)
     disk_bytes = 2 * corpus_bytes + 3 * 2 * corpus_tokens + 6 * model_bytes
     free_bytes = shutil.disk_usage(workspace.root).free

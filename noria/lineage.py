@@ -13,7 +13,7 @@ from noria.registry import Version
 from noria.workspace import Workspace
 
 MIN_PREFIX = 6
-NEEDED_STAGES = ("corpus", "tokenizer", "tokens", "train")
+NEEDED_STAGES = (("corpus",), ("tokenizer", "base"), ("tokens",), ("train",))  # one of each
 
 
 def trace(workspace: Workspace, name: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _require_ancestors(workspace: Workspace, version: Version) -> None:
     if (folder / "manifest.json").is_file():
         made_from = workspace.store.lineage(read_artifact(folder).key)
         stages = {artifact.manifest.stage for artifact in made_from}
-    missing = [stage for stage in NEEDED_STAGES if stage not in stages]
+    missing = [" or ".join(some) for some in NEEDED_STAGES if not stages.intersection(some)]
     if missing:
         raise IntegrityError(
             f"version {version.weight_hash[:12]} in {folder}: gone or without its "

@@ -1,7 +1,7 @@
 """The loop, every stage in order.
 
 raw text ─► corpus ─► tokenizer ─► tokens ─► train ─► evaluate ─► compress ─► export
-                                                                               │
+             base ──────┘ (where there is one)                                 │
 report ◄─ swap ◄─ promote ◄─ gate ◄─ challenger, control ◄─ feedback ◄─ serve ◄┘
 """
 
@@ -15,11 +15,12 @@ from noria.feedback.interactions import Feedback, Interaction
 from noria.recipe import TENANT
 from noria.records import read_records
 from noria.stages.converse import Conversation, LocalServer, simulate_users, watch_swap
-from noria.stages.measuring import compress_base, evaluate_base, export_model
+from noria.stages.measuring import compress_model, evaluate_trained, export_model
 from noria.stages.page import Made, write_report
-from noria.stages.release import release_base
+from noria.stages.release import release_model
 from noria.stages.text import build_corpus, build_shards, build_tokenizer
-from noria.stages.training import build_base_model, build_ngram
+from noria.stages.training import build_ngram, train_model
+from noria.stages.tuning import build_base, evaluate_tuned, tune_base
 from noria.stages.turn import promote_if_earned, take_turn
 from noria.workspace import Workspace
 
@@ -39,21 +40,37 @@ def run(workspace: Workspace) -> Outcome:
     Raises NoriaError of the stage that can't go on; what was finished before it is kept.
     """
     corpus = build_corpus(workspace)
-    tokenizer = build_tokenizer(workspace, corpus)
-    tokens = build_shards(workspace, corpus, tokenizer)
-    ngram = build_ngram(workspace, tokens, tokenizer)
-    base, _ = build_base_model(workspace, tokens, tokenizer)
-    evaluated = evaluate_base(workspace, corpus, tokenizer, ngram, base)
-    compressed = compress_base(workspace, corpus, base)
-    exported = export_model(workspace, corpus, base)
-    release_base(workspace, base, compressed)
-    made = Made(corpus, base, evaluated, compressed, exported)
-    if workspace.recipe.feedback.simulate:
+    if workspace.recipe.model.base:
+        model, evaluated = _tune(workspace, corpus)
+    else:
+        model, evaluated = _train_from_scratch(workspace, corpus)
+    compressed = compress_model(workspace, corpus, model)
+    exported = export_model(workspace, corpus, model)
+    release_model(workspace, model, compressed)
+    made = Made(corpus, model, evaluated, compressed, exported)
+    if workspace.recipe.simulates_users:
         made = _turn_the_wheel(workspace, made)
     report = write_report(workspace, made)
     live = workspace.registry.live(TENANT, workspace.recipe.name)
-    assert live is not None  # release_base leaves one
+    assert live is not None  # release_model leaves one
     return Outcome(live.weight_hash, _gate_word(made, live.weight_hash), report)
+
+
+def _train_from_scratch(workspace: Workspace, corpus: Artifact) -> tuple[Artifact, Artifact]:
+    """Own tokenizer, random weights; measured beside an n-gram model."""
+    tokenizer = build_tokenizer(workspace, corpus)
+    tokens = build_shards(workspace, corpus, tokenizer)
+    ngram = build_ngram(workspace, tokens, tokenizer)
+    model = train_model(workspace, tokens, tokenizer)
+    return model, evaluate_trained(workspace, corpus, tokenizer, ngram, model)
+
+
+def _tune(workspace: Workspace, corpus: Artifact) -> tuple[Artifact, Artifact]:
+    """A base model and its tokenizer, tuned by an adapter; measured before and after."""
+    base = build_base(workspace)
+    tokens = build_shards(workspace, corpus, base)
+    model = tune_base(workspace, tokens, base)
+    return model, evaluate_tuned(workspace, corpus, base, model)
 
 
 def _gate_word(made: Made, live_hash: str) -> str:
@@ -68,14 +85,14 @@ def _gate_word(made: Made, live_hash: str) -> str:
 def _turn_the_wheel(workspace: Workspace, made: Made) -> Made:
     """Serve, hear simulated users, challenge, judge, promote, and see the server follow."""
     with LocalServer(workspace) as server:
-        conversation = simulate_users(workspace, made.base, server)
+        conversation = simulate_users(workspace, made.model, server)
         turn = take_turn(
             workspace,
-            made.base,
+            made.model,
             _corrections(workspace, conversation),
             list(read_records(conversation.artifact.path / "test.jsonl")),
         )
-        live: Artifact = made.base
+        live: Artifact = made.model
         if turn.verdict.promote:
             if not workspace.registry.was_ever_live(
                 TENANT, workspace.recipe.name, turn.challenger.facts["weight_hash"]
@@ -83,7 +100,7 @@ def _turn_the_wheel(workspace: Workspace, made: Made) -> Made:
                 server.start()  # so that the swap is seen by a server that runs
             if promote_if_earned(workspace, turn, "noria run"):
                 live = turn.challenger
-        swap = watch_swap(workspace, server, conversation, live) if live is not made.base else None
+        swap = watch_swap(workspace, server, conversation, live) if live is not made.model else None
     return replace(made, conversation=conversation, turn=turn, swap=swap)
 
 

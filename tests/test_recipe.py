@@ -93,3 +93,27 @@ def test_the_written_recipe_is_read_back_with_every_default() -> None:
     kept = [line for line in uncommented.splitlines() if not line.startswith("#")]
     assert parse_recipe("\n".join(kept)) == expected
     assert isinstance(expected, Recipe)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ('[model]\nbase = "x"\npreset = "decoder-10m"\n', "noria.toml:6: model.preset"),
+        ('[model]\nbase = "x"\n[tokenizer]\nvocab_size = 900\n', "a base has its own"),
+        ("[adapter]\nrank = 4\n", "name the base that it is for"),
+        ("[export]\ngguf = true\n", "llama.cpp has no rule"),
+        ('[gate]\nrequire = ["general.bits_per_byte <= champion"]\n', "adapter.general ="),
+        ('[feedback]\nsimulate = ["a"]\nsimulate_chats = ["b"]\n', "not both"),
+        ('[model]\nbase = "x"\n[adapter]\ntargets = ["head"]\n', "expected one of query"),
+        ('[train]\noptimizer = "sgd"\n', "expected one of adamw, muon"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_named(more: str, says: str) -> None:
+    with pytest.raises(RecipeError, match=says.replace(".", r"\.")):
+        parse_recipe(f'name = "a"\n[corpus]\ntagged = ["a"]\n{more}')
+
+
+def test_the_recipes_of_the_house_can_be_read() -> None:
+    folder = Path(__file__).resolve().parents[1] / "recipes"
+    names = {path.stem: load_recipe(path).name for path in folder.glob("*.toml")}
+    assert names == {name: name for name in ("quickstart", "helpdesk", "pretrain")}

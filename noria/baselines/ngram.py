@@ -122,9 +122,16 @@ class _Level:
 
 
 def train_ngram(
-    tokens: NDArray[Any], vocab_size: int, order: int = 5, *, end_id: int
+    tokens: NDArray[Any],
+    vocab_size: int,
+    order: int = 5,
+    *,
+    end_id: int,
+    discount_scale: float = 1.0,
 ) -> NgramModel:
     """Count n-grams up to `order` tokens long and smooth them.
+
+    `discount_scale` scales the discounts that the counts of counts suggest.
 
     `tokens` (T,) holds documents, each closed by `end_id`; a leading `end_id` is added if absent.
     Raises UsageError for an id outside the vocabulary or if there is nothing to count.
@@ -145,7 +152,7 @@ def train_ngram(
         num_contexts = 1 if k == 1 else len(levels[k - 2].keys)
         lower = uniform if k == 1 else probabilities[-1][level.suffix]
         context = level.keys // vocab_size
-        probability, gamma = _smooth(counts, context, num_contexts, lower)
+        probability, gamma = _smooth(counts, context, num_contexts, lower, discount_scale)
         keys.append(level.keys)
         probabilities.append(probability)
         if k > 1:
@@ -233,10 +240,11 @@ def _discounts(counts: Ids) -> NDArray[np.float64]:
 
 
 def _smooth(
-    counts: Ids, context: Ids, num_contexts: int, lower: NDArray[np.float64]
+    counts: Ids, context: Ids, num_contexts: int, lower: NDArray[np.float64], scale: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Interpolated probability of each n-gram, and gamma of each context (1 where never seen)."""
-    discount = _discounts(counts)[np.minimum(counts, 3)]  # (N_k,)
+    scaled = np.minimum(scale * _discounts(counts), (0, 1, 2, 3))  # never more than was counted
+    discount = scaled[np.minimum(counts, 3)]  # (N_k,)
     total = np.bincount(context, weights=counts, minlength=num_contexts)
     taken = np.bincount(context, weights=discount, minlength=num_contexts)
     gamma = np.divide(taken, total, out=np.ones(num_contexts), where=total > 0)

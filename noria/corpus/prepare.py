@@ -19,7 +19,7 @@ from noria.corpus.decontaminate import drop_contaminated
 from noria.corpus.deduplicate import RecordT, drop_duplicates, source_order, whole_text
 from noria.corpus.deidentify import replace_identities
 from noria.corpus.language import guess_language
-from noria.corpus.read import SourceFile, read_conversations, read_documents
+from noria.corpus.read import SourceFile, read_conversations, read_documents, read_tagged_text
 from noria.corpus.split import SPLITS, split_records
 from noria.errors import InputError
 from noria.recipe import CorpusSettings
@@ -56,6 +56,7 @@ class _Tally:
 
 def prepare_corpus(
     files_documents: list[SourceFile],
+    files_tagged: list[SourceFile],
     files_conversations: list[SourceFile],
     settings: CorpusSettings,
     seed: int,
@@ -68,8 +69,17 @@ def prepare_corpus(
     fewer than three records are left.
     """
     tally = _Tally()
-    documents = _read(files_documents, read_documents, progress)
-    chats = _read(files_conversations, read_conversations, progress)
+    files = files_documents + files_tagged + files_conversations
+    documents: list[Document] = []
+    chats: list[Conversation] = []
+    for done, file in enumerate(files):
+        if done < len(files_documents):
+            documents += read_documents(file)
+        elif done < len(files_documents) + len(files_tagged):
+            documents += read_tagged_text(file)
+        else:
+            chats += read_conversations(file)
+        progress("read", done + 1, len(files))
     num_read = {"documents": len(documents), "conversations": len(chats)}
     total = len(documents) + len(chats)
     documents = _clean_documents(documents, settings, tally, progress, total)
@@ -90,19 +100,9 @@ def prepare_corpus(
             "documents that differ",
             "add text, or lower corpus.held_out and corpus.test",
         )
-    report = _report(files_documents + files_conversations, num_read, tally, splits)
+    report = _report(files, num_read, tally, splits)
     _write(out, splits, tally, report, progress)
     return report
-
-
-def _read(
-    files: Sequence[SourceFile], read: Callable[[SourceFile], Any], progress: Progress
-) -> list[Any]:
-    records: list[Any] = []
-    for index, file in enumerate(files):
-        records += read(file)
-        progress("read", index + 1, len(files))
-    return records
 
 
 def _clean_content(content: Content, settings: CorpusSettings, tally: _Tally) -> Content:

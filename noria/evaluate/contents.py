@@ -32,8 +32,9 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class BaselineSection:
-    """Bits per byte of the model and of the n-gram model, and the interval of model - n-gram."""
+    """Bits per byte of the model and of its rival, and the interval of model - rival."""
 
+    subject: str
     name: str
     model: float
     baseline: float
@@ -116,8 +117,8 @@ class NextCommand:
 class Report:
     """All that the page shows; a part without values is left out.
 
-    `contributions` are challenger - control; `afterwards` are challenger - champion on text that
-    no gate reads.
+    `breakdown` are model - rival on each kind of text alone; `contributions` are challenger -
+    control; `afterwards` are challenger - champion on text that no gate reads.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Report:
     charts: tuple[Chart, ...] = ()
     scores: tuple[ScoreRow, ...] = ()
     baseline: BaselineSection | None = None
+    breakdown: tuple[DifferenceRow, ...] = ()
     compression: CompressionSection | None = None
     samples: tuple[SampleRow, ...] = ()
     contributions: tuple[DifferenceRow, ...] = ()

@@ -1,9 +1,11 @@
 """Measure a model or an n-gram model on records: likelihoods of each record, and stored scores.
 
 In: a loaded model and records (documents, pairs, conversations). Out: Likelihoods, Scores.
-One convention for every model: a record starts after `end_id`; what counts is what training counts
-(a document's tokens, a pair's target, the assistant's turns, each with its end token), and the
-bytes are those of the text that is counted. It knows nothing of recipes, stages or the gate.
+One convention for every model: a record starts as the model is served, after the tokenizer's
+`start_ids` (`end_id`, where there are none and the first token counts); what counts is what
+training counts (a document's tokens, a pair's target, the assistant's turns, each with its end
+token), and the bytes are those of the text that is counted. It knows nothing of recipes, stages or
+the gate.
 
 Long records are read in windows of the model's context that move on by half of it, so that every
 token but the first window's has at least half a context before it, and each is counted once.
@@ -58,8 +60,16 @@ class Score:
 
 
 @dataclass(frozen=True)
+class _Line:
+    """A record as a model reads it: target i is predicted from ids[: i + 1], and is ids[i + 1]."""
+
+    ids: list[int]
+    mask: list[int]  # of the targets
+
+
+@dataclass(frozen=True)
 class _Window:
-    """Inputs [start, end) of a record's sequence; the targets from `count_from` on count."""
+    """Inputs [start, end) of a record's line; the targets from `count_from` on count."""
 
     record: int
     start: int
@@ -79,27 +89,27 @@ def measure_model(
     `progress(done, total)` counts windows. Raises UsageError for records of another shape or none.
     """
     decoder = model.model
-    sequences = _sequences(model.tokenizer, records)
+    lines = [_line(model.tokenizer, *one) for one in _sequences(model.tokenizer, records)]
     context_tokens = decoder.config.context_tokens
     windows = [
         window
-        for index, (_, mask) in enumerate(sequences)
-        for window in _windows(index, mask, context_tokens)
+        for index, line in enumerate(lines)
+        for window in _windows(index, line.mask, context_tokens)
     ]
     # Windows of one length share a batch, so that little is padded; the order is stable.
     windows.sort(key=lambda window: -window.length)
     batch_size = max(1, BATCH_TOKENS // context_tokens)
-    nll = np.zeros(len(sequences))
+    nll = np.zeros(len(lines))
     was_training = decoder.training
     decoder.eval()
     with torch.inference_mode():
         for done in range(0, len(windows), batch_size):
             batch = windows[done : done + batch_size]
-            _add_losses(model, sequences, batch, nll)
+            _add_losses(model, lines, batch, nll)
             if progress is not None:
                 progress(min(done + batch_size, len(windows)), len(windows))
     decoder.train(was_training)
-    num_tokens = sum(sum(mask) for _, mask in sequences)
+    num_tokens = sum(sum(line.mask) for line in lines)
     return Likelihoods(nll, _num_bytes(model.tokenizer, records), num_tokens)
 
 
@@ -127,6 +137,13 @@ def _sequences(
     return list(encode_records(tokenizer, records))
 
 
+def _line(tokenizer: Tokenizer, ids: list[int], mask: list[int]) -> _Line:
+    """Put the end token before a sequence, unless its own first token only opens it."""
+    if mask[0] or tokenizer.start_ids == (tokenizer.end_id,):
+        return _Line([tokenizer.end_id, *ids], mask)
+    return _Line(ids, mask[1:])
+
+
 def _windows(record: int, mask: Sequence[int], context_tokens: int) -> list[_Window]:
     """Windows over one record; those in which no target counts are left out."""
     stride = max(1, context_tokens // 2)
@@ -142,7 +159,7 @@ def _windows(record: int, mask: Sequence[int], context_tokens: int) -> list[_Win
 
 def _add_losses(
     model: LanguageModel,
-    sequences: Sequence[tuple[list[int], list[int]]],
+    lines: Sequence[_Line],
     batch: Sequence[_Window],
     nll: np.ndarray[Any, np.dtype[np.float64]],
 ) -> None:
@@ -152,20 +169,16 @@ def _add_losses(
     longest = max(window.length for window in batch)
     inputs = torch.full((len(batch), longest), end_id, dtype=torch.int64)  # (B, T)
     for row, window in enumerate(batch):
-        before = [
-            end_id,
-            *sequences[window.record][0],
-        ]  # target i is predicted from before[: i + 1]
-        inputs[row, : window.length] = torch.tensor(before[window.start : window.end])
-    hidden = model.model(
-        inputs.to(device)
-    )  # (B, T, C); padding stands behind, attention looks back
+        ids = lines[window.record].ids
+        inputs[row, : window.length] = torch.tensor(ids[window.start : window.end])
+    # padding stands behind, and attention looks back
+    hidden = model.model(inputs.to(device))  # (B, T, C)
     for row, window in enumerate(batch):
-        ids, mask = sequences[window.record]
+        line = lines[window.record]
         counted = slice(window.count_from, window.end)
         states = hidden[row : row + 1, window.count_from - window.start : window.length]
-        targets = torch.tensor([ids[counted]], device=device)
-        weights = torch.tensor([mask[counted]], device=device)
+        targets = torch.tensor([line.ids[window.count_from + 1 : window.end + 1]], device=device)
+        weights = torch.tensor([line.mask[counted]], device=device)
         total, _ = cross_entropy_sum(model.model, states, targets, weights)
         nll[window.record] += float(total)
 

@@ -29,6 +29,7 @@ from noria.evaluate.picture import Chart, Line, wheel
 from noria.evaluate.sections import (
     afterwards_part,
     audit_part,
+    breakdown_part,
     commands_part,
     compression_part,
     contributions_part,
@@ -69,6 +70,7 @@ def render_report(report: Report, path: Path) -> None:
             stages_part(report),
             learning_part(report),
             quality_part(report),
+            breakdown_part(report),
             compression_part(report),
             samples_part(report),
             contributions_part(report),

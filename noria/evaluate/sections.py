@@ -73,9 +73,9 @@ def _baseline(baseline: BaselineSection | None) -> Html:
         return Html("")
     verdict = verdict_of(baseline.difference)
     said = {
-        BETTER: f"The Transformer is better than the {baseline.name}",
-        WORSE: f"The {baseline.name} is better than the Transformer",
-    }.get(verdict, f"No difference was seen between the Transformer and the {baseline.name}")
+        BETTER: f"The {baseline.subject} is better than the {baseline.name}",
+        WORSE: f"The {baseline.name} is better than the {baseline.subject}",
+    }.get(verdict, f"No difference was seen between the {baseline.subject} and the {baseline.name}")
     figures = (
         f": {baseline.model:.3f} against {baseline.baseline:.3f} bits per byte, a difference of "
         f"{_interval(baseline.difference)}."
@@ -114,6 +114,14 @@ def samples_part(report: Report) -> Html:
         "The same prompts, answered by the champion of this turn and by the model that is live now."
     )
     return section("samples", "What it says", lead, *cards) if cards else Html("")
+
+
+def breakdown_part(report: Report) -> Html:
+    """Model minus rival, kind of text by kind of text."""
+    baseline = report.baseline
+    subject, rival = (baseline.subject, baseline.name) if baseline else ("model", "rival")
+    lead = f"The {subject} minus the {rival}, in bits per byte. Below zero is better."
+    return _differences("breakdown", "On each kind of text", lead, report.breakdown)
 
 
 def contributions_part(report: Report) -> Html:

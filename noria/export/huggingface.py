@@ -1,129 +1,65 @@
-"""A model folder in Hugging Face's layout, and back.
+"""A model folder in Hugging Face's layout.
 
-In: our model folder (or theirs). Out: theirs (or ours), weights and tokenizer included. Loads in
-transformers as LlamaForCausalLM and in whatever else reads that layout.
+In: our model folder. Out: config, weights, tokenizer and generation defaults, which load in
+transformers as LlamaForCausalLM and in whatever else reads that layout. Reading it back is what
+noria.bases does.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from noria.artifacts import atomic_write
-from noria.containers import read_safetensors_header
-from noria.errors import FormatError, InputError, UsageError
-from noria.export.templates import CHAT_TEMPLATES, recognise_template
-from noria.model.layouts.llama import from_llama, to_llama
-from noria.model.transformer import Decoder, empty_model, fill_model
-from noria.model.weights import WEIGHTS_FILE, load_model, read_json_object, save_model
-from noria.tokenizer.chat import stop_ids
-from noria.tokenizer.load import Tokenizer, load_tokenizer
-from noria.tokenizer.specials import (
-    END_TEXT,
-    META_FILE,
-    PAD_TEXT,
-    TOKENIZER_FILE,
-    TOKENIZER_FORMAT,
-)
+from noria.export.source import load_exportable
+from noria.export.templates import template_text
+from noria.model.layouts.llama import to_llama
+from noria.model.weights import CONFIG_FILE, WEIGHTS_FILE
+from noria.tokenizer.description import Description, read_description
+from noria.tokenizer.specials import META_FILE, TOKENIZER_FILE
 
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+GENERATION_CONFIG_FILE = "generation_config.json"
 
 
 def export_huggingface(model_folder: Path, out: Path) -> None:
     """Write config, float32 weights, tokenizer and generation defaults into `out`.
 
-    Raises UsageError for an int8 model: the layout has no place for its scales, and weights that
-    are rounded back to floats would not be the weights that were evaluated.
+    Raises UsageError for an int8 model.
     """
-    tokenizer = load_tokenizer(model_folder)
-    model = load_model(model_folder)
-    if model.quantization is not None:
-        raise UsageError(
-            f"{model_folder} holds {model.quantization} weights",
-            "float32 weights",
-            "export the model that it was made from",
-        )
-    hf_config, tensors = to_llama(model.config, model.state_dict())
+    loaded = load_exportable(model_folder)
+    config = loaded.model.config
+    description = read_description(model_folder / META_FILE)
+    hf_config, tensors = to_llama(config, loaded.model.state_dict())
     hf_config |= {
-        "bos_token_id": None,
-        "eos_token_id": tokenizer.end_id,
-        "pad_token_id": tokenizer.pad_id,
+        "bos_token_id": description.bos_id,
+        "eos_token_id": description.eos_id,
+        "pad_token_id": description.pad_id,
     }
+    stops = {"eos_token_id": sorted(description.stop_ids), "pad_token_id": description.pad_id}
+    tokenizer_config = _tokenizer_config(description, config.context_tokens)
     out.mkdir(parents=True, exist_ok=True)
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     atomic_write(out / WEIGHTS_FILE, save(contiguous, metadata={"format": "pt"}))
-    _write_json(out / "config.json", hf_config)
-    _write_json(
-        out / "generation_config.json",
-        {"eos_token_id": sorted(stop_ids(tokenizer)), "pad_token_id": tokenizer.pad_id},
-    )
+    _write_json(out / CONFIG_FILE, hf_config)
+    _write_json(out / GENERATION_CONFIG_FILE, stops)
+    _write_json(out / TOKENIZER_CONFIG_FILE, tokenizer_config)
     atomic_write(out / TOKENIZER_FILE, (model_folder / TOKENIZER_FILE).read_bytes())
-    _write_json(
-        out / TOKENIZER_CONFIG_FILE, _tokenizer_config(tokenizer, model.config.context_tokens)
-    )
 
 
-def import_huggingface(folder: Path, out: Path) -> None:
-    """Write a Hugging Face Llama as a model folder of ours, tokenizer included.
-
-    A chat template is never executed: it is one of ours, or it is refused. Raises InputError if a
-    file is missing, FormatError for a model or tokenizer that we would compute differently.
-    """
-    model = read_huggingface(folder)
-    tokenizer_config = read_json_object(folder / TOKENIZER_CONFIG_FILE)
-    chat_format = recognise_template(tokenizer_config.get("chat_template"))
-    with tempfile.TemporaryDirectory() as name:  # proved before anything is written into `out`
-        proved = Path(name)
-        if not (folder / TOKENIZER_FILE).is_file():
-            raise InputError(f"{folder / TOKENIZER_FILE} does not exist", "a tokenizer", "fetch it")
-        shutil.copyfile(folder / TOKENIZER_FILE, proved / TOKENIZER_FILE)
-        _write_json(proved / META_FILE, {"format": TOKENIZER_FORMAT, "chat_format": chat_format})
-        tokenizer = load_tokenizer(proved)
-        if tokenizer.vocab_size > model.config.vocab_size:
-            raise FormatError(
-                f"{folder}: a tokenizer of {tokenizer.vocab_size} ids",
-                f"at most {model.config.vocab_size}",
-                "fetch the model and its tokenizer together",
-            )
-        for file in (TOKENIZER_FILE, META_FILE):
-            atomic_write(out / file, (proved / file).read_bytes())
-    save_model(out, model)
-
-
-def read_huggingface(folder: Path) -> Decoder:
-    """Read a Hugging Face Llama into our model, without writing anything.
-
-    Raises InputError if a file is missing, FormatError if it is not a plain Llama.
-    """
-    hf_config = read_json_object(folder / "config.json")
-    read_safetensors_header(folder / WEIGHTS_FILE)
-    tensors = {name: tensor.clone() for name, tensor in load_file(folder / WEIGHTS_FILE).items()}
-    config, renamed = from_llama(hf_config, tensors)
-    model = empty_model(config)
-    for name, tensor in model.state_dict().items():
-        if renamed[name].shape != tensor.shape:
-            raise FormatError(
-                f"{folder}: {name} of shape {list(renamed[name].shape)}",
-                f"{list(tensor.shape)}, as config.json says",
-                "fetch the model again",
-            )
-    return fill_model(model, renamed).eval()
-
-
-def _tokenizer_config(tokenizer: Tokenizer, context_tokens: int) -> dict[str, Any]:
+def _tokenizer_config(description: Description, context_tokens: int) -> dict[str, Any]:
+    texts, begin = description.specials, description.bos_id
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": None,
-        "eos_token": END_TEXT,
-        "pad_token": PAD_TEXT,
+        "bos_token": None if begin is None else texts[begin],
+        "eos_token": texts[description.eos_id],
+        "pad_token": texts[description.pad_id],
         "model_max_length": context_tokens,
         "clean_up_tokenization_spaces": False,
-        "chat_template": CHAT_TEMPLATES[tokenizer.chat_format],
+        "chat_template": template_text(description),
     }
 
 

@@ -1,34 +1,20 @@
-"""The chat formats as Jinja templates, which is how Hugging Face's tokenizers carry them.
+"""The chat format as a Jinja template, which is how other programs' tokenizers carry it.
 
-They are written for other programs and only ever compared here, never executed. Each begins with
-the end token, because every sequence does in training.
+In: a tokenizer's description. Out: the text that is written beside it, never executed here.
 """
 
 from __future__ import annotations
 
-from noria.errors import FormatError
-
-CHAT_TEMPLATES = {
-    "plain": (
-        "{{ '<|endoftext|>' }}{% for message in messages %}"
-        "{% if message['role'] == 'assistant' %}{{ message['content'] + '<|endoftext|>' }}"
-        "{% else %}{{ message['content'] + '\\n' }}{% endif %}{% endfor %}"
-    ),
-    "chatml": (
-        "{{ '<|endoftext|>' }}{% for message in messages %}"
-        "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
-        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
-    ),
-}
+from noria.tokenizer.description import Description
+from noria.tokenizer.formats import known_template
 
 
-def recognise_template(template: object) -> str:
-    """The chat format whose template this is. Raises FormatError for any other."""
-    for chat_format, known in CHAT_TEMPLATES.items():
-        if template == known:
-            return chat_format
-    raise FormatError(
-        "a chat template that Noria does not know",
-        f"exactly that of {' or '.join(CHAT_TEMPLATES)}",
-        "import a model that Noria exported",
-    )
+def template_text(description: Description) -> str:
+    """The template that renders a chat as we do, start token included.
+
+    Raises FormatError if none is known for this format and start.
+    """
+    start = ""
+    if description.start_ids:
+        start = "bos" if description.start_ids == (description.bos_id,) else "end"
+    return known_template(description.chat_format, start).text

@@ -13,11 +13,14 @@ from typing import Any
 import tokenizers
 import torch
 
+from noria.bases.gguf import decoder_from_gguf
+from noria.bases.huggingface import read_huggingface
+from noria.containers.gguf import read_gguf
 from noria.errors import IntegrityError
-from noria.export.huggingface import read_huggingface
 from noria.generate.loaded import LanguageModel, load_language_model
 from noria.model.transformer import Decoder
 from noria.model.weights import model_weight_hash
+from noria.tokenizer.foreign import tokenizer_from_gguf
 from noria.tokenizer.specials import TOKENIZER_FILE
 
 MAX_LOGIT_DIFFERENCE = 1e-4
@@ -26,20 +29,19 @@ MAX_LOGIT_DIFFERENCE = 1e-4
 def verify_export(model_folder: Path, exported: Path, texts: Sequence[str]) -> dict[str, Any]:
     """Compare weight hash, token ids and logits of a model with those of its export.
 
-    Returns weight_hash, max_logit_difference, num_texts, num_tokens. Raises IntegrityError naming
-    what differs: the weights' hash, a text's ids, or logits by more than 1e-4.
+    `exported`: a folder in Hugging Face's layout or a GGUF file. Returns weight_hash,
+    max_logit_difference, num_texts, num_tokens. Raises IntegrityError naming what differs: the
+    weights' hash, a text's ids, or logits by more than 1e-4.
     """
     ours = load_language_model(model_folder)
-    theirs = read_huggingface(exported)
+    theirs, spelled = _read_back(exported)
     their_hash = model_weight_hash(theirs)
     if their_hash != ours.weight_hash:
         raise _differs(exported, f"weights with hash {their_hash}", ours.weight_hash)
-    spelled = tokenizers.Tokenizer.from_file(str(exported / TOKENIZER_FILE))
-    spelled.encode_special_tokens = True  # a text's "<|im_end|>" stays text, as in our loader
     largest, num_tokens = 0.0, 0
     for number, text in enumerate(texts, start=1):
         ids = ours.tokenizer.encode(text)
-        if spelled.encode(text).ids != ids:
+        if spelled.encode(text, add_special_tokens=False).ids != ids:
             raise _differs(exported, f"other token ids for text {number}", "the tokenizer's own")
         difference = _logit_difference(ours, theirs, ids)
         if not difference <= MAX_LOGIT_DIFFERENCE:
@@ -55,6 +57,18 @@ def verify_export(model_folder: Path, exported: Path, texts: Sequence[str]) -> d
         "num_texts": len(texts),
         "num_tokens": num_tokens,
     }
+
+
+def _read_back(exported: Path) -> tuple[Decoder, tokenizers.Tokenizer]:
+    if exported.is_dir():
+        model = read_huggingface(exported)
+        spelled = tokenizers.Tokenizer.from_file(str(exported / TOKENIZER_FILE))
+    else:
+        file = read_gguf(exported)
+        model = decoder_from_gguf(file)
+        spelled = tokenizers.Tokenizer.from_str(tokenizer_from_gguf(file.metadata)[0])
+    spelled.encode_special_tokens = True  # a text's "<|im_end|>" stays text, as in our loader
+    return model, spelled
 
 
 @torch.inference_mode()

@@ -2,35 +2,51 @@
 
 Both take the same number of steps with the same data order from the same weights; the control's
 batches hold text of the original corpus where the challenger's hold feedback. What feedback
-brought is challenger minus control.
+brought is challenger minus control. Over a base model only the champion's adapter goes on.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from noria.errors import TrainingError
-from noria.model.weights import load_model, model_weight_hash, save_model
 from noria.recipe import ImproveSettings
 from noria.records import Record
 from noria.runtime import detect_device
 from noria.tokenizer.load import load_tokenizer
-from noria.tokenizer.pack import encode_records, open_shard, write_shard
-from noria.train.batches import Blocks, Mixture
+from noria.tokenizer.pack import encode_records, write_shard
+from noria.train.batches import Blocks, Sequences
+from noria.train.learner import mix_rows, open_learner, open_rows, save_learner
 from noria.train.loop import Choices, StepReport, TrainPlan, train
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_meta.json")
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a turn trains from: folders of the champion, of its base if it has one, of its tokens.
+
+    `general` are the tokens replayed over a base, `general_share` of every batch.
+    """
+
+    champion: Path
+    base: Path | None
+    base_name: str
+    corpus: Path
+    general: Path | None
+    general_share: float
+    context_tokens: int
+    batch_tokens: int
+
+
 def train_from_champion(
-    champion: Path,
-    corpus_shard: Path,
+    start: Start,
     feedback: Sequence[Record],
     settings: ImproveSettings,
-    batch_tokens: int,
     choices: Choices,
     seed: int,
     checkpoints: Path,
@@ -41,27 +57,33 @@ def train_from_champion(
 
     Raises TrainingError if the feedback has no token to learn from.
     """
-    tokenizer = load_tokenizer(champion)
-    model = load_model(champion).to(detect_device())
-    context_tokens = model.config.context_tokens
-    replay = Blocks(open_shard(corpus_shard), context_tokens, tokenizer.end_id, seed)
-    sources: list[tuple[Blocks, float]] = [(replay, 1.0)]
-    num_sequences = max(2, batch_tokens // context_tokens)
+    tokenizer = load_tokenizer(start.champion)
+    model = open_learner(start.champion, start.base).to(detect_device())
+
+    def rows(shard: Path, rows_seed: int) -> Blocks | Sequences:
+        whole = start.base is not None
+        return open_rows(shard, tokenizer, start.context_tokens, rows_seed, whole=whole)
+
+    general_share = start.general_share if start.general is not None else 0.0
+    sources = [(rows(start.corpus, seed), 1.0 - general_share)]
+    if start.general is not None:
+        sources.append((rows(start.general, seed + 2), general_share))
     if feedback:
         shard = checkpoints / "feedback"
         shutil.rmtree(shard, ignore_errors=True)
-        write_shard(shard, encode_records(tokenizer, feedback), tokenizer.vocab_size)
-        learn = Blocks(open_shard(shard), context_tokens, tokenizer.end_id, seed + 1)
-        sources = [(replay, settings.replay), (learn, 1.0 - settings.replay)]
+        encoded = encode_records(tokenizer, feedback)
+        write_shard(shard, encoded, tokenizer.vocab_size, tokenizer.end_id)
+        sources = [(source, settings.replay * share) for source, share in sources]
+        sources.append((rows(shard, seed + 1), 1.0 - settings.replay))
     losses: list[dict[str, Any]] = []
     if settings.steps > 0:
         plan = TrainPlan(num_steps=settings.steps, learning_rate=settings.learning_rate)
-        mixture = Mixture(sources, num_sequences)
+        mixture = mix_rows(sources, start.batch_tokens)
         losses = train(model, mixture, plan, choices, checkpoints / "steps", watch=watch)
-    save_model(out, model)
+    weight_hash = save_learner(out, model, start.base_name)
     for name in TOKENIZER_FILES:
-        shutil.copyfile(champion / name, out / name)
-    return {"weight_hash": model_weight_hash(model), "losses": losses}
+        shutil.copyfile(start.champion / name, out / name)
+    return {"weight_hash": weight_hash, "losses": losses}
 
 
 def require_feedback(num_train: int, num_held_out: int) -> None:

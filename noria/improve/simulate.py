@@ -1,6 +1,6 @@
-"""Simulated users: passages of held-back real text ask the server and correct its answers.
+"""Simulated users: passages or chats of held-back real text ask the server and correct its answers.
 
-In: documents of another kind than the model was trained on. Out: over HTTP, requests and
+In: documents or conversations that the model was not trained on. Out: over HTTP, requests and
 corrections marked `simulated`. Nothing here pretends that a person was asked.
 """
 
@@ -12,11 +12,19 @@ import random
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from noria.errors import NoriaError
-from noria.records import Document, Pair, Source, content_text, text_content
+from noria.records import (
+    Conversation,
+    Document,
+    Message,
+    Pair,
+    Source,
+    content_text,
+    text_content,
+)
 
 PROMPT_CHARACTERS = 160
 CORRECTION_CHARACTERS = 640
@@ -26,20 +34,30 @@ NUM_TEST_PASSAGES = 120
 
 @dataclass(frozen=True)
 class Passage:
-    """The beginning of a passage, and how the author went on."""
+    """The beginning of a passage, and how the author went on.
+
+    Or a chat: `turns` is what was said so far, `prompt` the last of it, and the correction the
+    answer.
+    """
 
     prompt: str
     correction: str
     source: Source
+    turns: tuple[Message, ...] = ()
 
     @property
     def key(self) -> str:
         """Names the passage by its words; makes a repeated request the same request."""
-        return hashlib.sha256(f"{self.prompt}\0{self.correction}".encode()).hexdigest()[:32]
+        before = "".join(f"{one.role}\0{content_text(one.content)}\0" for one in self.turns)
+        text = f"{before}{self.prompt}\0{self.correction}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    def as_pair(self) -> Pair:
+    def as_record(self) -> Pair | Conversation:
         """The passage as an example."""
-        return Pair(text_content(self.prompt), text_content(self.correction), self.source)
+        answer = text_content(self.correction)
+        if self.turns:
+            return Conversation((*self.turns, Message("assistant", answer)), self.source)
+        return Pair(text_content(self.prompt), answer, self.source)
 
 
 @dataclass(frozen=True)
@@ -68,6 +86,21 @@ def passages(documents: Sequence[Document], seed: int) -> list[Passage]:
         rest = text[start:]
         end = _cut(rest, CORRECTION_CHARACTERS) if len(rest) > CORRECTION_CHARACTERS else len(rest)
         found.append(Passage(text[:start], rest[:end], document.source))
+    return _in_seeded_order(found, seed)
+
+
+def chat_passages(conversations: Sequence[Conversation], seed: int) -> list[Passage]:
+    """Every conversation that ends with an answer to somebody, in a seeded order."""
+    found = []
+    for one in conversations:
+        *before, last = one.messages
+        if before and before[-1].role == "user" and last.role == "assistant":
+            prompt, answer = content_text(before[-1].content), content_text(last.content)
+            found.append(Passage(prompt, answer, one.source, tuple(before)))
+    return _in_seeded_order(found, seed)
+
+
+def _in_seeded_order(found: Sequence[Passage], seed: int) -> list[Passage]:
     unique = {passage.key: passage for passage in found}
     return sorted(unique.values(), key=lambda p: hashlib.sha256(f"{seed}{p.key}".encode()).digest())
 
@@ -84,7 +117,7 @@ def placebo(chosen: Sequence[Passage], seed: int) -> list[Passage]:
     for passage in chosen:
         end = position + len(passage.correction)
         text = "".join(letters[position:end])
-        shuffled.append(Passage(passage.prompt, text, passage.source))
+        shuffled.append(replace(passage, correction=text))
         position = end
     return shuffled
 
@@ -105,19 +138,27 @@ def post_json(url: str, key: str, body: dict[str, Any], idempotency_key: str = "
 
 
 def ask(url: str, key: str, passage: Passage, turn: str) -> Asked:
-    """Ask the server to go on from the passage's prompt; the seed is the passage's own.
+    """Ask the server to go on from the prompt, or to answer the chat; the seed is its own.
 
     `turn` names the occasion: asking again within it is the same request, not a new one.
     """
-    body = {
+    body: dict[str, Any] = {
         "model": "live",
-        "prompt": passage.prompt,
         "max_tokens": ANSWER_TOKENS,
         "temperature": 0.7,
         "seed": int(passage.key[:7], 16),
     }
-    answer = post_json(f"{url}/v1/completions", key, body, f"ask-{turn}-{passage.key}")
-    text = answer["choices"][0]["text"]
+    if passage.turns:
+        body["messages"] = [
+            {"role": one.role, "content": content_text(one.content)} for one in passage.turns
+        ]
+        path = "/v1/chat/completions"
+    else:
+        body["prompt"] = passage.prompt
+        path = "/v1/completions"
+    answer = post_json(f"{url}{path}", key, body, f"ask-{turn}-{passage.key}")
+    choice = answer["choices"][0]
+    text = choice["message"]["content"] if passage.turns else choice["text"]
     return Asked(passage, text, answer["id"], answer["weight_hash"])
 
 

@@ -1,7 +1,8 @@
 """How surprised a model is by the tokens that come: hidden vectors and targets in, nats out.
 
 The logits of a chunk of tokens exist at a time, never those of the whole batch, in the forward
-pass and in the backward pass alike. This module does not know where targets come from.
+pass and in the backward pass alike; tokens that do not count get none, and a frozen matrix gets no
+gradient. This module does not know where targets come from.
 Legend: N tokens of all sequences, C width, V vocabulary.
 """
 
@@ -27,6 +28,10 @@ def cross_entropy_sum(
     flat = hidden.reshape(-1, hidden.shape[-1])  # (N, C)
     weights = mask.reshape(-1).float()
     targets = targets.reshape(-1)
+    if not torch.compiler.is_compiling():  # a compiler wants shapes that depend on no value
+        counted = weights.nonzero().squeeze(-1)
+        flat = flat.index_select(0, counted)
+        targets, weights = targets[counted], weights[counted]
     if torch.is_grad_enabled() and hidden.requires_grad:
         matrix = model.output_weight()
         total: Tensor = _SummedLoss.apply(flat, matrix, targets, weights)  # type: ignore[no-untyped-call]
@@ -59,7 +64,7 @@ class _SummedLoss(torch.autograd.Function):
     ) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         by_hidden = torch.empty_like(hidden)
-        by_weight = torch.zeros_like(weight)
+        by_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         matrix = weight
         if torch.is_autocast_enabled(hidden.device.type):
             matrix = weight.to(torch.get_autocast_dtype(hidden.device.type))
@@ -76,12 +81,14 @@ class _SummedLoss(torch.autograd.Function):
             slope.mul_(counts[:, None] / sums).scatter_add_(-1, ids, -counts[:, None])
             slope = slope.to(matrix.dtype)
             by_hidden[part] = (slope @ matrix).to(hidden.dtype)
-            by_weight += slope.T @ states
+            if by_weight is not None:
+                by_weight += slope.T @ states
         ctx.save_for_backward(by_hidden, by_weight)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         (slope,) = grad_outputs
         by_hidden, by_weight = ctx.saved_tensors
-        return by_hidden * slope.to(by_hidden.dtype), by_weight * slope, None, None
+        scaled = None if by_weight is None else by_weight * slope
+        return by_hidden * slope.to(by_hidden.dtype), scaled, None, None

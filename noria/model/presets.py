@@ -21,8 +21,11 @@ GROUPED_FROM_PARAMETERS = 100_000_000
 _PATTERN = re.compile(r"decoder-([1-9]\d{0,4})(m|b)")
 _MAX_PARAMETERS = 100 * 10**9
 # Widths to choose from and the width of their heads; steps keep the number of heads easy to group.
+# Few wide heads train faster than many narrow ones on a CPU: 9,215 against 7,289 tokens a second at
+# width 192 and 5 layers (docs/log.md).
 _WIDTHS = (
-    (range(64, 512, 32), 32),
+    (range(64, 192, 32), 32),
+    (range(192, 512, 64), 64),
     (range(512, 1024, 128), 64),
     (range(1024, 3072, 256), 64),
     (range(3072, 16385, 512), 128),

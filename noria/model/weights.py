@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from noria.artifacts import atomic_write
-from noria.containers import read_safetensors_header
+from noria.containers.safetensors import read_safetensors_header
 from noria.errors import FormatError, InputError
 from noria.model.config import ModelConfig
 from noria.model.quantized import to_int8

@@ -18,18 +18,20 @@ from noria.improve.simulate import (
     Passage,
     ask,
     ask_and_correct,
+    chat_passages,
     passages,
     placebo,
 )
 from noria.recipe import TENANT
-from noria.records import Source, write_records
+from noria.records import Message, Source, content_text, text_content, write_records
 from noria.runtime import peak_memory_bytes
 from noria.stages.stage import Facts, plain, run_stage
-from noria.stages.text import clean_documents
+from noria.stages.text import clean_chats, clean_documents
 from noria.workspace import Workspace
 
 READY_WITHIN_S = 120.0
 SWAP_WITHIN_S = 60.0
+MIN_TEST_PASSAGES = 10  # left over for what no gate reads
 
 
 class LocalServer:
@@ -112,15 +114,8 @@ def simulate_users(workspace: Workspace, champion: Artifact, server: LocalServer
     """Ask the served champion with real passages, and correct each answer with the real text."""
     recipe = workspace.recipe
     workspace.watcher.begin("feedback")
-    documents, digest = clean_documents(workspace, recipe.feedback.simulate)
-    found = passages(documents, recipe.seed)
+    found, digest = _simulated(workspace)
     wanted = recipe.feedback.requests
-    if len(found) < wanted + 10:
-        raise InputError(
-            f"feedback.simulate has {len(found)} passages of 320 characters or more",
-            f"at least {wanted + 10} for feedback.requests = {wanted}",
-            "add text or lower feedback.requests",
-        )
     chosen, unread = found[:wanted], found[wanted : wanted + NUM_TEST_PASSAGES]
     if recipe.feedback.placebo:
         chosen = placebo(chosen, recipe.seed)
@@ -142,7 +137,7 @@ def simulate_users(workspace: Workspace, champion: Artifact, server: LocalServer
             raise NoriaError(f"answers came from weights {hashes}", f"only {champion_hash}")
         rows = [_asked_to_json(one) for one in asked]
         (folder / "asked.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
-        write_records(folder / "test.jsonl", (passage.as_pair() for passage in unread))
+        write_records(folder / "test.jsonl", (passage.as_record() for passage in unread))
         return {
             "num_requests": len(asked),
             "num_test": len(unread),
@@ -166,6 +161,27 @@ def simulate_users(workspace: Workspace, champion: Artifact, server: LocalServer
     return Conversation(artifact, tuple(_asked_from_json(row) for row in rows))
 
 
+def _simulated(workspace: Workspace) -> tuple[list[Passage], str]:
+    """What the simulated users say, in order, and the digest of the files it is from."""
+    recipe = workspace.recipe
+    if recipe.feedback.simulate_chats:
+        chats, digest = clean_chats(workspace, recipe.feedback.simulate_chats)
+        found = chat_passages(chats, recipe.seed)
+        kind = "feedback.simulate_chats has {} different chats that end with an answer"
+    else:
+        documents, digest = clean_documents(workspace, recipe.feedback.simulate)
+        found = passages(documents, recipe.seed)
+        kind = "feedback.simulate has {} passages of 320 characters or more"
+    wanted = recipe.feedback.requests
+    if len(found) < wanted + MIN_TEST_PASSAGES:
+        raise InputError(
+            kind.format(len(found)),
+            f"at least {wanted + MIN_TEST_PASSAGES} for feedback.requests = {wanted}",
+            "add text or lower feedback.requests",
+        )
+    return found, digest
+
+
 def _make_live(workspace: Workspace, weight_hash: str) -> None:
     """A simulated loop that starts again starts from the base, whatever was promoted before."""
     registry, name = workspace.registry, workspace.recipe.name
@@ -178,6 +194,7 @@ def _make_live(workspace: Workspace, weight_hash: str) -> None:
 def _asked_to_json(asked: Asked) -> dict[str, Any]:
     return {
         "prompt": asked.passage.prompt,
+        "turns": [[one.role, content_text(one.content)] for one in asked.passage.turns],
         "correction": asked.passage.correction,
         "file": asked.passage.source.file,
         "line": asked.passage.source.line,
@@ -188,7 +205,9 @@ def _asked_to_json(asked: Asked) -> dict[str, Any]:
 
 
 def _asked_from_json(row: dict[str, Any]) -> Asked:
-    passage = Passage(row["prompt"], row["correction"], Source(row["file"], row["line"]))
+    turns = tuple(Message(role, text_content(text)) for role, text in row.get("turns", ()))
+    source = Source(row["file"], row["line"])
+    passage = Passage(row["prompt"], row["correction"], source, turns)
     return Asked(passage, row["answer"], row["interaction_id"], row["weight_hash"])
 
 

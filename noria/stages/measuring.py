@@ -7,11 +7,14 @@ import time
 from collections.abc import Iterable, Sequence
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from noria.artifacts import Artifact
 from noria.baselines.ngram import load_ngram
 from noria.compress.quantize import quantize_model
+from noria.corpus.language import guess_language
 from noria.evaluate.harness import (
     Score,
     data_digest,
@@ -20,26 +23,75 @@ from noria.evaluate.harness import (
     write_scores,
 )
 from noria.evaluate.metrics import Interval, Likelihoods, bits_per_byte, paired_difference
+from noria.export.gguf import GGUF_FILE, export_gguf
 from noria.export.huggingface import export_huggingface
 from noria.export.verify import verify_export
 from noria.generate.loaded import load_language_model
 from noria.improve.challenger import TOKENIZER_FILES
 from noria.model.weights import load_model, model_weight_hash, save_model
+from noria.recipe import Recipe
 from noria.records import Record, read_records, record_texts
 from noria.runtime import backend_name, detect_device
 from noria.stages.stage import Facts, run_stage
+from noria.stages.text import clean_documents
 from noria.tokenizer.load import load_tokenizer
 from noria.workspace import Workspace
 
-MAX_RECORDS = 120  # about 200 kB; more text moves a 95% interval little and costs minutes
+MAX_RECORDS = 120  # of a language, about 200 kB; more text moves an interval little
+MAX_RECORDS_OVER_BASE = 60
+RecordT = TypeVar("RecordT")
 
 
-def sampled(records: Iterable[Record]) -> list[Record]:
-    """At most MAX_RECORDS, evenly spaced: the frozen set that every model is measured on."""
+def max_records(recipe: Recipe) -> int:
+    """How many records of a set are measured; a base model takes far longer for each."""
+    return MAX_RECORDS_OVER_BASE if recipe.model.base else MAX_RECORDS
+
+
+def sampled(records: Iterable[RecordT], at_most: int) -> list[RecordT]:
+    """So many records, evenly spaced: the frozen set that every model is measured on."""
     found = list(records)
-    if len(found) <= MAX_RECORDS:
+    if len(found) <= at_most:
         return found
-    return [found[i * len(found) // MAX_RECORDS] for i in range(MAX_RECORDS)]
+    return [found[i * len(found) // at_most] for i in range(at_most)]
+
+
+def general_records(workspace: Workspace) -> tuple[list[Record], str]:
+    """The recipe's general text, at most as much as is measured, and the digest of its files."""
+    documents, digest = clean_documents(workspace, workspace.recipe.adapter.general)
+    return sampled(documents, max_records(workspace.recipe) // 2), digest
+
+
+def sampled_by_language(records: Iterable[Record], at_most: int) -> list[Record]:
+    """So many records of each language, evenly spaced, in their order."""
+    found = list(records)
+    groups: dict[str, list[int]] = {}
+    for index, record in enumerate(found):
+        groups.setdefault(guess_language("\n".join(record_texts(record))), []).append(index)
+    kept = sorted(index for group in groups.values() for index in sampled(group, at_most))
+    return [found[index] for index in kept]
+
+
+def parts_by_language(
+    name: str, records: Sequence[Record], ours: Likelihoods, theirs: Likelihoods, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Both models on the records of each language alone; empty where there is but one."""
+    languages = [guess_language("\n".join(record_texts(record))) for record in records]
+    found = {}
+    for language in sorted(set(languages)) if len(set(languages)) > 1 else ():
+        chosen = np.array([one == language for one in languages])
+        if ours.num_bytes[chosen].sum() == 0:
+            continue
+        parts = [
+            Likelihoods(one.nll_nats[chosen], one.num_bytes[chosen], 0) for one in (ours, theirs)
+        ]
+        values = [bits_per_byte(part, seed=seed).value for part in parts]
+        found[f"{name}, {language}"] = {
+            "model": values[0],
+            "rival": values[1],
+            "num_records": int(chosen.sum()),
+            "gap": gap_facts(parts[0], parts[1], seed),
+        }
+    return found
 
 
 def likelihoods_of(
@@ -94,14 +146,14 @@ def gap_interval(facts: GapFacts) -> Interval:
     return Interval(value, -inf if low is None else low, inf if high is None else high)
 
 
-def evaluate_base(
+def evaluate_trained(
     workspace: Workspace, corpus: Artifact, tokenizer: Artifact, ngram: Artifact, base: Artifact
 ) -> Artifact:
     """Bits per byte of the model and of the n-gram model on the same held-out text."""
     seed = workspace.recipe.seed
 
     def make(folder: Path) -> Facts:
-        records = sampled(read_records(corpus.path / "held_out.jsonl"))
+        records = sampled_by_language(read_records(corpus.path / "held_out.jsonl"), MAX_RECORDS)
         model = likelihoods_of(workspace, base, records, "model")
         workspace.watcher.progress("n-gram model", 0, 1)
         rival_model = load_ngram(ngram.path)
@@ -113,8 +165,9 @@ def evaluate_base(
         write_scores(folder / "scores.json", scores)
         return {
             "model": scores[0].value,
-            "ngram": scores[1].value,
-            "model_minus_ngram": gap_facts(model, rival, seed),
+            "rival": scores[1].value,
+            "gaps": {"corpus": gap_facts(model, rival, seed)},
+            "parts": parts_by_language("corpus", records, model, rival, seed),
             "num_records": len(records),
         }
 
@@ -129,20 +182,28 @@ def evaluate_base(
 
 
 def _evaluate_line(facts: Facts) -> str:
-    gap = gap_interval(facts["model_minus_ngram"])
+    gap = gap_interval(facts["gaps"]["corpus"])
     if gap.high < 0:
         verdict = "the Transformer is better"
     elif gap.low > 0:
         verdict = "the n-gram model is better"
     else:
         verdict = "no difference can be seen"
-    return (
-        f"{facts['model']:.3f} bits per byte, 5-gram {facts['ngram']:.3f}: {verdict} "
+    line = (
+        f"{facts['model']:.3f} bits per byte, 5-gram {facts['rival']:.3f}: {verdict} "
         f"(difference {gap.value:+.3f}, 95% {gap.low:+.3f} to {gap.high:+.3f})"
     )
+    for name, part in facts["parts"].items():
+        own = gap_interval(part["gap"])
+        line += (
+            f"; {name}: {part['model']:.3f} against {part['rival']:.3f}, "
+            f"{own.value / part['rival']:+.1%} ({own.low / part['rival']:+.1%} to "
+            f"{own.high / part['rival']:+.1%})"
+        )
+    return line
 
 
-def compress_base(workspace: Workspace, corpus: Artifact, base: Artifact) -> Artifact | None:
+def compress_model(workspace: Workspace, corpus: Artifact, base: Artifact) -> Artifact | None:
     """The same model with 8-bit weights, and what that cost; None if the recipe wants none."""
     if workspace.recipe.compress.method == "none":
         return None
@@ -154,7 +215,9 @@ def compress_base(workspace: Workspace, corpus: Artifact, base: Artifact) -> Art
         for name in TOKENIZER_FILES:
             shutil.copyfile(base.path / name, folder / name)
         weight_hash = model_weight_hash(small)
-        records = sampled(read_records(corpus.path / "held_out.jsonl"))
+        records = sampled(
+            read_records(corpus.path / "held_out.jsonl"), max_records(workspace.recipe)
+        )
         full = likelihoods_of(workspace, base, records, "full weights")
         watch = workspace.watcher
         eight = measure_model(
@@ -173,7 +236,7 @@ def compress_base(workspace: Workspace, corpus: Artifact, base: Artifact) -> Art
         workspace,
         "compress",
         make,
-        settings={"method": "int8", "seed": seed, "max_records": MAX_RECORDS},
+        settings={"method": "int8", "seed": seed, "max_records": max_records(workspace.recipe)},
         inputs={"model": base.key, "corpus": corpus.key},
         result=_compress_line,
     )
@@ -189,18 +252,29 @@ def _compress_line(facts: Facts) -> str:
 
 
 def export_model(workspace: Workspace, corpus: Artifact, model: Artifact) -> Artifact:
-    """Write the Hugging Face layout, read it back, and compare with what was evaluated."""
+    """Write the other layouts, read them back, and compare with what was evaluated."""
+
+    gguf = workspace.recipe.export.gguf
 
     def make(folder: Path) -> dict[str, Any]:
-        export_huggingface(model.path, folder)
-        records = sampled(read_records(corpus.path / "held_out.jsonl"))[:4]
+        records = sampled(read_records(corpus.path / "held_out.jsonl"), 4)
         texts = [record_texts(record)[0] for record in records]
-        return {**verify_export(model.path, folder, texts)}
+        export_huggingface(model.path, folder)
+        facts = {**verify_export(model.path, folder, texts), "gguf": None}
+        if gguf:
+            workspace.watcher.progress("writing GGUF", 1, 2)
+            export_gguf(model.path, folder / GGUF_FILE)
+            facts["gguf"] = verify_export(model.path, folder / GGUF_FILE, texts)
+        return facts
 
     return run_stage(
         workspace,
         "export",
         make,
+        settings={"gguf": True} if gguf else None,
         inputs={"model": model.key, "corpus": corpus.key},
-        result=lambda facts: "Hugging Face layout (Llama), read back: same weights, same logits",
+        result=lambda facts: (
+            f"Hugging Face layout (Llama){' and GGUF' if facts.get('gguf') else ''}, read back: "
+            "same weights, same logits"
+        ),
     )

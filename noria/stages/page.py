@@ -37,6 +37,7 @@ RECORDS_NAMES = {
     "corpus": "held-out text of the corpus",
     "feedback": "held-out corrections",
     "frozen": "text set aside before any feedback",
+    "general": "general text",
 }
 
 
@@ -45,7 +46,7 @@ class Made:
     """The artifacts of a run; the last three only where feedback was simulated."""
 
     corpus: Artifact
-    base: Artifact
+    model: Artifact
     evaluated: Artifact
     compressed: Artifact | None
     exported: Artifact
@@ -59,25 +60,27 @@ def write_report(workspace: Workspace, made: Made) -> Path:
     path = workspace.root / "report.html"
     name = workspace.recipe.name
     live = workspace.registry.live(TENANT, name)
-    turn = made.turn
+    turn, base = made.turn, workspace.recipe.model.base
     report = Report(
         name=name,
         made_at=time.time(),
         machine=machine_name(),
-        headline=_headline(made),
+        headline=_headline(made, base),
         live_hash=live.weight_hash if live else "",
         stages=tuple(
             StageRow(row.stage, row.result, row.elapsed_s, row.peak_memory_bytes, row.reused)
             for row in workspace.results
         ),
         charts=_charts(made),
-        scores=_scores(made),
+        scores=_scores(made, "base" if base else "5-gram"),
         baseline=BaselineSection(
-            "interpolated 5-gram (modified Kneser-Ney)",
+            "tuned model" if base else "Transformer",
+            f"base {base}" if base else "interpolated 5-gram (modified Kneser-Ney)",
             made.evaluated.facts["model"],
-            made.evaluated.facts["ngram"],
-            gap_interval(made.evaluated.facts["model_minus_ngram"]),
+            made.evaluated.facts["rival"],
+            gap_interval(made.evaluated.facts["gaps"]["corpus"]),
         ),
+        breakdown=_breakdown(made.evaluated),
         compression=_compression(made.compressed),
         samples=_samples(made),
         contributions=_differences(turn.judged.facts["contributions"]) if turn else (),
@@ -96,11 +99,29 @@ def write_report(workspace: Workspace, made: Made) -> Path:
     return path
 
 
-def _headline(made: Made) -> str:
-    base = made.base.facts
+def _breakdown(evaluated: Artifact) -> tuple[DifferenceRow, ...]:
+    """Where there is more than one kind of text: the difference on each alone."""
+    gaps, parts = evaluated.facts["gaps"], evaluated.facts["parts"]
+    if len(gaps) + len(parts) < 2:
+        return ()
+    found = {**gaps, **{name: part["gap"] for name, part in parts.items()}}
+    return tuple(
+        DifferenceRow(_records_name(name), gap_interval(gap)) for name, gap in found.items()
+    )
+
+
+def _records_name(name: str) -> str:
+    """What a set's name means: `corpus`, or `corpus, zh` for one language of it."""
+    family, _, language = name.partition(", ")
+    return RECORDS_NAMES[family] + (f", {language}" if language else "")
+
+
+def _headline(made: Made, base: str) -> str:
+    facts = made.model.facts
     text = (
-        f"A Transformer of {base['num_parameters'] / 1e6:.1f} million parameters, trained from "
-        f"random weights on {made.corpus.facts['splits']['train']['bytes'] / 1e6:.1f} MB of text, "
+        f"A Transformer of {facts['num_parameters'] / 1e6:.1f} million parameters, "
+        f"{f'tuned from {base}' if base else 'trained from random weights'} on "
+        f"{made.corpus.facts['splits']['train']['bytes'] / 1e6:.1f} MB of text, "
         f"needs {made.evaluated.facts['model']:.2f} bits per byte of text it has never seen."
     )
     if made.turn is None:
@@ -114,10 +135,10 @@ def _headline(made: Made) -> str:
 
 
 def _charts(made: Made) -> tuple[Chart, ...]:
-    losses = made.base.facts["losses"]
+    losses = made.model.facts["losses"]
     charts = [
         Chart(
-            "Training from random weights",
+            "Training",
             "step",
             "loss (nats per token)",
             (
@@ -148,9 +169,9 @@ def _charts(made: Made) -> tuple[Chart, ...]:
     return tuple(charts)
 
 
-def _scores(made: Made) -> tuple[ScoreRow, ...]:
+def _scores(made: Made, rival: str) -> tuple[ScoreRow, ...]:
     """Every stored score, under the name of the model it was measured on."""
-    names = {made.base.facts["weight_hash"]: "champion"}
+    names = {made.model.facts["weight_hash"]: "champion"}
     folders = [made.evaluated.path]
     if made.compressed is not None:
         names[made.compressed.facts["weight_hash"]] = "champion, int8"
@@ -162,8 +183,8 @@ def _scores(made: Made) -> tuple[ScoreRow, ...]:
     rows: dict[tuple[str, str], ScoreRow] = {}
     for folder in folders:
         for score in read_scores(folder / "scores.json"):
-            records = RECORDS_NAMES[score.metric.split(".")[0]]
-            name = names.get(score.weight_hash, "5-gram")
+            records = _records_name(score.metric.split(".")[0])
+            name = names.get(score.weight_hash, rival)
             interval = Interval(score.value, score.low, score.high)
             rows[(score.weight_hash, records)] = ScoreRow(
                 name, records, interval, score.num_records, score.weight_hash

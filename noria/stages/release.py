@@ -8,15 +8,15 @@ from noria.stages.turn import register
 from noria.workspace import Workspace
 
 
-def release_base(workspace: Workspace, base: Artifact, compressed: Artifact | None) -> None:
+def release_model(workspace: Workspace, model: Artifact, compressed: Artifact | None) -> None:
     """Register the trained model; make it live if nothing is.
 
     A live model that people use is not replaced by a changed recipe: `noria promote` does that,
     by hand, or `noria improve`, through the gate.
     """
     registry, name = workspace.registry, workspace.recipe.name
-    weight_hash = base.facts["weight_hash"]
-    register(workspace, base, "trained from scratch")
+    weight_hash, base = model.facts["weight_hash"], workspace.recipe.model.base
+    register(workspace, model, f"tuned from {base}" if base else "trained from scratch")
     if compressed is not None:
         register(workspace, compressed, "int8", weight_hash)
     live = registry.live(TENANT, name)
@@ -24,7 +24,7 @@ def release_base(workspace: Workspace, base: Artifact, compressed: Artifact | No
         return
     if live is None:
         registry.promote(TENANT, name, weight_hash, "noria run", "the first version")
-    elif not workspace.recipe.feedback.simulate:
+    elif not workspace.recipe.simulates_users:
         workspace.watcher.say(
             f"{live.weight_hash[:12]} stays live; to serve the new model: "
             f"noria promote {workspace.recipe_path.name} {weight_hash[:12]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from noria.artifacts import Artifact, value_digest
@@ -10,10 +11,12 @@ from noria.corpus.clean import clean_text
 from noria.corpus.deidentify import replace_identities
 from noria.corpus.packages import fetch_package
 from noria.corpus.prepare import prepare_corpus
-from noria.corpus.read import SourceFile, find_files, read_documents
+from noria.corpus.read import SourceFile, find_files, read_conversations, read_documents
 from noria.errors import InputError
 from noria.records import (
+    Conversation,
     Document,
+    Message,
     Record,
     content_text,
     read_records,
@@ -58,12 +61,33 @@ def clean_documents(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Do
     documents = []
     for file in files:
         for document in read_documents(file):
-            text = clean_text(content_text(document.content))
-            if workspace.recipe.corpus.identities == "replace":
-                text = replace_identities(text)[0]
+            text = _cleaned(workspace, content_text(document.content))
             if text:
                 documents.append(Document(text_content(text), document.source, document.group))
     return documents, files_digest(files)
+
+
+def clean_chats(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Conversation], str]:
+    """The conversations of these globs, likewise; one with an empty message is left out."""
+    files = source_files(workspace, globs)
+    chats = []
+    for file in files:
+        for chat in read_conversations(file):
+            texts = [_cleaned(workspace, content_text(one.content)) for one in chat.messages]
+            if all(texts):
+                messages = tuple(
+                    Message(one.role, text_content(text))
+                    for one, text in zip(chat.messages, texts, strict=True)
+                )
+                chats.append(replace(chat, messages=messages))
+    return chats, files_digest(files)
+
+
+def _cleaned(workspace: Workspace, text: str) -> str:
+    text = clean_text(text)
+    if workspace.recipe.corpus.identities == "replace":
+        text = replace_identities(text)[0]
+    return text
 
 
 def build_corpus(workspace: Workspace) -> Artifact:
@@ -71,11 +95,13 @@ def build_corpus(workspace: Workspace) -> Artifact:
     recipe = workspace.recipe
     workspace.watcher.begin("corpus")
     documents = source_files(workspace, recipe.corpus.documents)
+    tagged = source_files(workspace, recipe.corpus.tagged)
     conversations = source_files(workspace, recipe.corpus.conversations)
 
     def make(folder: Path) -> Facts:
         report = prepare_corpus(
             documents,
+            tagged,
             conversations,
             recipe.corpus,
             recipe.seed,
@@ -95,7 +121,11 @@ def build_corpus(workspace: Workspace) -> Artifact:
         "corpus",
         make,
         settings={**plain(recipe.corpus), "seed": recipe.seed},
-        inputs={"documents": files_digest(documents), "conversations": files_digest(conversations)},
+        inputs={
+            "documents": files_digest(documents),
+            **({"tagged": files_digest(tagged)} if tagged else {}),
+            "conversations": files_digest(conversations),
+        },
         result=_corpus_line,
     )
 
@@ -147,11 +177,17 @@ def _watched(workspace: Workspace, records: Iterator[Record], num_records: int) 
 
 
 def build_shards(workspace: Workspace, corpus: Artifact, tokenizer: Artifact) -> Artifact:
-    """Encode the training and the held-out split into memory-mapped shards."""
+    """Encode the training and the held-out split, and what is replayed, into shards."""
+    replay, replay_digest = clean_documents(workspace, workspace.recipe.adapter.replay)
 
     def make(folder: Path) -> Facts:
         loaded = load_tokenizer(tokenizer.path)
         facts = {}
+        if replay:
+            sequences = encode_records(loaded, replay)
+            facts["replay"] = write_shard(
+                folder / "replay", sequences, loaded.vocab_size, loaded.end_id
+            )
         for split in ("train", "held_out"):
             records = _watched(
                 workspace,
@@ -159,14 +195,18 @@ def build_shards(workspace: Workspace, corpus: Artifact, tokenizer: Artifact) ->
                 corpus.facts["splits"][split]["records"],
             )
             sequences = encode_records(loaded, records)
-            facts[split] = write_shard(folder / split, sequences, loaded.vocab_size)
+            facts[split] = write_shard(folder / split, sequences, loaded.vocab_size, loaded.end_id)
         return facts
 
     return run_stage(
         workspace,
         "tokens",
         make,
-        inputs={"corpus": corpus.key, "tokenizer": tokenizer.key},
+        inputs={
+            "corpus": corpus.key,
+            "tokenizer": tokenizer.key,
+            **({"replay": replay_digest} if replay else {}),
+        },
         result=lambda facts: (
             f"{facts['train']['num_tokens']:,} tokens to train on, "
             f"{facts['held_out']['num_tokens']:,} held out"

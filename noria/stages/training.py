@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from noria.artifacts import Artifact, value_digest
@@ -18,21 +20,24 @@ from noria.improve.challenger import TOKENIZER_FILES
 from noria.model.config import ModelConfig
 from noria.model.cost import num_parameters, training_memory_bytes
 from noria.model.presets import preset
-from noria.model.transformer import build_model
+from noria.model.transformer import Decoder, build_model
 from noria.model.weights import model_weight_hash, save_model
 from noria.runtime import detect_device, memory_bytes
 from noria.stages.stage import Facts, plain, run_stage
-from noria.tokenizer.load import load_tokenizer
+from noria.tokenizer.load import Tokenizer, load_tokenizer
 from noria.tokenizer.pack import open_shard
 from noria.tracking import MetricsLog
 from noria.train.batches import Batch, Blocks, Mixture
 from noria.train.choices import choices_from_lock, measure_choices
-from noria.train.loop import Choices, StepReport, TrainPlan, train
+from noria.train.loop import StepReport, TrainPlan, train
 from noria.workspace import Workspace
 
 NGRAM_ORDER = 5
+NGRAM_TUNING_SHARE = 0.05
+DISCOUNT_SCALES = (0.9, 1.0, 1.1)
 HELD_OUT_SEQUENCES = 64
 TOKENS_PER_PARAMETER = 20  # Hoffmann et al., 2022, "Training Compute-Optimal Large Language Models"
+LEARNING_RATE = 0.003  # of a recipe that names none
 MAX_PASSES = 4  # beyond, repeated text teaches little: Muennighoff et al., 2023
 
 
@@ -61,16 +66,52 @@ def num_train_tokens(workspace: Workspace, config: ModelConfig, corpus_tokens: i
 
 def locked_choices(workspace: Workspace, config: ModelConfig, num_tokens: int) -> dict[str, Any]:
     """What was measured for this shape on this machine, measured now if the lock is silent."""
-    settings = workspace.recipe.train
-    question = value_digest(
-        [config.to_json(), settings.batch_tokens, settings.precision, settings.compile]
-    )[:16]
+    train = workspace.recipe.train
+    return obtain_choices(
+        workspace,
+        [config.to_json()],
+        lambda: build_model(config, 0),
+        config.context_tokens,
+        max(1, train.batch_tokens // config.context_tokens),
+        num_tokens,
+    )
+
+
+def obtain_choices(
+    workspace: Workspace,
+    shape: list[Any],
+    build: Callable[[], Decoder],
+    context_tokens: int,
+    num_sequences: int,
+    num_tokens: int,
+) -> dict[str, Any]:
+    """The lock's entry for training a model of this shape, on a model that `build` makes."""
+    train = workspace.recipe.train
+    asked = [train.batch_tokens, train.precision, train.compile, train.optimizer]
+    question = value_digest([*shape, *asked])[:16]
 
     def measure() -> dict[str, Any]:
         workspace.watcher.say("measuring this machine, once, for the lock")
-        return measure_choices(config, settings, num_tokens, workspace.watcher.say)
+        model = build().to(detect_device())
+        return measure_choices(
+            model, train, context_tokens, num_sequences, num_tokens, workspace.watcher.say
+        )
 
     return workspace.lock.obtain(f"train-{question}", measure)
+
+
+def train_plan(workspace: Workspace, num_steps: int, learning_rate: float) -> TrainPlan:
+    """The recipe's way of training, for so many steps; the rate is for a recipe without one."""
+    train = workspace.recipe.train
+    return TrainPlan(
+        num_steps=max(1, num_steps),
+        learning_rate=train.learning_rate or learning_rate,
+        optimizer=train.optimizer,
+        warmup=train.warmup,
+        final_learning_rate=train.final_learning_rate,
+        weight_decay=train.weight_decay,
+        clip=train.clip,
+    )
 
 
 def watch_training(
@@ -90,26 +131,64 @@ def watch_training(
 
 
 def build_ngram(workspace: Workspace, shards: Artifact, tokenizer: Artifact) -> Artifact:
-    """Train the interpolated n-gram model that the Transformer has to beat."""
+    """Train the interpolated n-gram model that the Transformer has to beat, its discounts tuned.
+
+    The discounts are scaled by what is best on the last part of the training tokens for a model of
+    the tokens before; the model is then trained on all of them.
+    """
 
     def make(folder: Path) -> Facts:
         loaded = load_tokenizer(tokenizer.path)
-        tokens = open_shard(shards.path / "train").tokens
-        model = train_ngram(tokens, loaded.vocab_size, NGRAM_ORDER, end_id=loaded.end_id)
+        tokens = np.asarray(open_shard(shards.path / "train").tokens)
+        scale, tried = _tune_discounts(workspace, tokens, loaded)
+        model = train_ngram(
+            tokens, loaded.vocab_size, NGRAM_ORDER, end_id=loaded.end_id, discount_scale=scale
+        )
         model.save(folder)
         size = sum(file.stat().st_size for file in folder.iterdir())
-        return {"order": NGRAM_ORDER, "num_bytes": size, "weight_hash": model.weight_hash}
+        return {
+            "order": NGRAM_ORDER,
+            "num_bytes": size,
+            "weight_hash": model.weight_hash,
+            "discount_scale": scale,
+            "nats_per_token": tried,
+        }
 
     return run_stage(
         workspace,
         "ngram",
         make,
-        settings={"order": NGRAM_ORDER},
+        settings={"order": NGRAM_ORDER, "discount_scales": list(DISCOUNT_SCALES)},
         inputs={"tokens": shards.key, "tokenizer": tokenizer.key},
         result=lambda facts: (
-            f"modified Kneser-Ney, order {facts['order']}, {facts['num_bytes'] / 1e6:.0f} MB"
+            f"modified Kneser-Ney, order {facts['order']}, {facts['num_bytes'] / 1e6:.0f} MB, "
+            f"discounts × {facts['discount_scale']:g}"
         ),
     )
+
+
+def _tune_discounts(
+    workspace: Workspace, tokens: npt.NDArray[Any], tokenizer: Tokenizer
+) -> tuple[float, dict[str, float]]:
+    """The best scale of the discounts, and what each scale made of the tuning tokens."""
+    cut = int(len(tokens) * (1 - NGRAM_TUNING_SHARE))
+    ends = np.flatnonzero(tokens[:cut] == tokenizer.end_id)  # never inside a document
+    cut = int(ends[-1]) + 1 if len(ends) else 0
+    if not 1 < cut < len(tokens):
+        return 1.0, {}
+    tried = {}
+    for done, scale in enumerate(DISCOUNT_SCALES):
+        workspace.watcher.progress("tuning discounts", done, len(DISCOUNT_SCALES))
+        model = train_ngram(
+            tokens[:cut],
+            tokenizer.vocab_size,
+            NGRAM_ORDER,
+            end_id=tokenizer.end_id,
+            discount_scale=scale,
+        )
+        tried[scale] = -float(model.log_probs(tokens[cut:]).mean())
+    best = min(tried, key=lambda scale: tried[scale])
+    return best, {f"{scale:g}": round(nats, 5) for scale, nats in tried.items()}
 
 
 def _held_out_batch(shards: Artifact, config: ModelConfig, end_id: int, micro: int) -> Batch:
@@ -119,9 +198,7 @@ def _held_out_batch(shards: Artifact, config: ModelConfig, end_id: int, micro: i
     return Mixture([(blocks, 1.0)], num_sequences).batch(0)
 
 
-def build_base_model(
-    workspace: Workspace, shards: Artifact, tokenizer: Artifact
-) -> tuple[Artifact, Choices]:
+def train_model(workspace: Workspace, shards: Artifact, tokenizer: Artifact) -> Artifact:
     """Train the recipe's Transformer from random weights."""
     recipe = workspace.recipe
     loaded = load_tokenizer(tokenizer.path)
@@ -132,14 +209,8 @@ def build_base_model(
     choices = choices_from_lock(entry)
     torch.set_num_threads(choices.num_threads)
     num_sequences = max(1, recipe.train.batch_tokens // config.context_tokens)
-    plan = TrainPlan(
-        num_steps=max(1, num_tokens // (num_sequences * config.context_tokens)),
-        learning_rate=recipe.train.learning_rate,
-        warmup=recipe.train.warmup,
-        final_learning_rate=recipe.train.final_learning_rate,
-        weight_decay=recipe.train.weight_decay,
-        clip=recipe.train.clip,
-    )
+    num_steps = num_tokens // (num_sequences * config.context_tokens)
+    plan = train_plan(workspace, num_steps, LEARNING_RATE)
     settings = {
         "config": config.to_json(),
         "plan": plain(plan),
@@ -179,7 +250,7 @@ def build_base_model(
             "losses": losses,
         }
 
-    artifact = run_stage(
+    return run_stage(
         workspace,
         "train",
         make,
@@ -191,4 +262,3 @@ def build_base_model(
             f"last loss {facts['losses'][-1]['loss']:.3f}, weights {facts['weight_hash'][:12]}"
         ),
     )
-    return artifact, choices

@@ -16,12 +16,21 @@ from noria.evaluate.compare import signed
 from noria.evaluate.harness import data_digest, write_scores
 from noria.evaluate.metrics import Likelihoods
 from noria.feedback.interactions import Feedback, Interaction
-from noria.improve.challenger import require_feedback, train_from_champion
+from noria.improve.challenger import Start, require_feedback, train_from_champion
 from noria.improve.curate import Curated, curate
 from noria.improve.gate import Verdict, decide, verdict_from_json, verdict_to_json
+from noria.model.weights import read_config
 from noria.recipe import TENANT
 from noria.records import Record, read_records, write_records
-from noria.stages.measuring import GapFacts, gap_facts, likelihoods_of, sampled, score_of
+from noria.stages.measuring import (
+    GapFacts,
+    gap_facts,
+    general_records,
+    likelihoods_of,
+    max_records,
+    sampled,
+    score_of,
+)
 from noria.stages.stage import Facts, plain, run_stage
 from noria.stages.text import clean_documents
 from noria.stages.training import watch_training
@@ -43,11 +52,17 @@ class Turn:
     verdict: Verdict
 
 
+def find_ancestor(workspace: Workspace, artifact: Artifact, stage: str) -> Artifact | None:
+    """The artifact of a stage that this one was made from, if there is one."""
+    lineage = workspace.store.lineage(artifact.key)
+    return next((one for one in lineage if one.manifest.stage == stage), None)
+
+
 def ancestor(workspace: Workspace, artifact: Artifact, stage: str) -> Artifact:
-    """The artifact of a stage that this one was made from."""
-    for one in workspace.store.lineage(artifact.key):
-        if one.manifest.stage == stage:
-            return one
+    """The artifact of a stage that this one was made from. Raises NoriaError if there is none."""
+    found = find_ancestor(workspace, artifact, stage)
+    if found is not None:
+        return found
     raise NoriaError(
         f"{artifact.path.name} has no '{stage}' behind it",
         "the artifacts that it was made from",
@@ -65,12 +80,13 @@ def _train_one(
     workspace: Workspace, stage: str, champion: Artifact, feedback: Sequence[Record], digest: str
 ) -> Artifact:
     recipe = workspace.recipe
-    shards = ancestor(workspace, champion, "tokens")
+    start = _start(workspace, champion)
     choices = turn_choices(workspace, champion)
     torch.set_num_threads(choices.num_threads)
     settings = {
         **plain(recipe.improve),
-        "batch_tokens": recipe.train.batch_tokens,
+        "batch_tokens": start.batch_tokens,
+        "general_share": start.general_share,
         "seed": recipe.seed,
     }
 
@@ -79,11 +95,9 @@ def _train_one(
         checkpoints = workspace.root / "checkpoints" / name
         with MetricsLog(workspace.metrics_path) as log:
             facts = train_from_champion(
-                champion.path,
-                shards.path / "train",
+                start,
                 feedback,
                 recipe.improve,
-                recipe.train.batch_tokens,
                 choices,
                 recipe.seed,
                 checkpoints,
@@ -107,6 +121,29 @@ def _train_one(
     )
 
 
+def _start(workspace: Workspace, champion: Artifact) -> Start:
+    """What a turn from this champion trains from."""
+    recipe = workspace.recipe
+    shards = ancestor(workspace, champion, "tokens").path
+    base = find_ancestor(workspace, champion, "base")
+    config, _ = read_config(champion.path)
+    replayed = base is not None and (shards / "replay").is_dir()
+    return Start(
+        champion=champion.path,
+        base=base.path if base is not None else None,
+        base_name=base.facts["name"] if base is not None else "",
+        corpus=shards / "train",
+        general=shards / "replay" if replayed else None,
+        general_share=recipe.adapter.replay_share if replayed else 0.0,
+        context_tokens=(
+            config.context_tokens
+            if base is None
+            else min(recipe.model.context_tokens, config.context_tokens)
+        ),
+        batch_tokens=recipe.train.batch_tokens,
+    )
+
+
 def _judge(
     workspace: Workspace,
     champion: Artifact,
@@ -118,13 +155,19 @@ def _judge(
     """Measure all three on the frozen set and the held-out feedback, and decide."""
     recipe = workspace.recipe
     corpus = ancestor(workspace, champion, "corpus")
-    held_out = sampled(read_records(corpus.path / "held_out.jsonl"))
+    at_most = max_records(recipe)
+    held_out = sampled(read_records(corpus.path / "held_out.jsonl"), at_most)
     frozen, frozen_digest = clean_documents(workspace, recipe.gate.frozen)
-    set_digest = value_digest([data_digest(held_out), frozen_digest])
+    general, general_digest = general_records(workspace)
+    set_digest = value_digest(
+        [data_digest(held_out), frozen_digest, *([general_digest] if general else [])]
+    )
 
     sets: dict[str, Sequence[Record]] = {"corpus": held_out, "feedback": curated.held_out}
     if frozen:
-        sets["frozen"] = sampled(frozen)
+        sets["frozen"] = sampled(frozen, at_most)
+    if general:
+        sets["general"] = general
     models = {"champion": champion, "challenger": challenger, "control": control}
 
     def make(folder: Path) -> Facts:
@@ -166,6 +209,7 @@ def _judge(
             "control": control.key,
             "feedback": curated.digest,
             "frozen": frozen_digest,
+            **({"general": general_digest} if general else {}),
         },
         result=lambda facts: (
             f"{'promote' if facts['promote'] else 'refuse'}: {'; '.join(facts['reasons'])}"
@@ -199,7 +243,7 @@ def afterwards(
     """Challenger minus champion on text that no gate reads: was the gate right?"""
     corpus = ancestor(workspace, champion, "corpus")
     sets: dict[str, Sequence[Record]] = {
-        "corpus": sampled(read_records(corpus.path / "test.jsonl"))
+        "corpus": sampled(read_records(corpus.path / "test.jsonl"), max_records(workspace.recipe))
     }
     if unread:
         sets["feedback"] = unread

@@ -18,4 +18,4 @@ def chat(model: LanguageModel, messages: Sequence[Message], sampling: Sampling) 
     context loses its oldest tokens.
     """
     rendered = render_chat(model.tokenizer, messages, add_answer_prompt=True)
-    return answer_pieces(model, [model.tokenizer.end_id, *rendered.ids], sampling)
+    return answer_pieces(model, [*model.tokenizer.start_ids, *rendered.ids], sampling)

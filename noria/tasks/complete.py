@@ -12,7 +12,9 @@ from noria.tasks.answer import Piece, answer_pieces
 def complete(model: LanguageModel, prompt: str, sampling: Sampling) -> Iterator[Piece]:
     """Continue a text; an empty prompt begins a new document.
 
-    The prompt follows an end token, as every document does in training.
+    The prompt follows what stands before every sequence of this model. One that has nothing there
+    begins a new document after an end token, as all of them do where they are packed.
     """
-    prompt_ids = [model.tokenizer.end_id, *model.tokenizer.encode(prompt)]
+    tokenizer = model.tokenizer
+    prompt_ids = [*tokenizer.start_ids, *tokenizer.encode(prompt)] or [tokenizer.end_id]
     return answer_pieces(model, prompt_ids, sampling)

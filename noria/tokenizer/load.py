@@ -1,13 +1,13 @@
 """Load a tokenizer: the one path from text to ids and back for every stage.
 
 In: a folder with `tokenizer.json` and `tokenizer_meta.json`. Out: a Tokenizer.
-This module does not know what the ids are used for.
+This module does not know what the ids are used for, nor where a tokenizer came from.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -15,31 +15,45 @@ import tokenizers
 
 from noria.errors import FormatError, UsageError
 from noria.tokenizer.bytelevel import spelled_bytes
-from noria.tokenizer.specials import (
-    CHAT_FORMATS,
-    END_ID,
-    META_FILE,
-    PAD_ID,
-    SPECIALS,
-    TOKENIZER_FILE,
-    TOKENIZER_FORMAT,
-)
+from noria.tokenizer.description import OUR_PRE, Description, read_description
+from noria.tokenizer.specials import META_FILE, TOKENIZER_FILE
 
 MAX_TOKENIZER_BYTES = 64 << 20  # far above a vocabulary of 262,144
+
+# What a foreign vocabulary may lack: most control characters, bytes that UTF-8 never has, and those
+# that begin characters of planes 4 to 11 and 16, which hold no text. The model it came with never
+# saw them; they are dropped from a text, as transformers and llama.cpp do.
+_RARE_BYTES = frozenset({*range(0x20), 0x7F, 0xC0, 0xC1, 0xF1, 0xF2, *range(0xF4, 0x100)}) - set(
+    b"\t\n\r"
+)
+
+_FIX = "train the tokenizer again, or import its model again"
 
 
 @final
 class Tokenizer:
-    """Byte-level BPE with four special tokens, which text can never spell."""
+    """Byte-level BPE with special tokens, which text can never spell.
 
-    def __init__(self, inner: tokenizers.Tokenizer, chat_format: str) -> None:
+    What the ids mean is stated by its Description; see there for each of the attributes.
+    """
+
+    def __init__(self, inner: tokenizers.Tokenizer, description: Description) -> None:
         self._inner = inner
         # "<|im_end|>" in a user's text is text: only this package writes special ids.
         self._inner.encode_special_tokens = True
-        self._bytes = _vocabulary_bytes(inner)
-        self.chat_format = chat_format
-        self.end_id = END_ID
-        self.pad_id = PAD_ID
+        self._bytes = _vocabulary_bytes(inner, description.specials)
+        self._unspelled = bytes(_missing_bytes(self._bytes, description.pre == OUR_PRE))
+        self.description = description
+        self.chat_format = description.chat_format
+        self.pre = description.pre
+        self.end_id = description.end_id
+        self.eos_id = description.eos_id
+        self.bos_id = description.bos_id
+        self.pad_id = description.pad_id
+        self.turn_end_id = description.turn_end_id
+        self.start_ids = description.start_ids
+        self.stop_ids = description.stop_ids
+        self.specials = description.specials
 
     @property
     def vocab_size(self) -> int:
@@ -73,6 +87,10 @@ class Tokenizer:
         """Length of a text in bytes of UTF-8."""
         return len(_whole(text).encode("utf-8"))
 
+    def num_spelled_bytes(self, text: str) -> int:
+        """Length of what the ids of a text decode to: without the bytes that no token has."""
+        return len(_whole(text).encode("utf-8").translate(None, self._unspelled))
+
 
 def _whole(text: str) -> str:
     """The text with half surrogate pairs (which JSON can smuggle in) made U+FFFD."""
@@ -83,27 +101,47 @@ def _whole(text: str) -> str:
     return text
 
 
-def _vocabulary_bytes(inner: tokenizers.Tokenizer) -> list[bytes]:
-    """Bytes of every id. Raises FormatError if the vocabulary is not of our layout."""
+def _vocabulary_bytes(inner: tokenizers.Tokenizer, specials: Mapping[int, str]) -> list[bytes]:
+    """Bytes of every id. Raises FormatError if the vocabulary does not fit the description."""
     vocabulary = {index: token for token, index in inner.get_vocab().items()}
-    expected = "a byte-level BPE written by noria"
     if sorted(vocabulary) != list(range(len(vocabulary))):
-        raise FormatError("a vocabulary with gaps", expected, "train the tokenizer again")
-    if tuple(vocabulary.get(index) for index in range(len(SPECIALS))) != SPECIALS:
+        raise FormatError("a vocabulary with gaps", "a byte-level BPE", _FIX)
+    added = inner.get_added_tokens_decoder()
+    marked = {index: token.content for index, token in added.items() if token.special}
+    if marked != dict(specials):
         raise FormatError(
-            "a vocabulary without the special tokens first",
-            ", ".join(SPECIALS),
-            "train the tokenizer again",
+            "a vocabulary whose special tokens are not those of its description",
+            _few(specials.values()),
+            _FIX,
         )
     try:
-        words = [spelled_bytes(vocabulary[i]) for i in range(len(SPECIALS), len(vocabulary))]
+        words = [
+            b""
+            if index in specials
+            else vocabulary[index].encode("utf-8")
+            if index in added
+            else spelled_bytes(vocabulary[index])
+            for index in range(len(vocabulary))
+        ]
     except KeyError as error:
         raise FormatError(
-            f"a token with the character {error}", expected, "train the tokenizer again"
+            f"a token with the character {error}", "a byte-level BPE", _FIX
         ) from error
-    if len({word for word in words if len(word) == 1}) != 256:
-        raise FormatError("a vocabulary without all 256 bytes", expected, "train it again")
-    return [b""] * len(SPECIALS) + words
+    return words
+
+
+def _missing_bytes(words: Iterable[bytes], is_ours: bool) -> list[int]:
+    """The bytes that no token spells. Raises FormatError if ordinary text has some of them."""
+    present = {word[0] for word in words if len(word) == 1}
+    missing = [byte for byte in range(256) if byte not in present]
+    if missing and (is_ours or not _RARE_BYTES.issuperset(missing)):
+        raise FormatError("a vocabulary without all 256 bytes", "a byte-level BPE", _FIX)
+    return missing
+
+
+def _few(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:8]) + (" …" if len(listed) > 8 else "")
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -111,25 +149,34 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
     Raises FormatError if a file is missing, unreadable, of another format or another layout.
     """
-    meta = _read_meta(folder / META_FILE)
+    description = read_description(folder / META_FILE)
     path = folder / TOKENIZER_FILE
     try:
         if path.stat().st_size > MAX_TOKENIZER_BYTES:
             raise ValueError(f"larger than {MAX_TOKENIZER_BYTES} bytes")
         text = path.read_bytes().decode("utf-8")
-        kinds = _component_kinds(json.loads(text))
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path} can't be read ({error})", "a tokenizer", _FIX) from error
+    return build_tokenizer(text, description, str(path))
+
+
+def build_tokenizer(text: str, description: Description, where: str) -> Tokenizer:
+    """A tokenizer from the text of its `tokenizer.json`.
+
+    Raises FormatError if it is no byte-level BPE, does not fit its description, or if some text
+    could spell a special token.
+    """
+    try:
+        value = json.loads(text)
+        kinds = _component_kinds(value)
         inner = tokenizers.Tokenizer.from_str(text)
     except Exception as error:  # the library raises nothing narrower than Exception
-        raise FormatError(
-            f"{path} can't be read ({error})", "a tokenizer", "train the tokenizer again"
-        ) from error
+        raise FormatError(f"{where} can't be read ({error})", "a tokenizer", _FIX) from error
     if kinds != {"model": "BPE", "normalizer": "", "decoder": "ByteLevel"}:
-        raise FormatError(
-            f"{path} holds {kinds}",
-            "a byte-level BPE without normaliser",
-            "train the tokenizer again",
-        )
-    return Tokenizer(inner, meta["chat_format"])
+        raise FormatError(f"{where} holds {kinds}", "a byte-level BPE without normaliser", _FIX)
+    tokenizer = Tokenizer(inner, description)
+    _check_unforgeable(value["model"], description.specials, where)
+    return tokenizer
 
 
 def _component_kinds(value: dict[str, Any]) -> dict[str, str]:
@@ -138,18 +185,23 @@ def _component_kinds(value: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
-    try:
-        meta: dict[str, Any] = json.loads(path.read_bytes())
-        version, chat_format = meta["format"], meta["chat_format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+def _check_unforgeable(model: dict[str, Any], specials: Mapping[int, str], where: str) -> None:
+    """Refuse a vocabulary in which ordinary merges can end at a special token.
+
+    Raises FormatError. Text reaches an id as a single byte, as the result of a merge, or (where
+    merges are ignored for words that are whole in the vocabulary) as itself.
+    """
+    texts = set(specials.values())
+    merged = {
+        "".join(merge) if isinstance(merge, list) else merge.replace(" ", "", 1)
+        for merge in model["merges"]
+    }
+    forged = {text for text in texts if len(text) == 1 or text in merged}
+    if model.get("ignore_merges"):
+        forged |= texts & set(model["vocab"])
+    if forged:
         raise FormatError(
-            f"{path} can't be read ({error})", "a tokenizer's description", "train it again"
-        ) from error
-    if version != TOKENIZER_FORMAT or chat_format not in CHAT_FORMATS:
-        raise FormatError(
-            f"{path}: format {version!r}, chat format {chat_format!r}",
-            f"format {TOKENIZER_FORMAT}, chat format {' or '.join(CHAT_FORMATS)}",
-            "train the tokenizer again",
+            f"{where}: text can spell the special tokens {_few(sorted(forged))}",
+            "special tokens that no merge gives",
+            _FIX,
         )
-    return meta

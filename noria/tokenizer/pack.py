@@ -3,8 +3,9 @@
 In: records, or sequences of ids with masks. Out: a folder that is mapped into memory.
 This module does not know batches or windows.
 
-    tokens.bin   num_tokens ids, uint16 or uint32, little-endian; the first is `end_id`
+    tokens.bin   num_tokens ids, uint16 or uint32, little-endian; the first is the end token
     mask.bin     num_tokens bytes, 1 where the token counts as a target of the loss
+    starts.bin   where each sequence begins: num_sequences positions, int64, little-endian
     shard.json   format, dtype and the counts
 """
 
@@ -26,8 +27,10 @@ from noria.tokenizer.chat import render_chat
 from noria.tokenizer.load import Tokenizer
 from noria.tokenizer.specials import END_ID
 
-SHARD_FORMAT = 1
+SHARD_FORMAT = 2
+READABLE_FORMATS = (1, 2)  # 1 had no starts.bin: every end token ended a sequence
 DTYPES: dict[str, np.dtype[Any]] = {"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
+STARTS_DTYPE = np.dtype("<i8")
 _BATCH_RECORDS = 512
 
 Sequenced = tuple[list[int], list[int]]
@@ -35,10 +38,14 @@ Sequenced = tuple[list[int], list[int]]
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard mapped into memory: tokens (N,) uint16 or uint32, mask (N,) uint8."""
+    """A shard mapped into memory: tokens (N,) uint16 or uint32, mask (N,) uint8.
+
+    `starts` (S,) int64 are the positions of the first tokens of its sequences.
+    """
 
     tokens: npt.NDArray[Any]
     mask: npt.NDArray[np.uint8]
+    starts: npt.NDArray[np.int64]
     num_tokens: int
 
 
@@ -46,7 +53,9 @@ def encode_record(tokenizer: Tokenizer, record: Record) -> Sequenced:
     """Turn a record into ids and mask; every sequence ends with `end_id`.
 
     Document: all count. Conversation: the assistant's turns count. Pair: the target and its end
-    count. Raises UsageError for a shape that is not generated from.
+    count. A sequence begins with the tokenizer's `start_ids`, which don't count; where that is the
+    end token, it is the one that the sequence before has left, and not repeated. Raises UsageError
+    for a shape that is not generated from.
     """
     return next(encode_records(tokenizer, [record]))
 
@@ -60,9 +69,14 @@ def encode_records(tokenizer: Tokenizer, records: Iterable[Record]) -> Iterator[
         for record in batch:
             if isinstance(record, Document):
                 ids = [*next(encoded), tokenizer.end_id]
-                yield ids, [1] * len(ids)
+                yield _started(tokenizer, ids, [1] * len(ids))
             else:
-                yield _encode_dialogue(tokenizer, record)
+                yield _started(tokenizer, *_encode_dialogue(tokenizer, record))
+
+
+def _started(tokenizer: Tokenizer, ids: list[int], mask: list[int]) -> Sequenced:
+    start = [] if tokenizer.start_ids == (tokenizer.end_id,) else list(tokenizer.start_ids)
+    return start + ids, [0] * len(start) + mask
 
 
 def _encode_dialogue(tokenizer: Tokenizer, record: Record) -> Sequenced:
@@ -88,18 +102,23 @@ def write_shard(
     folder: Path,
     sequences: Iterable[tuple[Sequence[int], Sequence[int] | None]],
     vocab_size: int,
+    end_id: int = END_ID,
 ) -> dict[str, Any]:
     """Write sequences one behind the other; a mask of None counts every token. Returns the facts.
 
-    Facts: dtype, num_tokens (the leading `end_id` included), num_sequences, num_trained_tokens.
+    `end_id`: the tokenizer's, which stands before the first. Facts: dtype, num_tokens (the leading
+    `end_id` included), num_sequences, num_trained_tokens.
     Raises UsageError for an id outside the vocabulary or a mask of another length.
     The caller owns atomicity.
     """
+    if not 0 <= end_id < vocab_size:
+        raise UsageError(f"end token {end_id}", f"0 to {vocab_size - 1}")
     name = "uint16" if vocab_size <= 1 << 16 else "uint32"
     folder.mkdir(parents=True, exist_ok=True)
-    num_tokens, num_sequences, num_trained = 1, 0, 0
+    num_tokens, num_trained = 1, 0
+    starts: list[int] = []
     with (folder / "tokens.bin").open("wb") as tokens, (folder / "mask.bin").open("wb") as masks:
-        tokens.write(np.array([END_ID], DTYPES[name]).tobytes())
+        tokens.write(np.array([end_id], DTYPES[name]).tobytes())
         masks.write(b"\x00")
         for ids, mask in sequences:
             row = np.asarray(ids, np.int64)
@@ -107,13 +126,14 @@ def write_shard(
             _check_sequence(row, counted, vocab_size)
             tokens.write(row.astype(DTYPES[name]).tobytes())
             masks.write(counted.tobytes())
+            starts.append(num_tokens)
             num_tokens += len(row)
-            num_sequences += 1
             num_trained += int(counted.sum())
+    (folder / "starts.bin").write_bytes(np.array(starts, STARTS_DTYPE).tobytes())
     facts = {
         "dtype": name,
         "num_tokens": num_tokens,
-        "num_sequences": num_sequences,
+        "num_sequences": len(starts),
         "num_trained_tokens": num_trained,
     }
     text = json.dumps({"format": SHARD_FORMAT, **facts}, indent=1)
@@ -140,9 +160,12 @@ def open_shard(folder: Path) -> Shard:
         described = json.loads(path.read_bytes())
         version, num_tokens = described["format"], described["num_tokens"]
         dtype = DTYPES[described["dtype"]]
-        if version != SHARD_FORMAT or type(num_tokens) is not int or num_tokens < 1:
+        num_sequences = described["num_sequences"]
+        if version not in READABLE_FORMATS or type(num_tokens) is not int or num_tokens < 1:
             raise ValueError(f"format {version!r}, {num_tokens!r} tokens")
         sizes = {"tokens.bin": num_tokens * dtype.itemsize, "mask.bin": num_tokens}
+        if version > 1:
+            sizes["starts.bin"] = num_sequences * STARTS_DTYPE.itemsize
         for name, size_bytes in sizes.items():
             found_bytes = (folder / name).stat().st_size
             if found_bytes != size_bytes:
@@ -151,8 +174,13 @@ def open_shard(folder: Path) -> Shard:
         raise FormatError(
             f"{path}: {error}", f"a token shard of format {SHARD_FORMAT}", "pack it again"
         ) from error
-    return Shard(
-        tokens=np.memmap(folder / "tokens.bin", dtype, mode="r"),
-        mask=np.memmap(folder / "mask.bin", np.uint8, mode="r"),
-        num_tokens=num_tokens,
-    )
+    tokens = np.memmap(folder / "tokens.bin", dtype, mode="r")
+    if version > 1:
+        starts = np.fromfile(folder / "starts.bin", STARTS_DTYPE)
+    else:
+        starts = np.flatnonzero(tokens[:-1] == tokens[0]) + 1
+    bounds = np.concatenate([[1], starts, [num_tokens]])
+    if (np.diff(bounds) < 0).any():
+        raise FormatError(f"{path}: starts out of order", "rising positions", "pack it again")
+    mask = np.memmap(folder / "mask.bin", np.uint8, mode="r")
+    return Shard(tokens, mask, starts, num_tokens)

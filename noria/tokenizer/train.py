@@ -15,33 +15,13 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from noria.errors import UsageError
-from noria.tokenizer.specials import (
-    CHAT_FORMATS,
-    META_FILE,
-    SPECIALS,
-    TOKENIZER_FILE,
-    TOKENIZER_FORMAT,
-)
+from noria.tokenizer.description import description_json, our_description
+from noria.tokenizer.pretokenizers import PIECES
+from noria.tokenizer.specials import CHAT_FORMATS, META_FILE, SPECIALS, TOKENIZER_FILE
 
 MIN_VOCAB_SIZE = 300  # 256 bytes, the specials, and room for a few merges
 MAX_TOKEN_BYTES = 32  # longer tokens are memorised passages, not words
 MIN_PAIR_COUNT = 2  # a pair seen once says nothing about the language
-
-# Where a merge may never cross. After GPT-4's pattern, with one change: a run of Han characters is
-# a piece of its own, so that a word of another script beside it ("GPU的") never merges with it.
-_LETTERS = r"[[\p{L}\p{M}]&&[^\p{Han}]]"
-PIECES = "|".join(
-    (
-        r"'(?i:[sdmt]|ll|ve|re)",  # English endings
-        r"\p{Han}+",
-        rf"[^\r\n\p{{L}}\p{{M}}\p{{N}}]?{_LETTERS}+",  # a word with the space or sign before it
-        r"\p{N}{1,3}",  # at most three digits, so that numbers are spelled alike
-        r" ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*",
-        r"\s*[\r\n]+",
-        r"\s+(?!\S)",
-        r"\s+",
-    )
-)
 
 
 def train_tokenizer(
@@ -77,7 +57,7 @@ def train_tokenizer(
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / TOKENIZER_FILE).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
-    meta = {"format": TOKENIZER_FORMAT, "chat_format": chat_format}
+    meta = description_json(our_description(chat_format))
     (out / META_FILE).write_text(json.dumps(meta, indent=1), encoding="utf-8")
     return facts
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +26,15 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs, next-token targets and which targets count: each (B, T)."""
+    """Inputs, next-token targets and which targets count: each (B, T).
+
+    `lengths` (B,) says how much of each row is no padding; None: all of it.
+    """
 
     ids: torch.Tensor
     targets: torch.Tensor
     mask: torch.Tensor
+    lengths: torch.Tensor | None = None
 
     @property
     def num_trained_tokens(self) -> int:
@@ -37,12 +43,26 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
-        return Batch(self.ids.to(device), self.targets.to(device), self.mask.to(device))
+        return Batch(
+            self.ids.to(device), self.targets.to(device), self.mask.to(device), self.lengths
+        )
 
     def split(self, num_sequences: int) -> list[Batch]:
-        """Cut into micro-batches of at most that many sequences."""
-        cuts = [slice(i, i + num_sequences) for i in range(0, len(self.ids), num_sequences)]
-        return [Batch(self.ids[cut], self.targets[cut], self.mask[cut]) for cut in cuts]
+        """Cut into micro-batches of at most that many sequences, each as wide as its longest."""
+        parts = []
+        for start in range(0, len(self.ids), num_sequences):
+            rows = slice(start, start + num_sequences)
+            width = self.ids.shape[1] if self.lengths is None else int(self.lengths[rows].max())
+            tensors = (one[rows, :width] for one in (self.ids, self.targets, self.mask))
+            parts.append(Batch(*tensors))
+        return parts
+
+
+class RowSource(Protocol):
+    """Rows of tokens in an order that their number alone decides."""
+
+    def read(self, index: int) -> tuple[Ids, Flags]:
+        """The index-th row since the start of training: tokens (T+1,) and mask (T+1,)."""
 
 
 class Blocks:
@@ -64,6 +84,11 @@ class Blocks:
         self._seed = seed
         self.num_blocks = max(1, (shard.num_tokens - 1) // context_tokens)
         self._orders: dict[int, tuple[int, Ids]] = {}
+
+    @property
+    def mean_tokens(self) -> float:
+        """Inputs of a row."""
+        return self._context_tokens
 
     def _order(self, num_pass: int) -> tuple[int, Ids]:
         if num_pass not in self._orders:
@@ -88,10 +113,59 @@ class Blocks:
         return ids, mask
 
 
-class Mixture:
-    """Several sources of blocks with a fixed share of every batch."""
+class Sequences:
+    """A shard's sequences, one a row, visited in a new order each pass.
 
-    def __init__(self, sources: Sequence[tuple[Blocks, float]], num_sequences: int) -> None:
+    A row begins with the end token before it where `leads` says so or where its own first token
+    counts (as a document's does); else its first token is given. A sequence longer than the
+    context is cut; a cut without a counted target is left out. Nothing of one sequence is seen by
+    another.
+    """
+
+    def __init__(self, shard: Shard, context_tokens: int, leads: bool, seed: int) -> None:
+        self._shard = shard
+        self._seed = seed
+        rows: list[tuple[int, int]] = []
+        for first, last in pairwise([*shard.starts.tolist(), shard.num_tokens]):
+            start = first - 1 if leads or shard.mask[first] else first
+            for at in range(start, last - 1, context_tokens):  # the last of a cut begins the next
+                counted = np.flatnonzero(shard.mask[at + 1 : min(at + 1 + context_tokens, last)])
+                if len(counted):
+                    rows.append((at, at + 2 + int(counted[-1])))
+        if not rows:
+            raise TrainingError(
+                "no sequence to train on",
+                "conversations or text in the corpus",
+                "add some, or raise model.context_tokens",
+            )
+        self._rows = rows
+        self._orders: dict[int, Ids] = {}
+
+    @property
+    def mean_tokens(self) -> float:
+        """Inputs of a row, in the mean."""
+        return sum(end - start - 1 for start, end in self._rows) / len(self._rows)
+
+    @property
+    def num_tokens(self) -> int:
+        """Inputs of one pass."""
+        return sum(end - start - 1 for start, end in self._rows)
+
+    def read(self, index: int) -> tuple[Ids, Flags]:
+        """The index-th row since the start of training, at most T + 1 tokens."""
+        num_pass, position = divmod(index, len(self._rows))
+        if num_pass not in self._orders:
+            random = np.random.Generator(np.random.PCG64([self._seed, num_pass]))
+            self._orders = {num_pass: random.permutation(len(self._rows))}
+        start, end = self._rows[int(self._orders[num_pass][position])]
+        ids = np.asarray(self._shard.tokens[start:end], dtype=np.int64)
+        return ids, np.asarray(self._shard.mask[start:end], dtype=np.bool_)
+
+
+class Mixture:
+    """Several sources of rows with a fixed share of every batch; shorter rows are padded."""
+
+    def __init__(self, sources: Sequence[tuple[RowSource, float]], num_sequences: int) -> None:
         shares = np.array([share for _, share in sources])
         counts = np.floor(shares / shares.sum() * num_sequences + 1e-9).astype(int)
         counts[int(np.argmax(shares))] += num_sequences - int(counts.sum())
@@ -111,6 +185,23 @@ class Mixture:
             for blocks, count in zip(self.sources, self.counts, strict=True)
             for position in range(count)
         ]
-        ids = torch.from_numpy(np.stack([row[0] for row in rows]))  # (B, T+1)
-        mask = torch.from_numpy(np.stack([row[1] for row in rows]))  # (B, T+1)
-        return Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous(), mask[:, 1:].contiguous())
+        lengths = np.array([len(ids) - 1 for ids, _ in rows])
+        longest = int(lengths.max())
+        if lengths.min() == longest:
+            return _batch(*(torch.from_numpy(np.stack(one)) for one in zip(*rows, strict=True)))
+        # Long rows stand together, so that the micro-batches of short ones are narrow.
+        order = np.argsort(-lengths, kind="stable")
+        ids = torch.zeros((len(rows), longest + 1), dtype=torch.int64)
+        mask = torch.zeros((len(rows), longest + 1), dtype=torch.bool)
+        for place, row in enumerate(order):
+            width = int(lengths[row]) + 1
+            ids[place, :width] = torch.from_numpy(rows[row][0])
+            mask[place, :width] = torch.from_numpy(rows[row][1])
+        return _batch(ids, mask, torch.from_numpy(lengths[order]))
+
+
+def _batch(ids: torch.Tensor, mask: torch.Tensor, lengths: torch.Tensor | None = None) -> Batch:
+    """Inputs and targets of rows (B, T+1)."""
+    return Batch(
+        ids[:, :-1].contiguous(), ids[:, 1:].contiguous(), mask[:, 1:].contiguous(), lengths
+    )

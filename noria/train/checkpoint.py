@@ -1,10 +1,12 @@
 """Training state in, folders on disk out, and back; whole or not at all, digests checked.
 
-    <folder>/step-00000120/weights.safetensors    parameters by name
-                          /optimizer.safetensors  <parameter>.exp_avg, .exp_avg_sq, .step
-                          /state.json             step, losses, digests of the two files
+    <folder>/step-00000120/weights.safetensors    parameters that train, by name
+                          /optimizer.safetensors  <parameter>.exp_avg, .momentum_buffer, …
+                          /state.json             step, losses, digests of the two files and of
+                                                  the frozen parameters
 
-Randomness and data position need no file: both are functions of the step number.
+Randomness and data position need no file: both are functions of the step number. Frozen parameters
+(the base under an adapter) do not change, so that their digest is enough.
 """
 
 from __future__ import annotations
@@ -20,8 +22,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from noria.artifacts import atomic_folder, file_digest
+from noria.errors import TrainingError
+from noria.model.weights import weight_hash
+from noria.train.optim import Optimizer
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
+READABLE_FORMATS = (1, 2)  # 1 had no frozen parameters
 KEEP_LAST = 2
 
 
@@ -33,23 +39,31 @@ class Progress:
     losses: tuple[dict[str, Any], ...]
 
 
+def frozen_digest(model: torch.nn.Module) -> str:
+    """The hash of the parameters that do not train, "" if all do; once a run, for it reads them."""
+    frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
+    return weight_hash(frozen) if frozen else ""
+
+
 def save_checkpoint(
     folder: Path,
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     step: int,
     losses: Sequence[dict[str, Any]],
+    frozen: str,
 ) -> Path:
-    """Write `<folder>/step-<step>`, then drop all but the last two."""
+    """Write `<folder>/step-<step>`, then drop all but the last two. frozen: `frozen_digest`."""
     path = folder / f"step-{step:08d}"
     with atomic_folder(path) as temporary:
-        weights = {name: p.detach().cpu() for name, p in model.named_parameters()}
+        weights = {name: p.detach().cpu() for name, p in _trained(model).items()}
         save_file(weights, temporary / "weights.safetensors")
         save_file(_optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
         state = {
             "checkpoint_format": CHECKPOINT_FORMAT,
             "step": step,
             "losses": list(losses),
+            "frozen": frozen,
             "files": {
                 name: file_digest(temporary / name)
                 for name in ("weights.safetensors", "optimizer.safetensors")
@@ -62,16 +76,17 @@ def save_checkpoint(
 
 
 def load_latest_checkpoint(
-    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path, model: torch.nn.Module, optimizer: Optimizer, frozen: str
 ) -> Progress:
     """Restore the newest checkpoint whose digests hold; Progress(0, ()) if there is none.
 
-    A torn or changed checkpoint is passed over for the one before it.
+    A torn or changed checkpoint is passed over for the one before it. Raises TrainingError for one
+    of another model: other trained parameters, or other frozen ones (their `frozen_digest`).
     """
     for path in _steps(folder):
         try:
             state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-            whole = state["checkpoint_format"] == CHECKPOINT_FORMAT and all(
+            whole = state["checkpoint_format"] in READABLE_FORMATS and all(
                 file_digest(path / name) == digest for name, digest in state["files"].items()
             )
         except (OSError, ValueError, KeyError):
@@ -79,9 +94,9 @@ def load_latest_checkpoint(
         if not whole:
             continue
         weights = load_file(path / "weights.safetensors")
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(weights[name])
+        if state.get("frozen", "") != frozen:
+            raise _foreign(path, "the frozen weights of this model")
+        _restore_weights(path, model, weights)
         _restore_optimizer(model, optimizer, load_file(path / "optimizer.safetensors"))
         return Progress(state["step"], tuple(state["losses"]))
     return Progress(0, ())
@@ -91,26 +106,39 @@ def _steps(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"), reverse=True)
 
 
-def _optimizer_tensors(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> dict[str, torch.Tensor]:
-    tensors = {}
-    for name, parameter in model.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{name}.{key}"] = value.detach().cpu()
-    return tensors
+def _trained(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def _restore_weights(path: Path, model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    trained = _trained(model)
+    for name in sorted(weights.keys() | trained.keys()):
+        shapes = [one[name].shape if name in one else None for one in (weights, trained)]
+        if shapes[0] != shapes[1]:
+            raise _foreign(path, f"the trained weights of this model ({name} differs)")
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(weights[name])
+
+
+def _foreign(path: Path, expected: str) -> TrainingError:
+    return TrainingError(
+        f"{path} holds a checkpoint of another training", expected, "remove that folder"
+    )
+
+
+def _optimizer_tensors(model: torch.nn.Module, optimizer: Optimizer) -> dict[str, torch.Tensor]:
+    return {
+        f"{name}.{key}": value.detach().cpu()
+        for name, parameter in _trained(model).items()
+        for key, value in optimizer.state_of(parameter).items()
+    }
 
 
 def _restore_optimizer(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
+    model: torch.nn.Module, optimizer: Optimizer, tensors: dict[str, torch.Tensor]
 ) -> None:
-    for name, parameter in model.named_parameters():
-        state = {
-            key.rsplit(".", 1)[1]: tensor
-            for key, tensor in tensors.items()
-            if key.rsplit(".", 1)[0] == name
-        }
-        if state:
-            optimizer.state[parameter] = {
-                key: value.to(parameter.device) for key, value in state.items()
-            }
+    trained = _trained(model)
+    for key, tensor in tensors.items():
+        name, _, field = key.rpartition(".")
+        optimizer.state_of(trained[name])[field] = tensor.to(trained[name].device)

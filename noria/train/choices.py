@@ -1,4 +1,4 @@
-"""A model's shape in; precision, batch cut and compilation out, chosen by timing real steps.
+"""A model in; precision, batch cut and compilation out, chosen by timing real steps.
 
 The answer goes into the lock: two runs with one lock take the same choices, hence the same bits.
 """
@@ -6,68 +6,80 @@ The answer goes into the lock: two runs with one lock take the same choices, hen
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from noria.errors import FormatError
-from noria.model.config import ModelConfig
-from noria.model.transformer import build_model
+from noria.model.cost import num_parameters
+from noria.model.transformer import Decoder
 from noria.recipe import TrainSettings
-from noria.runtime import detect_device, has_compiler, has_fast_bfloat16, num_cores
+from noria.runtime import has_compiler, has_fast_bfloat16, num_cores
 from noria.train.batches import Batch
 from noria.train.loop import Choices, compile_blocks
-from noria.train.optim import build_adamw
+from noria.train.optim import build_optimizer
 from noria.train.step import train_step
 
 MICRO_BATCH_TOKENS = (2048, 4096, 8192)
+LARGE_MICRO_BATCH_TOKENS = (512, 1024)  # of a base model, whose activations are what fills memory
+LARGE_PARAMETERS = 50_000_000
 WORTH_COMPILING_S = 150.0  # shorter training is over before a compiled block pays back
 NUM_TIMED_STEPS = 3
 
 
-def tokens_per_s(config: ModelConfig, choices: Choices, seed: int = 0) -> float:
-    """Training speed of a fresh model on random tokens: best of a few steps after a warm one."""
+def tokens_per_s(
+    model: Decoder, optimizer: str, context_tokens: int, choices: Choices, seed: int = 0
+) -> float:
+    """Speed of training a model on random tokens: best of a few steps after a warm one.
+
+    The learning rate is 0: the model's weights stay as they are.
+    """
     torch.set_num_threads(choices.num_threads)
-    model = build_model(config, seed).to(detect_device())
     model.train()
     if choices.compile:
         compile_blocks(model)
-    optimizer = build_adamw(model, 1e-4, 0.0)
+    stepping = build_optimizer(model, optimizer, 0.0, 0.0)
     generator = torch.Generator().manual_seed(seed)
-    shape = (choices.micro_batch_sequences, config.context_tokens)
-    ids = torch.randint(config.vocab_size, shape, generator=generator)
+    shape = (choices.micro_batch_sequences, context_tokens)
+    ids = torch.randint(model.config.vocab_size, shape, generator=generator)
     batch = Batch(ids, ids.roll(-1, 1), torch.ones(shape, dtype=torch.bool))
     best = 0.0
     for step in range(1 + NUM_TIMED_STEPS):
         started_at = time.perf_counter()
-        train_step(model, optimizer, batch, shape[0], choices.precision, 1.0)
+        train_step(model, stepping, batch, shape[0], choices.precision, 1.0)
         if step > 0:
             best = max(best, ids.numel() / (time.perf_counter() - started_at))
     return best
 
 
-def micro_batch_candidates(batch_sequences: int, context_tokens: int) -> list[int]:
-    """Ways to cut a batch into equal parts of about 2,048 to 8,192 tokens, in sequences."""
+def micro_batch_candidates(
+    batch_sequences: int, context_tokens: int, sizes_tokens: Sequence[int] = MICRO_BATCH_TOKENS
+) -> list[int]:
+    """Ways to cut a batch into equal parts of about so many tokens, in sequences."""
     divisors = [n for n in range(1, batch_sequences + 1) if batch_sequences % n == 0]
-    wanted = [max(1, tokens // context_tokens) for tokens in MICRO_BATCH_TOKENS]
+    wanted = [max(1, tokens // context_tokens) for tokens in sizes_tokens]
     return sorted({max((d for d in divisors if d <= want), default=1) for want in wanted})
 
 
 def measure_choices(
-    config: ModelConfig,
+    model: Decoder,
     settings: TrainSettings,
+    context_tokens: int,
+    num_sequences: int,
     num_tokens: int,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Time candidates for one training run of `num_tokens`; returns Choices and the speed as JSON.
 
+    `num_sequences` of `context_tokens` are a batch; what trains is what requires a gradient.
     bfloat16 is tried where the machine multiplies it in hardware, compilation where a compiler
     is and the run is long enough to pay it back; a setting other than "auto" is obeyed.
     """
-    batch_sequences = max(1, settings.batch_tokens // config.context_tokens)
-    cuts = micro_batch_candidates(batch_sequences, config.context_tokens)
+    large = num_parameters(model.config) >= LARGE_PARAMETERS
+    sizes_tokens = LARGE_MICRO_BATCH_TOKENS if large else MICRO_BATCH_TOKENS
+    cuts = micro_batch_candidates(num_sequences, context_tokens, sizes_tokens)
     fast_bfloat16 = has_fast_bfloat16()
     precisions = {
         "auto": ["float32", "bfloat16"] if fast_bfloat16 else ["float32"],
@@ -76,7 +88,7 @@ def measure_choices(
     }[settings.precision]
     threads = num_cores()
     speeds = {
-        choices: tokens_per_s(config, choices)
+        choices: tokens_per_s(model, settings.optimizer, context_tokens, choices)
         for precision in precisions
         for choices in (Choices(precision, False, cut, threads) for cut in cuts)
     }
@@ -84,7 +96,7 @@ def measure_choices(
     reason = _compile_reason(settings, num_tokens / speeds[best])
     if reason is None:
         compiled = Choices(best.precision, True, best.micro_batch_sequences, threads)
-        speeds[compiled] = tokens_per_s(config, compiled)
+        speeds[compiled] = tokens_per_s(model, settings.optimizer, context_tokens, compiled)
         if speeds[compiled] > speeds[best] or settings.compile == "on":
             best, reason = compiled, "compiled blocks are faster"
         else:

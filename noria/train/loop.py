@@ -17,8 +17,8 @@ from typing import Any
 from noria.errors import Interrupted, TrainingError
 from noria.model.transformer import Decoder
 from noria.train.batches import Batch, Mixture
-from noria.train.checkpoint import load_latest_checkpoint, save_checkpoint
-from noria.train.optim import build_adamw, set_learning_rate
+from noria.train.checkpoint import frozen_digest, load_latest_checkpoint, save_checkpoint
+from noria.train.optim import Optimizer, build_optimizer
 from noria.train.schedule import learning_rate_at
 from noria.train.step import StepResult, loss_sum, train_step
 
@@ -32,6 +32,7 @@ class TrainPlan:
 
     num_steps: int
     learning_rate: float
+    optimizer: str = "adamw"
     warmup: float = 0.05
     final_learning_rate: float = 0.05
     weight_decay: float = 0.1
@@ -86,8 +87,9 @@ def train(
     Raises TrainingError if the loss stops being a number, Interrupted after Ctrl-C; the
     checkpoint written then is where the same call goes on.
     """
-    optimizer = build_adamw(model, plan.learning_rate, plan.weight_decay)
-    progress = load_latest_checkpoint(checkpoints, model, optimizer)
+    optimizer = build_optimizer(model, plan.optimizer, plan.learning_rate, plan.weight_decay)
+    frozen = frozen_digest(model)
+    progress = load_latest_checkpoint(checkpoints, model, optimizer, frozen)
     losses = list(progress.losses)
     model.train()
     if choices.compile:
@@ -110,11 +112,11 @@ def train(
                 rate = batch.ids.numel() / (now - started_at)
                 watch(StepReport(step, plan.num_steps, result.loss, rate))
             if now - saved_at > CHECKPOINT_EVERY_S:
-                save_checkpoint(checkpoints, model, optimizer, step, losses)
+                save_checkpoint(checkpoints, model, optimizer, step, losses, frozen)
                 saved_at = time.monotonic()
     except KeyboardInterrupt as interrupt:
         if len(losses) == step:  # between steps, or before the update of this one
-            save_checkpoint(checkpoints, model, optimizer, step, losses)
+            save_checkpoint(checkpoints, model, optimizer, step, losses, frozen)
         raise Interrupted(
             f"stopped at step {step} of {plan.num_steps}",
             fix="run the same command again to go on from there",
@@ -124,12 +126,10 @@ def train(
 
 
 def _take_step(
-    model: Decoder, optimizer: Any, batch: Batch, plan: TrainPlan, choices: Choices, step: int
+    model: Decoder, optimizer: Optimizer, batch: Batch, plan: TrainPlan, choices: Choices, step: int
 ) -> StepResult:
-    rate = learning_rate_at(
-        step, plan.num_steps, plan.learning_rate, plan.warmup, plan.final_learning_rate
-    )
-    set_learning_rate(optimizer, rate)
+    share = learning_rate_at(step, plan.num_steps, 1.0, plan.warmup, plan.final_learning_rate)
+    optimizer.set_share(share)
     result = train_step(
         model, optimizer, batch, choices.micro_batch_sequences, choices.precision, plan.clip
     )
@@ -137,6 +137,7 @@ def _take_step(
         raise TrainingError(
             f"the loss of step {step + 1} is {result.loss}",
             "a finite number",
-            f"lower the learning rate (now {rate:.2g}); the weights before this step are kept",
+            f"lower the learning rate (now {share * plan.learning_rate:.2g}); "
+            "the weights before this step are kept",
         )
     return result

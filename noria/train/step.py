@@ -9,6 +9,7 @@ import torch
 from noria.model.likelihood import cross_entropy_sum
 from noria.model.transformer import Decoder
 from noria.train.batches import Batch
+from noria.train.optim import Optimizer
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def accumulate(model: Decoder, batch: Batch, micro_batch_sequences: int, precisi
 
 def train_step(
     model: Decoder,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     batch: Batch,
     micro_batch_sequences: int,
     precision: str,
@@ -57,5 +58,5 @@ def train_step(
     norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip))
     if loss == loss and abs(loss) != float("inf"):
         optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     return StepResult(loss, norm)

@@ -42,7 +42,7 @@ def _prepare(folder: Path, out: Path, **changes: Any) -> dict[str, Any]:
     documents = find_files(["*.txt"], folder, {})
     chats = find_files(["*.jsonl"], folder, {})
     settings = CorpusSettings(held_out=0.2, test=0.2, **changes)
-    return prepare_corpus(documents, chats, settings, 1, out, lambda step, done, total: None)
+    return prepare_corpus(documents, [], chats, settings, 1, out, lambda step, done, total: None)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_few_conversations_beside_documents_are_trained_on(folder: Path, tmp_pat
     few.write_text("\n".join((folder / "chat.jsonl").read_text().split("\n")[:2]))
     settings = CorpusSettings(held_out=0.2, test=0.2)
     documents, chats = find_files(["*.txt"], folder, {}), find_files(["few.jsonl"], tmp_path, {})
-    prepare_corpus(documents, chats, settings, 1, tmp_path, lambda step, done, total: None)
+    prepare_corpus(documents, [], chats, settings, 1, tmp_path, lambda step, done, total: None)
     train = list(read_records(tmp_path / "train.jsonl"))
     assert sum(isinstance(record, Conversation) for record in train) == 2
 
@@ -122,6 +122,7 @@ def test_progress_reaches_its_total_in_every_step(folder: Path, tmp_path: Path) 
     documents = find_files(["*.txt"], folder, {})
     prepare_corpus(
         documents,
+        [],
         [],
         CorpusSettings(),
         1,
@@ -137,4 +138,4 @@ def test_a_corpus_that_can_not_be_split_is_refused(tmp_path: Path, text: str) ->
     (tmp_path / "a.txt").write_text(text)
     files = find_files(["a.txt"], tmp_path, {})
     with pytest.raises(InputError, match="at least 3"):
-        prepare_corpus(files, [], CorpusSettings(), 1, tmp_path / "out", lambda *_: None)
+        prepare_corpus(files, [], [], CorpusSettings(), 1, tmp_path / "out", lambda *_: None)

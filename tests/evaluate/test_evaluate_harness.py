@@ -36,6 +36,7 @@ from noria.records import (
     Source,
     text_content,
 )
+from noria.tokenizer.description import description_json, our_description
 from noria.tokenizer.load import Tokenizer, load_tokenizer
 from noria.tokenizer.pack import encode_record
 from noria.tokenizer.train import train_tokenizer
@@ -115,6 +116,40 @@ def test_windows_predict_each_token_once_as_one_by_one(model: LanguageModel) -> 
     counted = sum(sum(encode_record(model.tokenizer, one)[1]) for one in RECORDS)
     assert measured.num_tokens == counted
     assert max(len(encode_record(model.tokenizer, one)[0]) for one in RECORDS) > 2 * CONTEXT_TOKENS
+
+
+@pytest.mark.parametrize("start_ids", [[], [3]])
+def test_a_record_starts_as_the_model_is_served(
+    start_ids: list[int], model: LanguageModel, tmp_path: Path
+) -> None:
+    train_tokenizer(TEXTS * 3, 320, tmp_path, "chatml")
+    meta = description_json(our_description("chatml")) | {"start_ids": start_ids}
+    (tmp_path / "tokenizer_meta.json").write_text(json.dumps(meta))
+    config = replace(model.model.config, context_tokens=256)
+    wide = build_model(config, seed=3)
+    wide.load_state_dict(model.model.state_dict())
+    started = replace(model, model=wide, tokenizer=load_tokenizer(tmp_path))
+    records: list[Record] = [document("Refund."), CHAT]
+    found = measure_model(started, records)
+    for record, nll in zip(records, found.nll_nats, strict=True):
+        ids, mask = encode_record(started.tokenizer, record)
+        if not start_ids and mask[0]:  # nothing stands before it: the end of another document does
+            ids, mask = [model.tokenizer.end_id, *ids], [0, *mask]
+        assert nll == pytest.approx(line_nll(started, ids, mask), rel=1e-5)
+    assert found.num_tokens == measure_model(model, records).num_tokens
+
+
+def line_nll(model: LanguageModel, line: list[int], mask: list[int]) -> float:
+    """Each counted id of a line alone, from all that stands before it."""
+    assert not mask[0]
+    total = 0.0
+    with torch.no_grad():
+        hidden = model.model(torch.tensor([line]))
+        scores = torch.log_softmax(model.model.logits(hidden)[0].double(), dim=-1)
+    for at, counts in enumerate(mask):
+        if counts:
+            total -= float(scores[at - 1, line[at]])
+    return total
 
 
 def test_a_record_measures_the_same_alone_and_among_others(model: LanguageModel) -> None:

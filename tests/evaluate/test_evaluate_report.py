@@ -52,9 +52,10 @@ def full(text: str) -> Report:
         stages=(StageRow(text, text, 12.34, 481_000_000, False), StageRow("b", "c", 1, 2, True)),
         charts=(Chart(text, text, text, (curve, Line(text, ((3.0, 5.0),), dots=True)), text),),
         scores=(ScoreRow(text, text, Interval(1.512, 1.494, 1.531), 240, text),),
-        baseline=BaselineSection(text, 1.512, 1.295, Interval(0.217, 0.19, 0.24)),
+        baseline=BaselineSection("Transformer", text, 1.512, 1.295, Interval(0.217, 0.19, 0.24)),
         compression=CompressionSection(text, 8_600_000, 2_400_000, Interval(0.0007, 0, 0.001)),
         samples=(SampleRow(text, text, "other"), SampleRow(text, "", "")),
+        breakdown=(DifferenceRow(text, Interval(-0.05, -0.08, -0.02)),),
         contributions=(DifferenceRow(text, Interval(-0.198, -0.235, -0.16)),),
         gate=GateSection(False, (row,), (refused,), (text,), 0.9696, 0.05, 0.0304, 1),
         afterwards=(DifferenceRow(text, Interval(0.01, -0.02, 0.04)),),
@@ -116,7 +117,7 @@ def test_the_page_needs_no_script_and_makes_no_request(tmp_path: Path) -> None:
 
 def test_every_part_is_on_the_page_and_empty_parts_are_not(tmp_path: Path) -> None:
     anchors = {
-        "stages", "learning", "quality", "compression", "samples", "feedback", "gate",
+        "stages", "learning", "quality", "breakdown", "compression", "samples", "feedback", "gate",
         "afterwards", "audit", "next",
     }  # fmt: skip
     everything = read(page_of(full("x"), tmp_path))
@@ -136,7 +137,9 @@ def test_every_part_is_on_the_page_and_empty_parts_are_not(tmp_path: Path) -> No
 def test_the_page_says_plainly_which_model_is_better(
     difference: Interval, said: str, tmp_path: Path
 ) -> None:
-    report = replace(LEAST, baseline=BaselineSection("5-gram model", 1.5, 1.4, difference))
+    report = replace(
+        LEAST, baseline=BaselineSection("Transformer", "5-gram model", 1.5, 1.4, difference)
+    )
     assert said in page_of(report, tmp_path)
 
 

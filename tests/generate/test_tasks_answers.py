@@ -1,4 +1,8 @@
+import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +17,8 @@ from noria.tasks.answer import Piece
 from noria.tasks.chat import chat
 from noria.tasks.complete import complete
 from noria.tokenizer.chat import render_chat
+from noria.tokenizer.description import description_json, our_description
+from noria.tokenizer.load import load_tokenizer
 
 SEEDED = Sampling(seed=3, max_tokens=12)
 
@@ -68,6 +74,25 @@ def test_completion_follows_an_end_token_as_in_training(plain: LanguageModel) ->
     wanted = plain.tokenizer.decode(list(generate_tokens(plain, prompt, SEEDED)))
     assert "".join(piece.text for piece in pieces) == wanted
     assert {piece.num_prompt_tokens for piece in pieces} == {len(prompt)}
+
+
+@pytest.mark.parametrize("start_ids", [[], [3]])
+def test_prompts_begin_as_the_model_was_trained(
+    start_ids: list[int], chatml: LanguageModel, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copyfile(folders["chatml"] / "tokenizer.json", tmp_path / "tokenizer.json")
+    meta = description_json(our_description("chatml")) | {"start_ids": start_ids}
+    (tmp_path / "tokenizer_meta.json").write_text(json.dumps(meta))
+    model = replace(chatml, tokenizer=load_tokenizer(tmp_path))
+    asked = render_chat(model.tokenizer, [said("user", "?")], add_answer_prompt=True)
+    few = replace(SEEDED, max_tokens=4)
+    expected = {
+        len(start_ids) + len(asked.ids): chat(model, [said("user", "?")], few),
+        len(start_ids) + len(model.tokenizer.encode("wheels")): complete(model, "wheels", few),
+        1: complete(model, "", few),
+    }
+    for num_prompt, pieces in expected.items():
+        assert {piece.num_prompt_tokens for piece in pieces} == {num_prompt}
 
 
 @pytest.mark.parametrize("chat_format", ["plain", "chatml"])

@@ -83,3 +83,43 @@ def test_no_more_logits_exist_at_a_time_than_a_chunk(monkeypatch: pytest.MonkeyP
     ):
         cross_entropy_sum(model, hidden, targets, mask)
     assert max(kept) == max(model.embedding.weight.numel(), hidden.numel())
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_frozen_matrix_gets_no_gradient_and_hidden_vectors_the_same(tied: bool) -> None:
+    found = []
+    for frozen in (False, True):
+        model = build_model(replace(preset("decoder-1m", 500, 64), tied=tied), 1)
+        model.requires_grad_(not frozen)
+        ids, targets, mask = batch()
+        hidden = model(ids).detach().requires_grad_()
+        total, _ = cross_entropy_sum(model, hidden, targets, mask)
+        total.backward()
+        assert (model.output_weight().grad is None) == frozen
+        found.append((total.detach(), hidden.grad))
+    assert all(map(torch.equal, *found))
+
+
+def test_tokens_that_do_not_count_are_not_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_model(preset("decoder-1m", 500, 64), 1)
+    ids, targets, mask = batch()
+    hidden = model(ids).detach()
+    hidden[mask == 0] = float("nan")
+    for needs_gradient in (False, True):
+        states = hidden.clone().requires_grad_(needs_gradient)
+        total, num_tokens = cross_entropy_sum(model, states, targets, mask)
+        assert torch.isfinite(total)
+        assert int(num_tokens) == int(mask.sum())
+        if needs_gradient:
+            total.backward()
+            assert torch.isfinite(states.grad).all()
+            assert (states.grad[mask == 0] == 0).all()
+
+
+def test_a_batch_in_which_nothing_counts_costs_nothing() -> None:
+    model = build_model(preset("decoder-1m", 500, 64), 1)
+    ids, targets, mask = batch()
+    total, num_tokens = cross_entropy_sum(model, model(ids), targets, torch.zeros_like(mask))
+    total.backward()
+    assert (float(total.detach()), int(num_tokens)) == (0.0, 0)
+    assert not any(parameter.grad.any() for parameter in model.parameters())

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from noria.export.huggingface import export_huggingface, import_huggingface
+from noria.bases.importing import import_base
+from noria.export.huggingface import export_huggingface
 from noria.generate.engine import generate_tokens
 from noria.generate.loaded import load_language_model
 from noria.generate.sampling import Sampling
@@ -166,7 +167,7 @@ def test_what_transformers_saves_again_imports_with_the_same_weight_hash(
     AutoModelForCausalLM.from_pretrained(folders[1], local_files_only=True).save_pretrained(again)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (again / name).write_bytes((folders[1] / name).read_bytes())
-    import_huggingface(again, tmp_path / "back")
+    import_base(again, tmp_path / "back")
     before, after = load_model(folders[0]), load_model(tmp_path / "back")
     assert model_weight_hash(after) == model_weight_hash(before)
     assert after.config == before.config

@@ -16,6 +16,7 @@ from noria.records import (
     text_content,
 )
 from noria.tokenizer.chat import render_chat, stop_ids
+from noria.tokenizer.description import description_json, our_description
 from noria.tokenizer.load import Tokenizer, load_tokenizer
 from noria.tokenizer.pack import encode_record, encode_records, open_shard, write_shard
 from noria.tokenizer.train import train_tokenizer
@@ -38,6 +39,14 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 @pytest.fixture(scope="module")
 def chatml(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return _tokenizer(tmp_path_factory, "chatml")
+
+
+def _started(tmp_path: Path, start_ids: list[int]) -> Tokenizer:
+    """A tokenizer whose model was trained with something else before each sequence."""
+    train_tokenizer(TEXTS, 300, tmp_path, "chatml")
+    meta = description_json(our_description("chatml")) | {"start_ids": start_ids}
+    (tmp_path / "tokenizer_meta.json").write_text(json.dumps(meta))
+    return load_tokenizer(tmp_path)
 
 
 def _say(role: str, text: str) -> Message:
@@ -116,6 +125,33 @@ def test_every_encoded_record_ends_with_the_end_token(
     ]
 
 
+@pytest.mark.parametrize("start_ids", [[], [3]])
+def test_every_encoded_record_begins_as_the_model_was_trained(
+    start_ids: list[int], chatml: Tokenizer, tmp_path: Path
+) -> None:
+    tokenizer = _started(tmp_path, start_ids)
+    records: list[Record] = [Document(text_content("The lamp"), SOURCE), Conversation(CHAT, SOURCE)]
+    for record in records:
+        ids, mask = encode_record(tokenizer, record)
+        bare_ids, bare_mask = encode_record(chatml, record)
+        assert ids == start_ids + bare_ids
+        assert mask == [0] * len(start_ids) + bare_mask
+
+
+def test_white_space_before_an_answer_belongs_to_the_prompt_where_one_token_holds_both(
+    tmp_path: Path,
+) -> None:
+    train_tokenizer(["a\n\n\nb\n\n\nc" * 40], 300, tmp_path, "chatml")
+    tokenizer = load_tokenizer(tmp_path)
+    line_breaks = tokenizer.encode("\n\n")
+    assert len(line_breaks) == 1
+    chat = render_chat(tokenizer, [_say("assistant", "\nb")], add_answer_prompt=False)
+    at = chat.ids.index(line_breaks[0])
+    counted = [one for one, count in zip(chat.ids, chat.mask, strict=True) if count]
+    assert chat.mask[at] == 0
+    assert counted == [*tokenizer.encode("b"), 2]
+
+
 def test_documents_count_wholly_and_pairs_from_the_target_on(plain: Tokenizer) -> None:
     _, document = encode_record(plain, Document(text_content("The lamp"), SOURCE))
     _, pair = encode_record(plain, Pair(text_content("lamp"), text_content("灯"), SOURCE))
@@ -140,6 +176,13 @@ def test_a_shard_reads_back_as_written(tmp_path: Path, vocab_size: int, dtype: s
     assert (tmp_path / "tokens.bin").read_bytes() == np.array(shard.tokens, dtype).tobytes()
     assert facts["num_tokens"] == shard.num_tokens == 6
     assert (facts["num_sequences"], facts["num_trained_tokens"]) == (2, 4)
+
+
+def test_a_shard_begins_with_the_end_token_that_it_is_told(tmp_path: Path) -> None:
+    write_shard(tmp_path, [([1, 7], None)], 300, end_id=7)
+    assert open_shard(tmp_path).tokens.tolist() == [7, 1, 7]
+    with pytest.raises(UsageError, match="end token 300"):
+        write_shard(tmp_path, [], 300, end_id=300)
 
 
 def test_an_empty_shard_holds_the_leading_end_token(tmp_path: Path) -> None:
@@ -168,7 +211,7 @@ def test_opening_refuses_files_of_another_size(
 
 
 @pytest.mark.parametrize(
-    "change", [{"format": 2}, {"dtype": "float64"}, {"num_tokens": -1}, {"num_tokens": "4"}]
+    "change", [{"format": 3}, {"dtype": "float64"}, {"num_tokens": -1}, {"num_tokens": "4"}]
 )
 def test_opening_refuses_a_description_that_lies(tmp_path: Path, change: dict[str, object]) -> None:
     write_shard(tmp_path, [([1, 2, 3], None)], 300)

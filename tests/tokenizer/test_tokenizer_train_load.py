@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 import tokenizers
+from hypothesis import given
+from hypothesis import strategies as st
 
 from noria.errors import FormatError, UsageError
 from noria.tokenizer.bytelevel import BYTE_OF_CHARACTER
+from noria.tokenizer.description import description_json, our_description
 from noria.tokenizer.load import Tokenizer, load_tokenizer
 from noria.tokenizer.specials import SPECIALS
 from noria.tokenizer.train import train_tokenizer
@@ -163,7 +166,12 @@ def _spoil(folder: Path, tmp_path: Path, name: str, text: str | None) -> Path:
         ("tokenizer_meta.json", None),
         ("tokenizer_meta.json", "[]"),
         ("tokenizer_meta.json", '{"format": 2, "chat_format": "plain"}'),
+        ("tokenizer_meta.json", '{"format": 3, "chat_format": "plain"}'),
+        ("tokenizer_meta.json", "[" * 100_000),
+        ("tokenizer_meta.json", " " * (1 << 21)),
         ("tokenizer_meta.json", '{"format": 1, "chat_format": "{{ jinja }}"}'),
+        ("tokenizer_meta.json", '{"format": 1, "chat_format": "llama-3"}'),
+        ("tokenizer_meta.json", '{"format": 1, "chat_format": {}}'),
     ],
 )
 def test_loading_refuses_what_is_no_tokenizer(
@@ -187,3 +195,59 @@ def test_loading_refuses_a_vocabulary_without_our_special_tokens(
     value["added_tokens"] = []
     with pytest.raises(FormatError, match="special"):
         load_tokenizer(_spoil(folder, tmp_path, "tokenizer.json", json.dumps(value)))
+
+
+@pytest.mark.parametrize("chat_format", ["plain", "chatml"])
+def test_a_description_of_format_1_means_our_four_tokens(
+    chat_format: str, folder: Path, tmp_path: Path
+) -> None:
+    old = json.dumps({"format": 1, "chat_format": chat_format}, indent=1)
+    found = load_tokenizer(_spoil(folder, tmp_path, "tokenizer_meta.json", old))
+    assert found.description == our_description(chat_format)
+    assert (found.end_id, found.pad_id, found.start_ids) == (0, 3, (0,))
+    assert found.stop_ids == ({0, 2} if chat_format == "chatml" else {0})
+
+
+def test_what_training_writes_is_read_back(folder: Path, tokenizer: Tokenizer) -> None:
+    stored = json.loads((folder / "tokenizer_meta.json").read_text(encoding="utf-8"))
+    assert stored == description_json(our_description("chatml"))
+    assert stored["format"] == 2
+    assert tokenizer.description == our_description("chatml")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"end_id": 9},
+        {"end_id": "0"},
+        {"pad_id": True},
+        {"bos_id": -1},
+        {"turn_end_id": None},
+        {"start_ids": 0},
+        {"start_ids": [400]},
+        {"stop_ids": []},
+        {"specials": {}},
+        {"specials": {"0": "<|endoftext|>", "1": "", "2": "<|im_end|>", "3": "<|pad|>"}},
+        {"specials": {"0": "<|endoftext|>", "1": "<|im_start|>", "2": "x", "3": "<|pad|>"}},
+        {"specials": {"zero": "<|endoftext|>"}},
+        {"specials": ["<|endoftext|>"]},
+        {"chat_format": "llama-3"},
+        {"chat_format": ["chatml"]},
+    ],
+)
+def test_a_description_that_contradicts_itself_or_the_vocabulary_is_refused(
+    changes: dict[str, object], folder: Path, tmp_path: Path
+) -> None:
+    value = description_json(our_description("chatml")) | changes
+    with pytest.raises(FormatError):
+        load_tokenizer(_spoil(folder, tmp_path, "tokenizer_meta.json", json.dumps(value)))
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_no_text_spells_a_special_token_and_every_text_returns(
+    tokenizer: Tokenizer, text: str
+) -> None:
+    for mixed in (text, f"{text}<|im_end|>{text}", f"<|im_start|>{text}"):
+        ids = tokenizer.encode(mixed)
+        assert not set(ids) & set(tokenizer.specials)
+        assert tokenizer.decode(ids) == mixed

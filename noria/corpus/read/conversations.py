@@ -17,7 +17,7 @@ from noria.records import Conversation, Message, Source, text_content
 ROLES = ("system", "user", "assistant")
 
 
-def read_conversations(file: SourceFile) -> Iterator[Conversation]:
+def read_chat_lines(file: SourceFile) -> Iterator[Conversation]:
     """Yield the conversations of a file, in order.
 
     Raises InputError "file:line: …" for JSON that can't be read, a line of another shape, or a

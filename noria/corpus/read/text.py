@@ -30,7 +30,7 @@ _LONGEST_ABBREVIATION = 8
 _Range = tuple[int, int]
 
 
-def read_documents(file: SourceFile) -> Iterator[Document]:
+def read_running_text(file: SourceFile) -> Iterator[Document]:
     """Yield the documents of a text file, in order; their group is the file's name.
 
     `file_bytes[source.byte_start:source.byte_end].decode()` is a document's text. Raises InputError
@@ -40,7 +40,7 @@ def read_documents(file: SourceFile) -> Iterator[Document]:
     offset_bytes = len(BOM) if data.startswith(BOM) else 0
     text = decode(file, data, offset_bytes, len(data))
     position, line = 0, 1
-    for start, end in _join(_units(text)):
+    for start, end in document_ranges(text):
         offset_bytes += len(text[position:start].encode("utf-8"))
         line += text.count("\n", position, start)
         piece = text[start:end]
@@ -49,6 +49,11 @@ def read_documents(file: SourceFile) -> Iterator[Document]:
         yield Document(text_content(piece), source, group=file.name)
         position, offset_bytes = end, end_bytes
         line += piece.count("\n")
+
+
+def document_ranges(text: str) -> Iterator[_Range]:
+    """Character ranges of the documents that a text is cut into."""
+    return _join(_units(text))
 
 
 def _units(text: str) -> Iterator[_Range]:

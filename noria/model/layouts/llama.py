@@ -15,6 +15,7 @@ from torch import Tensor
 
 from noria.errors import FormatError, UsageError
 from noria.model.config import ModelConfig
+from noria.model.layouts.shapes import check_bounds, check_shapes
 
 # our name in a block: their name in a layer
 _BLOCK_NAMES = {
@@ -33,6 +34,7 @@ _OTHER_NAMES = {
     "final_norm.weight": "model.norm.weight",
 }
 _HEAD = ("head.weight", "lm_head.weight")
+COMPUTED_SUFFIX = "rotary_emb.inv_freq"  # old programs stored these; they follow from the config
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 _HF_DEFAULTS = {"rms_norm_eps": 1e-6, "max_position_embeddings": 2048, "rope_theta": 10000.0}
 
@@ -67,7 +69,7 @@ def to_llama(
         "use_cache": True,
         "dtype": "float32",
     }
-    return hf_config, _renamed(tensors, _names(config))
+    return hf_config, _renamed(tensors, llama_names(config))
 
 
 def from_llama(
@@ -76,6 +78,22 @@ def from_llama(
     """A Llama's config.json and tensors as our config and float32 tensors.
 
     Raises FormatError for a value or tensor that we would compute differently or not at all.
+    """
+    config = config_from_llama(hf_config)
+    check_bounds(config, len(tensors))
+    kept = {name: one for name, one in tensors.items() if not name.endswith(COMPUTED_SUFFIX)}
+    embedding, head = (kept.get(name) for name in (_OTHER_NAMES["embedding.weight"], _HEAD[1]))
+    if config.tied and head is not None and embedding is not None and torch.equal(head, embedding):
+        del kept[_HEAD[1]]  # some programs write the tied matrix twice
+    renamed = _renamed(kept, {theirs: ours for ours, theirs in llama_names(config).items()})
+    check_shapes(config, {name: tuple(tensor.shape) for name, tensor in renamed.items()})
+    return config, {name: one.to(torch.float32).contiguous() for name, one in renamed.items()}
+
+
+def config_from_llama(hf_config: Mapping[str, Any]) -> ModelConfig:
+    """A Llama's config.json as our config.
+
+    Raises FormatError for a value that is missing or that we would compute differently.
     """
     _refuse_unsupported(hf_config)
     try:
@@ -89,24 +107,35 @@ def from_llama(
             num_kv_heads=hf_config.get("num_key_value_heads") or num_heads,
             ffn_width=hf_config["intermediate_size"],
             rope_base=float(_rope_base(hf_config)),
-            norm_epsilon=_field(hf_config, "rms_norm_eps"),
+            norm_epsilon=float(_field(hf_config, "rms_norm_eps")),
             tied=hf_config.get("tie_word_embeddings", False),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _refuse(f"a config without {error}", "the fields of LlamaConfig") from error
     except UsageError as error:
         raise FormatError(error.given, error.expected, error.fix) from error
     if hf_config.get("head_dim") not in (None, config.head_width):
         raise _refuse(f"head_dim {hf_config['head_dim']}", f"{config.head_width}, width / heads")
-    kept = {name: one for name, one in tensors.items() if not name.endswith("rotary_emb.inv_freq")}
-    embedding, head = (kept.get(name) for name in ("model.embed_tokens.weight", _HEAD[1]))
-    if config.tied and head is not None and embedding is not None and torch.equal(head, embedding):
-        del kept[_HEAD[1]]  # some programs write the tied matrix twice
-    renamed = _renamed(kept, {theirs: ours for ours, theirs in _names(config).items()})
-    return config, {name: one.to(torch.float32).contiguous() for name, one in renamed.items()}
+    return config
 
 
-def _names(config: ModelConfig) -> dict[str, str]:
+def check_llama_shapes(config: ModelConfig, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare the tensors that files state, under their names, with those of the config.
+
+    Raises FormatError for one that is missing, unknown or of another shape. Nothing is read yet.
+    """
+    check_bounds(config, len(shapes))
+    names = {theirs: ours for ours, theirs in llama_names(config).items()}
+    found: dict[str, tuple[int, ...]] = {}
+    for name, shape in shapes.items():
+        if name in names:
+            found[names[name]] = shape
+        elif not name.endswith(COMPUTED_SUFFIX) and not (config.tied and name == _HEAD[1]):
+            raise _refuse(f"the tensor {name}", "the tensors of the config's layers")
+    check_shapes(config, found)
+
+
+def llama_names(config: ModelConfig) -> dict[str, str]:
     """Our name of each tensor of the config, with theirs."""
     names = dict(_OTHER_NAMES)
     for layer in range(config.num_layers):
@@ -129,7 +158,7 @@ def _renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[st
 
 
 def _refuse_unsupported(hf_config: Mapping[str, Any]) -> None:
-    rope = hf_config.get("rope_parameters") or {}
+    rope = _rope(hf_config)
     for name, value, allowed in (
         ("model_type", hf_config.get("model_type"), ("llama",)),
         ("hidden_act", hf_config.get("hidden_act", "silu"), ("silu",)),
@@ -149,8 +178,15 @@ def _field(hf_config: Mapping[str, Any], name: str) -> Any:
     return hf_config.get(name, _HF_DEFAULTS[name])
 
 
-def _rope_base(hf_config: Mapping[str, Any]) -> Any:
+def _rope(hf_config: Mapping[str, Any]) -> dict[str, Any]:
     rope = hf_config.get("rope_parameters") or {}
+    if not isinstance(rope, dict):
+        raise _refuse(f"rope_parameters = {rope!r}", "an object")
+    return rope
+
+
+def _rope_base(hf_config: Mapping[str, Any]) -> Any:
+    rope = _rope(hf_config)
     return rope.get("rope_theta", _field(hf_config, "rope_theta"))
 
 

@@ -1,0 +1,146 @@
+"""Linear layers with named low-rank updates beside a frozen weight (LoRA, Hu et al. 2021).
+
+In: float linear layers. Out: layers of the same weight and name that add, for at most one update
+at a time, scale · B · A · x. This module does not know how updates are trained, stored or chosen.
+Legend: O outputs (rows), I inputs, R rank.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from noria.errors import UsageError
+
+# what a recipe calls a layer: where it is in a block
+TARGETS = {
+    "query": "attention.query",
+    "key": "attention.key",
+    "value": "attention.value",
+    "output": "attention.output",
+    "gate": "feedforward.gate",
+    "up": "feedforward.up",
+    "down": "feedforward.down",
+}
+_PREFIX = "@"  # ModuleDict refuses the names of its own attributes ("keys", "type", …)
+MAX_RANK = 1 << 16
+MAX_ALPHA = 1e6
+
+
+@dataclass(frozen=True)
+class AdapterShape:
+    """Which layers of every block are adapted, and how. Raises UsageError if it can't be.
+
+    An update counts alpha / rank times, so that the learning rate need not follow the rank.
+    """
+
+    rank: int
+    alpha: float
+    targets: frozenset[str]
+
+    def __post_init__(self) -> None:
+        if type(self.rank) is not int or not 0 < self.rank <= MAX_RANK:
+            raise _refuse(f"rank {self.rank!r}", f"a whole number from 1 to {MAX_RANK}")
+        if type(self.alpha) not in (int, float) or not 0 < self.alpha <= MAX_ALPHA:
+            raise _refuse(f"alpha {self.alpha!r}", f"a number above 0, at most {MAX_ALPHA:g}")
+        if not self.targets or not self.targets <= TARGETS.keys():
+            raise _refuse(f"targets {sorted(self.targets)}", f"some of {', '.join(TARGETS)}")
+
+    @property
+    def scale(self) -> float:
+        """What the product of the two matrices is multiplied with."""
+        return self.alpha / self.rank
+
+
+class LowRank(nn.Module):
+    """scale · B(A(x)). (…, I) -> (…, O)."""
+
+    def __init__(self, lora_a: Tensor, lora_b: Tensor, shape: AdapterShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.lora_a = nn.Parameter(lora_a)  # (R, I)
+        self.lora_b = nn.Parameter(lora_b)  # (O, R)
+        self.scale = shape.scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale where the vectors are short: R multiplications a token in place of O."""
+        return F.linear(F.linear(x, self.lora_a) * self.scale, self.lora_b)
+
+    def product(self) -> Tensor:
+        """scale · B · A in float64. (O, I)."""
+        return self.scale * (self.lora_b.detach().double() @ self.lora_a.detach().double())
+
+
+class AdaptedLinear(nn.Module):
+    """weight · x, and the acting update if there is one. (…, I) -> (…, O).
+
+    The weight keeps the name that it had in the plain layer.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight = linear.weight
+        self.updates = nn.ModuleDict()
+        # A tuple, which torch does not register: an update has one name, and compiled code depends
+        # on the acting one's shapes, not on what it is called or on how many there are.
+        self._acting: tuple[LowRank, ...] = ()
+
+    def add(self, name: str, update: LowRank) -> None:
+        """Keep an update under a name; it does not act yet."""
+        self.updates[_key(name)] = update
+
+    def remove(self, name: str) -> None:
+        """Forget an update; if it was the acting one, none acts."""
+        update = self.updates.pop(_key(name))
+        self._acting = tuple(one for one in self._acting if one is not update)
+
+    def find(self, name: str) -> LowRank | None:
+        """The update of that name, if this layer has it."""
+        update = dict(self.updates.items()).get(_key(name))
+        return update if isinstance(update, LowRank) else None
+
+    def names(self) -> list[str]:
+        """The names of all updates."""
+        return [key.removeprefix(_PREFIX) for key in self.updates]
+
+    def use(self, name: str | None) -> None:
+        """Let this update act and train, and no other."""
+        update = None if name is None else self.find(name)
+        self._acting = () if update is None else (update,)
+        for one in self.updates.values():
+            one.requires_grad_(one is update)
+
+    def plain(self) -> nn.Linear:
+        """The layer without updates; it shares the weight."""
+        rows, columns = self.weight.shape
+        linear = nn.Linear(columns, rows, bias=False, device="meta")
+        linear.weight = self.weight
+        return linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As nn.Linear's."""
+        result = F.linear(x, self.weight)
+        for update in self._acting:
+            result = result + update(x)
+        return result
+
+
+def fresh_update(weight: Tensor, shape: AdapterShape, generator: torch.Generator) -> LowRank:
+    """An update that changes nothing yet: A uniform within 1 / sqrt(I), B zero, as PEFT's."""
+    rows, columns = weight.shape
+    bound = 1 / sqrt(columns)  # He et al. 2015 with a = sqrt(5), the default of torch's Linear
+    lora_a = torch.empty(shape.rank, columns).uniform_(-bound, bound, generator=generator)
+    lora_b = torch.zeros(rows, shape.rank)
+    return LowRank(lora_a.to(weight.device), lora_b.to(weight.device), shape)
+
+
+def _key(name: str) -> str:
+    return _PREFIX + name
+
+
+def _refuse(given: str, expected: str) -> UsageError:
+    return UsageError(f"an adapter with {given}", expected, "change the adapter's settings")

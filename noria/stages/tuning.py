@@ -1,0 +1,232 @@
+"""From a base model to your own: imported, tuned by an adapter, measured before and after."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from noria.artifacts import Artifact, file_digest, value_digest
+from noria.bases.catalogue import resolve_base
+from noria.bases.huggingface import weight_files
+from noria.bases.importing import import_base
+from noria.evaluate.compare import signed
+from noria.evaluate.harness import write_scores
+from noria.improve.challenger import TOKENIZER_FILES
+from noria.model.cost import num_parameters
+from noria.model.weights import read_config
+from noria.records import Record, read_records
+from noria.runtime import detect_device
+from noria.stages.measuring import (
+    gap_facts,
+    gap_interval,
+    general_records,
+    likelihoods_of,
+    max_records,
+    parts_by_language,
+    sampled,
+    score_of,
+)
+from noria.stages.stage import Facts, plain, run_stage
+from noria.stages.training import obtain_choices, train_plan, watch_training
+from noria.tokenizer.load import load_tokenizer
+from noria.tracking import MetricsLog
+from noria.train.batches import Blocks, Sequences
+from noria.train.choices import choices_from_lock
+from noria.train.learner import fresh_learner, mix_rows, open_rows, save_learner
+from noria.train.loop import train
+from noria.workspace import Workspace
+
+LEARNING_RATE = 0.0005  # of a recipe that names none
+PASSES = 2
+HELD_OUT_SEQUENCES = 16
+MEASURED_TOKENS = 256  # length of the sequences on which speed is measured
+
+
+def build_base(workspace: Workspace) -> Artifact:
+    """Make the recipe's base model a model folder of ours."""
+    name = workspace.recipe.model.base
+    workspace.watcher.begin("base")
+    source = resolve_base(name, workspace.folder, workspace.cache)
+    files = weight_files(source) if source.is_dir() else [source]
+    workspace.watcher.progress(f"reading {source.name}", 0, 1)
+    digest = value_digest([file_digest(file) for file in files])
+
+    def make(folder: Path) -> Facts:
+        return {**asdict(import_base(source, folder)), "name": name}
+
+    return run_stage(
+        workspace,
+        "base",
+        make,
+        inputs={"source": digest},
+        result=lambda facts: (
+            f"{name}: {facts['num_parameters']:,} parameters, {facts['container']}, chat format "
+            f"{facts['chat_format']}, weights {facts['weight_hash'][:12]}"
+        ),
+    )
+
+
+def num_tuning_tokens(workspace: Workspace, own_tokens: int) -> int:
+    """Tokens to tune on: the recipe's, or two passes over its own text, and what is replayed."""
+    recipe = workspace.recipe
+    share = recipe.adapter.replay_share if recipe.adapter.replay else 0.0
+    return recipe.train.tokens or PASSES * round(own_tokens / (1.0 - share))
+
+
+def tuning_choices(workspace: Workspace, base: Artifact, num_tokens: int) -> dict[str, Any]:
+    """What was measured for an adapter over this base, measured now if the lock is silent."""
+    recipe = workspace.recipe
+    config, _ = read_config(base.path)
+    length = min(recipe.model.context_tokens, config.context_tokens, MEASURED_TOKENS)
+    return obtain_choices(
+        workspace,
+        [config.to_json(), recipe.adapter.rank, list(recipe.adapter.targets), length],
+        lambda: fresh_learner(base.path, recipe.adapter, recipe.seed),
+        length,
+        max(1, recipe.train.batch_tokens // length),
+        num_tokens,
+    )
+
+
+def tune_base(workspace: Workspace, shards: Artifact, base: Artifact) -> Artifact:
+    """Train an adapter over the base on the recipe's conversations and text, with replay."""
+    recipe = workspace.recipe
+    tokenizer = load_tokenizer(base.path)
+    config, _ = read_config(base.path)
+    context_tokens = min(recipe.model.context_tokens, config.context_tokens)
+    workspace.watcher.begin("train")
+
+    def rows(split: str, seed: int) -> Blocks | Sequences:
+        return open_rows(shards.path / split, tokenizer, context_tokens, seed, whole=True)
+
+    own = rows("train", recipe.seed)
+    share = recipe.adapter.replay_share if recipe.adapter.replay else 0.0
+    sources = [(own, 1.0 - share)]
+    if share:
+        sources.append((rows("replay", recipe.seed + 2), share))
+    mixture = mix_rows(sources, recipe.train.batch_tokens)
+    num_sequences = sum(mixture.counts)
+    assert isinstance(own, Sequences)
+    num_tokens = num_tuning_tokens(workspace, own.num_tokens)
+    plan = train_plan(workspace, num_tokens // recipe.train.batch_tokens, LEARNING_RATE)
+    choices = choices_from_lock(tuning_choices(workspace, base, num_tokens))
+    torch.set_num_threads(choices.num_threads)
+    settings = {
+        "adapter": {**plain(recipe.adapter), "general": []},
+        "plan": plain(plan),
+        "batch_tokens": recipe.train.batch_tokens,
+        "context_tokens": context_tokens,
+        "seed": recipe.seed,
+    }
+    workspace.watcher.say(
+        f"an adapter of rank {recipe.adapter.rank} over {num_parameters(config):,} frozen weights, "
+        f"{plan.num_steps:,} steps of {num_sequences} sequences"
+    )
+
+    def make(folder: Path) -> Facts:
+        model = fresh_learner(base.path, recipe.adapter, recipe.seed).to(detect_device())
+        num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        name = value_digest([settings, asdict(choices), shards.key, base.key])[:16]
+        checkpoints = workspace.root / "checkpoints" / name
+        held_out = mix_rows([(rows("held_out", 0), 1.0)], HELD_OUT_SEQUENCES * context_tokens)
+        with MetricsLog(workspace.metrics_path) as log:
+            losses = train(
+                model,
+                mixture,
+                plan,
+                choices,
+                checkpoints,
+                held_out.batch(0),
+                watch_training(workspace, "train", log),
+            )
+        weight_hash = save_learner(folder, model, recipe.model.base)
+        for file in TOKENIZER_FILES:
+            shutil.copyfile(base.path / file, folder / file)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        return {
+            "weight_hash": weight_hash,
+            "num_parameters": num_parameters(config),
+            "num_trained_parameters": num_trained,
+            "num_tokens": plan.num_steps * recipe.train.batch_tokens,
+            "losses": losses,
+        }
+
+    return run_stage(
+        workspace,
+        "train",
+        make,
+        settings=settings,
+        inputs={"tokens": shards.key, "base": base.key},
+        lock=asdict(choices),
+        result=lambda facts: (
+            f"{facts['num_trained_parameters']:,} of {facts['num_parameters']:,} parameters, "
+            f"about {facts['num_tokens']:,} tokens, last loss {facts['losses'][-1]['loss']:.3f}, "
+            f"weights {facts['weight_hash'][:12]}"
+        ),
+    )
+
+
+def evaluate_tuned(
+    workspace: Workspace, corpus: Artifact, base: Artifact, tuned: Artifact
+) -> Artifact:
+    """Base and tuned model on held-out records and on general text: what was gained and lost."""
+    seed = workspace.recipe.seed
+    general, general_digest = general_records(workspace)
+
+    def make(folder: Path) -> Facts:
+        held_out = sampled(
+            read_records(corpus.path / "held_out.jsonl"), max_records(workspace.recipe)
+        )
+        sets: dict[str, Sequence[Record]] = {"corpus": held_out}
+        if general:
+            sets["general"] = general
+        scores = []
+        gaps: dict[str, Any] = {}
+        parts: dict[str, Any] = {}
+        for name, records in sets.items():
+            before = likelihoods_of(workspace, base, records, f"base on {name}")
+            after = likelihoods_of(workspace, tuned, records, f"tuned model on {name}")
+            for artifact, found in ((tuned, after), (base, before)):
+                metric, weights = f"{name}.bits_per_byte", artifact.facts["weight_hash"]
+                scores.append(score_of(metric, found, weights, records, seed))
+            gaps[name] = gap_facts(after, before, seed)
+            parts |= parts_by_language(name, records, after, before, seed)
+        write_scores(folder / "scores.json", scores)
+        return {
+            "model": scores[0].value,
+            "rival": scores[1].value,
+            "gaps": gaps,
+            "parts": parts,
+            "num_records": len(held_out),
+        }
+
+    return run_stage(
+        workspace,
+        "evaluate",
+        make,
+        settings={"seed": seed, "max_records": max_records(workspace.recipe)},
+        inputs={
+            "model": tuned.key,
+            "base": base.key,
+            "corpus": corpus.key,
+            "general": general_digest,
+        },
+        result=_evaluated_line,
+    )
+
+
+def _evaluated_line(facts: Mapping[str, Any]) -> str:
+    gap = gap_interval(facts["gaps"]["corpus"])
+    line = (
+        f"held-out records {facts['model']:.3f} bits per byte, base {facts['rival']:.3f} "
+        f"({signed(gap.value)}, 95% {signed(gap.low)} to {signed(gap.high)})"
+    )
+    if "general" not in facts["gaps"]:
+        return line
+    lost = gap_interval(facts["gaps"]["general"])
+    return f"{line}; general text {signed(lost.value)} ({signed(lost.low)} to {signed(lost.high)})"

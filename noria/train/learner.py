@@ -1,0 +1,63 @@
+"""What trains: every weight of a model, or an adapter alone over a frozen base.
+
+In: model folders. Out: a decoder whose trainable parameters are what should train; and, once it
+has, a model folder. One over a base holds its adapter beside the merged weights, in `adapter/`.
+This module does not know what is learned.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from noria.model.transformer import Decoder
+from noria.model.weights import load_model, model_weight_hash, save_model
+from noria.recipe import AdapterSettings
+from noria.tokenizer.load import Tokenizer
+from noria.tokenizer.pack import open_shard
+from noria.train.adapters import adapters, add_adapter, load_adapter, merged, save_adapter
+from noria.train.batches import Blocks, Mixture, RowSource, Sequences
+
+ADAPTER_NAME = "tuned"
+ADAPTER_FOLDER = "adapter"
+
+
+def fresh_learner(base: Path, settings: AdapterSettings, seed: int) -> Decoder:
+    """A base model with a new adapter, which alone trains."""
+    model = load_model(base)
+    add_adapter(model, ADAPTER_NAME, settings.rank, settings.alpha, settings.targets, seed)
+    return model
+
+
+def open_learner(folder: Path, base: Path | None) -> Decoder:
+    """A trained model to train on: all of its weights, or over a base its adapter."""
+    if base is None:
+        return load_model(folder)
+    model = load_model(base)
+    load_adapter(folder / ADAPTER_FOLDER, model, ADAPTER_NAME)
+    return model
+
+
+def save_learner(out: Path, model: Decoder, base_name: str) -> str:
+    """Write the model folder, an adapter merged into its weights; returns their weight hash."""
+    if adapters(model):
+        save_adapter(out / ADAPTER_FOLDER, model, ADAPTER_NAME, base_name)
+        model = merged(model, ADAPTER_NAME)
+    save_model(out, model)
+    return model_weight_hash(model)
+
+
+def open_rows(
+    shard: Path, tokenizer: Tokenizer, context_tokens: int, seed: int, *, whole: bool
+) -> Blocks | Sequences:
+    """A shard as rows: blocks of running text without a gap, or its sequences one by one."""
+    if whole:
+        leads = tokenizer.start_ids == (tokenizer.end_id,)
+        return Sequences(open_shard(shard), context_tokens, leads, seed)
+    return Blocks(open_shard(shard), context_tokens, tokenizer.end_id, seed)
+
+
+def mix_rows(sources: list[tuple[Blocks | Sequences, float]], batch_tokens: int) -> Mixture:
+    """Batches of about that many tokens, with the given shares of the sources."""
+    mean = sum(share * source.mean_tokens for source, share in sources)
+    rows: list[tuple[RowSource, float]] = [(source, share) for source, share in sources]
+    return Mixture(rows, max(len(sources), round(batch_tokens / mean)))

@@ -1,0 +1,175 @@
+"""LoRA adapters: the acting one alone trains, the base never changes, merged weights are equal."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from adapted_models import CONFIG, IDS, adapted, logits, spread, trained_names
+
+from noria.compress.quantize import quantize_model
+from noria.errors import FormatError, UnknownName, UsageError
+from noria.model.adapted import TARGETS
+from noria.model.transformer import build_model
+from noria.model.weights import model_weight_hash, weight_hash
+from noria.train.adapters import (
+    adapter_tensors,
+    adapters,
+    add_adapter,
+    fill_adapter,
+    merged,
+    remove_adapter,
+    use_adapter,
+)
+from noria.train.batches import Batch
+from noria.train.step import accumulate
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_a_fresh_adapter_changes_no_logit_and_alone_trains() -> None:
+    model = build_model(CONFIG, seed=5)
+    before = logits(model)
+    add_adapter(model, "one", 4, 8, ["query", "down"], seed=2)
+    assert torch.equal(logits(model), before)
+    assert len(trained_names(model)) == 2 * 2 * CONFIG.num_layers
+    assert all("@one.lora_" in name for name in trained_names(model))
+
+
+def test_the_same_seed_gives_the_same_adapter_within_its_bound() -> None:
+    models = [build_model(CONFIG, seed=5) for _ in range(3)]
+    for model, seed in zip(models, (2, 2, 3), strict=True):
+        add_adapter(model, "one", 4, 8, TARGETS, seed)
+    found = [adapter_tensors(model, "one") for model in models]
+    assert weight_hash(found[0]) == weight_hash(found[1]) != weight_hash(found[2])
+    for name, tensor in found[0].items():
+        if name.endswith("lora_a"):
+            bound = tensor.shape[1] ** -0.5
+            assert 0.9 * bound < tensor.abs().max() <= bound, name
+
+
+def test_adapters_switch_without_residue() -> None:
+    model = build_model(CONFIG, seed=5)
+    seen = {None: logits(model)}
+    for seed, (name, targets) in enumerate({"keys": TARGETS, "b-2": ["gate", "value"]}.items()):
+        add_adapter(model, name, 2 + seed, 8, targets, seed)
+        spread(model, name, seed)
+        seen[name] = logits(model)
+    assert not torch.equal(seen["keys"], seen["b-2"])
+    for name in ("keys", None, "b-2", "keys", "b-2", None):
+        use_adapter(model, name)
+        assert torch.equal(logits(model), seen[name])
+        assert all(f"@{name}." in one for one in trained_names(model))
+        assert bool(trained_names(model)) == (name is not None)
+    assert {name: one.rank for name, one in adapters(model).items()} == {"keys": 2, "b-2": 3}
+
+
+def test_a_removed_adapter_leaves_no_trace() -> None:
+    plain = build_model(CONFIG, seed=5)
+    model = adapted()
+    add_adapter(model, "two", 2, 4, ["up"], seed=1)
+    remove_adapter(model, "one")
+    assert adapters(model).keys() == {"two"}
+    assert torch.equal(logits(model), logits(plain))
+    assert "blocks.0.attention.query.weight" not in trained_names(model)
+    remove_adapter(model, "two")
+    assert str(model) == str(plain)
+    assert model_weight_hash(model) == model_weight_hash(plain)
+    assert trained_names(model) == trained_names(plain)
+
+
+def test_merged_weights_give_the_adapted_logits_and_leave_the_original() -> None:
+    model = adapted()
+    before, digest = logits(model), model_weight_hash(model)
+    plain = merged(model, "one")
+    assert not adapters(plain)
+    assert before.std() > 0.1
+    assert (logits(plain) - before).abs().max() <= 1e-5
+    assert (logits(plain) - logits(build_model(CONFIG, seed=5))).abs().max() > 0.1
+    layer = model.blocks[1].feedforward.down
+    update = layer.find("one")
+    exact = layer.weight.double() + 2.0 * (update.lora_b.double() @ update.lora_a.double())
+    assert torch.equal(plain.blocks[1].feedforward.down.weight, exact.float())
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter.zero_()
+    assert model_weight_hash(model) == digest
+
+
+def test_gradients_come_from_counted_targets_only() -> None:
+    mask = torch.zeros(3, 16, dtype=torch.bool)
+    mask[0, 4:9] = mask[2, 11:] = True
+    gradients = []
+    for seed in (1, 2):  # other targets where nothing counts
+        other = torch.randint(97, (3, 16), generator=torch.Generator().manual_seed(seed))
+        targets = torch.where(mask, IDS.roll(-1, 1), other)
+        model = adapted()
+        accumulate(model, Batch(IDS, targets, mask), 2, "float32")
+        gradients.append([p.grad for p in model.parameters() if p.requires_grad])
+        assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
+    assert all(map(torch.equal, *gradients))
+    model = adapted()
+    wanted = F.cross_entropy(model.logits(model(IDS))[mask], targets[mask])
+    wanted.backward()
+    exact = [p.grad for p in model.parameters() if p.requires_grad]
+    for found, one in zip(gradients[0], exact, strict=True):
+        assert one.abs().max() > 0
+        torch.testing.assert_close(found, one, rtol=1e-4, atol=1e-6)
+
+
+# torch's own tracing looks at .grad of tensors that have none.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_compiled_blocks_give_the_same_gradients_for_every_adapter(precision: str) -> None:
+    torch.compiler.reset()
+    batch = Batch(IDS, IDS.roll(-1, 1), torch.ones(3, 16, dtype=torch.bool))
+    model = adapted("first")
+    add_adapter(model, "second", 4, 8, TARGETS, seed=4)
+    wanted = {}
+    for name in ("first", "second"):
+        use_adapter(model, name)
+        accumulate(model, batch, 3, precision)
+        wanted[name] = [p.grad for p in model.parameters() if p.requires_grad]
+        model.zero_grad()
+    for block in model.blocks:
+        block.compile(dynamic=False, fullgraph=True, backend="aot_eager")
+    use_adapter(model, "first")
+    accumulate(model, batch, 3, precision)
+    model.zero_grad()
+    with torch.compiler.set_stance("fail_on_recompile"):  # one code serves every name
+        for name in ("second", "first"):
+            use_adapter(model, name)
+            accumulate(model, batch, 3, precision)
+            found = [p.grad for p in model.parameters() if p.requires_grad]
+            for one, exact in zip(found, wanted[name], strict=True):
+                torch.testing.assert_close(one, exact, rtol=2e-2, atol=1e-3)
+            model.zero_grad()
+    torch.compiler.reset()
+
+
+def test_settings_and_names_that_make_no_adapter_are_refused() -> None:
+    model = adapted()
+    for rank, alpha, targets, message in (
+        (0, 8, TARGETS, "rank 0"),
+        (4, -1, TARGETS, "alpha -1"),
+        (4, 8, [], "targets"),
+        (4, 8, ["query", "embedding"], "some of query, key"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            add_adapter(model, "two", rank, alpha, targets, 1)
+    with pytest.raises(UsageError, match="a second adapter named 'one'"):
+        add_adapter(model, "one", 4, 8, TARGETS, 1)
+    for name in ("", "a.b", "-a", "é", "a" * 65):
+        with pytest.raises(UsageError, match="an adapter named"):
+            add_adapter(model, name, 4, 8, TARGETS, 1)
+    with pytest.raises(UsageError, match="over int8 weights"):
+        add_adapter(quantize_model(build_model(CONFIG, 1)), "one", 4, 8, TARGETS, 1)
+    for act in (use_adapter, remove_adapter, merged, adapter_tensors):
+        with pytest.raises(UnknownName, match="no adapter named 'two'; expected one of: one"):
+            act(model, "two")
+    tensors = adapter_tensors(model, "one")
+    with pytest.raises(FormatError, match="is absent"):
+        fill_adapter(model, "one", dict(list(tensors.items())[1:]))

@@ -1,0 +1,151 @@
+"""Whole sequences as rows, batches of uneven rows, and Muon: what they promise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from noria.errors import FormatError, TrainingError
+from noria.model.config import ModelConfig
+from noria.model.transformer import build_model
+from noria.tokenizer.pack import open_shard, write_shard
+from noria.train.batches import Mixture, Sequences
+from noria.train.checkpoint import frozen_digest, load_latest_checkpoint, save_checkpoint
+from noria.train.optim import build_optimizer
+from noria.train.step import accumulate, train_step
+
+CONFIG = ModelConfig(
+    vocab_size=97,
+    context_tokens=16,
+    num_layers=2,
+    width=32,
+    num_heads=4,
+    num_kv_heads=2,
+    ffn_width=64,
+)
+CHATS = [([n, n + 1, n + 2, n + 3, 0], [0, 0, 1, 1, 0]) for n in range(10, 40)]
+DOCUMENT = ([*range(50, 90), 0], [1] * 41)
+
+
+def _shard(folder: Path, sequences: list[tuple[list[int], list[int]]]) -> Path:
+    write_shard(folder, sequences, 97)
+    return folder
+
+
+def test_a_row_is_one_sequence_up_to_its_last_counted_token(tmp_path: Path) -> None:
+    rows = Sequences(open_shard(_shard(tmp_path, CHATS)), 16, leads=False, seed=1)
+    read = [rows.read(i) for i in range(30)]
+    assert sorted(ids.tolist() for ids, _ in read) == [ids[:4] for ids, _ in CHATS]
+    assert all(mask.tolist() == [False, False, True, True] for _, mask in read)
+    assert [rows.read(30 + i)[0].tolist() for i in range(30)] != [one[0].tolist() for one in read]
+    assert rows.mean_tokens == 3.0
+
+
+def test_a_row_begins_behind_the_end_token_where_the_model_does(tmp_path: Path) -> None:
+    shard = open_shard(_shard(tmp_path, [*CHATS, DOCUMENT]))
+    leading = Sequences(shard, 64, leads=True, seed=1)
+    assert all(leading.read(i)[0][0] == 0 for i in range(31))
+    given = Sequences(shard, 64, leads=False, seed=1)
+    first = [int(given.read(i)[0][0]) for i in range(31)]
+    assert first.count(0) == 1  # the document: its own first token counts
+
+
+def test_a_long_sequence_is_cut_and_every_token_counts_once(tmp_path: Path) -> None:
+    rows = Sequences(open_shard(_shard(tmp_path, [DOCUMENT])), 16, leads=True, seed=1)
+    targets = sorted(t for i in range(3) for t in rows.read(i)[0][1:].tolist())
+    assert targets == sorted(DOCUMENT[0])
+    assert all(len(rows.read(i)[0]) <= 17 for i in range(3))
+
+
+def test_an_end_token_inside_a_chat_does_not_cut_it(tmp_path: Path) -> None:
+    chat = ([5, 6, 0, 7, 8, 0], [0, 1, 1, 0, 1, 1])
+    rows = Sequences(open_shard(_shard(tmp_path, [chat])), 16, leads=True, seed=1)
+    assert rows.read(0)[0].tolist() == [0, *chat[0]]
+
+
+def test_shards_of_the_first_format_are_still_read(tmp_path: Path) -> None:
+    _shard(tmp_path, CHATS)
+    wanted = open_shard(tmp_path).starts.tolist()
+    (tmp_path / "starts.bin").unlink()
+    path = tmp_path / "shard.json"
+    path.write_text(path.read_text().replace('"format": 2', '"format": 1'))
+    assert open_shard(tmp_path).starts.tolist() == wanted
+
+
+def test_starts_that_lie_are_refused(tmp_path: Path) -> None:
+    _shard(tmp_path, CHATS)
+    data = (tmp_path / "starts.bin").read_bytes()
+    for lie in (b"\xff" * 8, (10**6).to_bytes(8, "little")):
+        (tmp_path / "starts.bin").write_bytes(data[:8] + lie + data[16:])
+        with pytest.raises(FormatError, match="out of order"):
+            open_shard(tmp_path)
+
+
+def test_nothing_to_learn_is_a_clear_error(tmp_path: Path) -> None:
+    shard = open_shard(_shard(tmp_path, [([1, 2, 0], [0, 0, 0])]))
+    with pytest.raises(TrainingError, match="no sequence"):
+        Sequences(shard, 16, leads=False, seed=1)
+
+
+def test_uneven_rows_have_the_gradient_of_each_row_alone(tmp_path: Path) -> None:
+    shard = open_shard(_shard(tmp_path, [*CHATS[:5], DOCUMENT, ([3, 4, 0], [0, 1, 1])]))
+    batch = Mixture([(Sequences(shard, 16, leads=True, seed=1), 1.0)], 9).batch(0)
+    assert batch.lengths is not None and batch.lengths.tolist() == sorted(
+        batch.lengths.tolist(), reverse=True
+    )
+    gradients = []
+    for num_sequences in (9, 2, 1):
+        model = build_model(CONFIG, 1)
+        accumulate(model, batch, num_sequences, "float32")
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))  # type: ignore[union-attr]
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(gradients[0], gradients[2], rtol=1e-4, atol=1e-6)
+    assert [part.ids.shape[1] for part in batch.split(1)] == batch.lengths.tolist()
+
+
+def test_muon_turns_matrices_inside_blocks_and_adamw_the_rest() -> None:
+    model = build_model(CONFIG, 1)
+    optimizer = build_optimizer(model, "muon", 0.01, 0.1)
+    assert [type(part).__name__ for part in optimizer.parts] == ["AdamW", "Muon"]
+    owned = [sum(len(g["params"]) for g in part.param_groups) for part in optimizer.parts]
+    assert owned == [1 + 2 * 2 + 1, 7 * 2]  # embedding, norms; seven matrices in each block
+    optimizer.set_share(0.5)
+    rates = {group["lr"] for part in optimizer.parts for group in part.param_groups}
+    assert rates == {0.005}
+    assert [type(p).__name__ for p in build_optimizer(model, "adamw", 0.01, 0.1).parts] == ["AdamW"]
+
+
+def test_muon_goes_on_exactly_from_a_checkpoint(tmp_path: Path) -> None:
+    shard = open_shard(_shard(tmp_path / "shard", [*CHATS, DOCUMENT]))
+    mixture = Mixture([(Sequences(shard, 16, leads=True, seed=1), 1.0)], 8)
+
+    def steps(model, optimizer, first: int, last: int) -> None:  # type: ignore[no-untyped-def]
+        for step in range(first, last):
+            train_step(model, optimizer, mixture.batch(step), 4, "float32", 1.0)
+
+    whole = build_model(CONFIG, 1)
+    optimizer = build_optimizer(whole, "muon", 0.01, 0.1)
+    steps(whole, optimizer, 0, 3)
+    save_checkpoint(tmp_path / "c", whole, optimizer, 3, [], frozen_digest(whole))
+    steps(whole, optimizer, 3, 6)
+    resumed = build_model(CONFIG, 2)
+    other = build_optimizer(resumed, "muon", 0.01, 0.1)
+    assert load_latest_checkpoint(tmp_path / "c", resumed, other, "").step == 3
+    steps(resumed, other, 3, 6)
+    for ours, theirs in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_muon_learns_faster_than_adamw_in_few_steps(tmp_path: Path) -> None:
+    shard = open_shard(_shard(tmp_path, [*CHATS, DOCUMENT]))
+    mixture = Mixture([(Sequences(shard, 16, leads=True, seed=1), 1.0)], 8)
+    losses = {}
+    for name in ("adamw", "muon"):
+        model = build_model(CONFIG, 1)
+        optimizer = build_optimizer(model, name, 0.01, 0.0)
+        for step in range(40):
+            loss = train_step(model, optimizer, mixture.batch(step), 8, "float32", 1.0).loss
+        losses[name] = loss
+    assert losses["muon"] < losses["adamw"] < 4.0
