@@ -18,7 +18,8 @@ from torch import Tensor
 
 from noria.artifacts import atomic_write
 from noria.containers.safetensors import read_safetensors_header
-from noria.errors import FormatError, InputError
+from noria.errors import FormatError, InputError, UsageError
+from noria.model.adapted import AdaptedLinear
 from noria.model.config import ModelConfig
 from noria.model.quantized import to_int8
 from noria.model.transformer import Decoder, empty_model, fill_model
@@ -60,7 +61,12 @@ def model_weight_hash(model: Decoder) -> str:
 
 
 def save_model(folder: Path, model: Decoder) -> None:
-    """Write a model's weights and config into a folder, each file whole or not at all."""
+    """Write a model's weights and config into a folder, each file whole or not at all.
+
+    Raises UsageError for a model that carries adapters: merge one, or store it by itself.
+    """
+    if any(isinstance(module, AdaptedLinear) for module in model.modules()):
+        raise UsageError("a model that carries adapters", "a plain one", "merge an adapter first")
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     value = {**model.config.to_json(), "quantization": model.quantization}
     atomic_write(folder / WEIGHTS_FILE, save(tensors, metadata={"format": "pt"}))

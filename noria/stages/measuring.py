@@ -66,16 +66,20 @@ def sampled_by_language(records: Iterable[Record], at_most: int) -> list[Record]
     found = list(records)
     groups: dict[str, list[int]] = {}
     for index, record in enumerate(found):
-        groups.setdefault(guess_language("\n".join(record_texts(record))), []).append(index)
+        groups.setdefault(_language(record), []).append(index)
     kept = sorted(index for group in groups.values() for index in sampled(group, at_most))
     return [found[index] for index in kept]
+
+
+def _language(record: Record) -> str:
+    return guess_language("\n".join(record_texts(record)))
 
 
 def parts_by_language(
     name: str, records: Sequence[Record], ours: Likelihoods, theirs: Likelihoods, seed: int
 ) -> dict[str, dict[str, Any]]:
     """Both models on the records of each language alone; empty where there is but one."""
-    languages = [guess_language("\n".join(record_texts(record))) for record in records]
+    languages = [_language(record) for record in records]
     found = {}
     for language in sorted(set(languages)) if len(set(languages)) > 1 else ():
         chosen = np.array([one == language for one in languages])

@@ -87,6 +87,10 @@ def train(
     Raises TrainingError if the loss stops being a number, Interrupted after Ctrl-C; the
     checkpoint written then is where the same call goes on.
     """
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise TrainingError(
+            "a model in which nothing trains", "weights or an adapter", "use an adapter first"
+        )
     optimizer = build_optimizer(model, plan.optimizer, plan.learning_rate, plan.weight_decay)
     frozen = frozen_digest(model)
     progress = load_latest_checkpoint(checkpoints, model, optimizer, frozen)

@@ -193,3 +193,29 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         with pytest.raises(PortInUse, match=str(port)) as caught:
             serve(None, "127.0.0.1", port, lambda url: None)  # type: ignore[arg-type]
     assert caught.value.exit_code == 2
+
+
+BASE = RECIPE + '[model]\nbase = "{base}"\n'
+
+
+@pytest.mark.parametrize(
+    ("base", "content", "message"),
+    [
+        ("smollm3-9t", None, "smollm2-135m-instruct, or a folder"),
+        ("no-such.gguf", None, "smollm2-135m-instruct, or a folder"),
+        ("noise.gguf", b"not a model at all, only some words", "noise.gguf"),
+        ("cut.gguf", b"GGUF\x03\x00\x00\x00" + b"\xff" * 8, "cut.gguf"),
+        ("empty.gguf", b"", "empty.gguf"),
+        ("texts", None, "holds no weights"),
+    ],
+)
+def test_a_base_that_is_none_is_refused_before_anything_is_stored(  # type: ignore[no-untyped-def]
+    recipe: Path, capsys, monkeypatch, base: str, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (recipe.parent / base).write_bytes(content)
+    recipe.write_text(BASE.format(base=base))
+    code, error = said(capsys, monkeypatch, "check", str(recipe))
+    assert code == 2
+    assert message in error
+    assert not list(recipe.parent.glob("runs/bad/artifacts/base*"))
