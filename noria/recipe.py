@@ -159,7 +159,7 @@ class TrainSettings:
     )
     compile: str = setting(
         "auto",
-        "Whether `torch.compile` is used; auto measures where a compiler is.",
+        "Whether `torch.compile` is used; auto measures where a compiler is; over a base never.",
         choices=("auto", "on", "off"),
     )
 
@@ -303,6 +303,8 @@ def _cross_checks(recipe: Recipe, reader: TableReader) -> None:
         for path in ("model.preset", "tokenizer.vocab_size"):
             if path in reader.lines:
                 reader.problem(path, "…", "leave it out: a base has its own")
+        if recipe.train.compile == "on":
+            reader.problem("train.compile", "on", "leave it out: over a base nothing is compiled")
     elif recipe.export.gguf:
         fix = "leave it out: llama.cpp has no rule for a tokenizer of Noria's own"
         reader.problem("export.gguf", True, fix)

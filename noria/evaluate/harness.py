@@ -98,16 +98,17 @@ def measure_model(
     ]
     # Windows of one length share a batch, so that little is padded; the order is stable.
     windows.sort(key=lambda window: -window.length)
-    batch_size = max(1, BATCH_TOKENS // context_tokens)
     nll = np.zeros(len(lines))
     was_training = decoder.training
     decoder.eval()
     with torch.inference_mode():
-        for done in range(0, len(windows), batch_size):
-            batch = windows[done : done + batch_size]
+        done = 0
+        while done < len(windows):
+            batch = windows[done : done + max(1, BATCH_TOKENS // windows[done].length)]
             _add_losses(model, lines, batch, nll)
+            done += len(batch)
             if progress is not None:
-                progress(min(done + batch_size, len(windows)), len(windows))
+                progress(done, len(windows))
     decoder.train(was_training)
     num_tokens = sum(sum(line.mask) for line in lines)
     return Likelihoods(nll, _num_bytes(model.tokenizer, records), num_tokens)

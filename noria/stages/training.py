@@ -22,6 +22,7 @@ from noria.model.cost import num_parameters, training_memory_bytes
 from noria.model.presets import preset
 from noria.model.transformer import Decoder, build_model
 from noria.model.weights import model_weight_hash, save_model
+from noria.recipe import TrainSettings
 from noria.runtime import detect_device, memory_bytes
 from noria.stages.stage import Facts, plain, run_stage
 from noria.tokenizer.load import Tokenizer, load_tokenizer
@@ -69,6 +70,7 @@ def locked_choices(workspace: Workspace, config: ModelConfig, num_tokens: int) -
     train = workspace.recipe.train
     return obtain_choices(
         workspace,
+        train,
         [config.to_json()],
         lambda: build_model(config, 0),
         config.context_tokens,
@@ -79,6 +81,7 @@ def locked_choices(workspace: Workspace, config: ModelConfig, num_tokens: int) -
 
 def obtain_choices(
     workspace: Workspace,
+    train: TrainSettings,
     shape: list[Any],
     build: Callable[[], Decoder],
     context_tokens: int,
@@ -86,7 +89,6 @@ def obtain_choices(
     num_tokens: int,
 ) -> dict[str, Any]:
     """The lock's entry for training a model of this shape, on a model that `build` makes."""
-    train = workspace.recipe.train
     asked = [train.batch_tokens, train.precision, train.compile, train.optimizer]
     question = value_digest([*shape, *asked])[:16]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ from noria.workspace import Workspace
 
 LEARNING_RATE = 0.0005  # of a recipe that names none
 PASSES = 2
-HELD_OUT_SEQUENCES = 16
+HELD_OUT_TOKENS = 2048  # of the curve
 MEASURED_TOKENS = 256  # length of the sequences on which speed is measured
 
 
@@ -85,6 +85,7 @@ def tuning_choices(workspace: Workspace, base: Artifact, num_tokens: int) -> dic
     length = min(recipe.model.context_tokens, config.context_tokens, MEASURED_TOKENS)
     return obtain_choices(
         workspace,
+        replace(recipe.train, compile="off"),  # rows of uneven length would be compiled each anew
         [config.to_json(), recipe.adapter.rank, list(recipe.adapter.targets), length],
         lambda: fresh_learner(base.path, recipe.adapter, recipe.seed),
         length,
@@ -111,13 +112,12 @@ def tune_base(workspace: Workspace, shards: Artifact, base: Artifact) -> Artifac
         sources.append((rows("replay", recipe.seed + 2), share))
     mixture = mix_rows(sources, recipe.train.batch_tokens)
     num_sequences = sum(mixture.counts)
-    assert isinstance(own, Sequences)
     num_tokens = num_tuning_tokens(workspace, own.num_tokens)
     plan = train_plan(workspace, num_tokens // recipe.train.batch_tokens, LEARNING_RATE)
     choices = choices_from_lock(tuning_choices(workspace, base, num_tokens))
     torch.set_num_threads(choices.num_threads)
     settings = {
-        "adapter": {**plain(recipe.adapter), "general": []},
+        "adapter": {**plain(recipe.adapter), "general": []},  # only measured on
         "plan": plain(plan),
         "batch_tokens": recipe.train.batch_tokens,
         "context_tokens": context_tokens,
@@ -133,7 +133,7 @@ def tune_base(workspace: Workspace, shards: Artifact, base: Artifact) -> Artifac
         num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         name = value_digest([settings, asdict(choices), shards.key, base.key])[:16]
         checkpoints = workspace.root / "checkpoints" / name
-        held_out = mix_rows([(rows("held_out", 0), 1.0)], HELD_OUT_SEQUENCES * context_tokens)
+        held_out = mix_rows([(rows("held_out", 0), 1.0)], HELD_OUT_TOKENS)
         with MetricsLog(workspace.metrics_path) as log:
             losses = train(
                 model,

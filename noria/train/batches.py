@@ -90,6 +90,11 @@ class Blocks:
         """Inputs of a row."""
         return self._context_tokens
 
+    @property
+    def num_tokens(self) -> int:
+        """Inputs of one pass."""
+        return self.num_blocks * self._context_tokens
+
     def _order(self, num_pass: int) -> tuple[int, Ids]:
         if num_pass not in self._orders:
             random = np.random.Generator(np.random.PCG64([self._seed, num_pass]))
