@@ -58,7 +58,7 @@ def sampled(records: Iterable[RecordT], at_most: int) -> list[RecordT]:
 def general_records(workspace: Workspace) -> tuple[list[Record], str]:
     """The recipe's general text, at most as much as is measured, and the digest of its files."""
     documents, digest = clean_documents(workspace, workspace.recipe.adapter.general)
-    return sampled(documents, max_records(workspace.recipe) // 2), digest
+    return sampled(documents, max_records(workspace.recipe) // 3), digest
 
 
 def sampled_by_language(records: Iterable[Record], at_most: int) -> list[Record]:

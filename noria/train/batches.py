@@ -173,8 +173,9 @@ class Mixture:
     def __init__(self, sources: Sequence[tuple[RowSource, float]], num_sequences: int) -> None:
         shares = np.array([share for _, share in sources])
         counts = np.floor(shares / shares.sum() * num_sequences + 1e-9).astype(int)
+        counts = np.maximum(counts, 1)  # a small share is not none
         counts[int(np.argmax(shares))] += num_sequences - int(counts.sum())
-        if (counts == 0).any():
+        if (counts < 1).any():
             raise TrainingError(
                 f"a batch of {num_sequences} sequences over {len(counts)} sources",
                 "at least one sequence of each",
