@@ -112,7 +112,7 @@ def measure_choices(
 def _compile_reason(settings: TrainSettings, eager_s: float) -> str | None:
     """Why compilation is not tried, or None if it is."""
     if settings.compile == "off":
-        return "the recipe says off"
+        return "it is switched off"
     if not has_compiler():
         return "no C++ compiler on this machine"
     if settings.compile == "auto" and eager_s < WORTH_COMPILING_S:
