@@ -19,8 +19,8 @@ from noria.runtime import machine_name, memory_bytes
 from noria.stages.text import source_files
 from noria.stages.training import locked_choices, model_config, num_train_tokens
 from noria.stages.tuning import (
-    MEASURED_TOKENS,
     build_base,
+    measured_tokens,
     num_tuning_tokens,
     tuning_choices,
 )
@@ -92,7 +92,7 @@ def _estimate(workspace: Workspace, corpus_bytes: int) -> dict[str, Any]:
         config, _ = read_config(base.path)
         num_tokens = num_tuning_tokens(workspace, corpus_tokens)
         entry = tuning_choices(workspace, base, num_tokens)
-        row_tokens = min(recipe.model.context_tokens, config.context_tokens, MEASURED_TOKENS)
+        row_tokens = measured_tokens(recipe, config)
     else:
         config = model_config(workspace, recipe.tokenizer.vocab_size)
         num_tokens = num_train_tokens(workspace, config, corpus_tokens)

@@ -17,8 +17,10 @@ from noria.bases.importing import import_base
 from noria.evaluate.compare import signed
 from noria.evaluate.harness import write_scores
 from noria.improve.challenger import TOKENIZER_FILES
+from noria.model.config import ModelConfig
 from noria.model.cost import num_parameters
 from noria.model.weights import read_config
+from noria.recipe import Recipe
 from noria.records import Record, read_records
 from noria.runtime import detect_device
 from noria.stages.measuring import (
@@ -44,7 +46,7 @@ from noria.workspace import Workspace
 LEARNING_RATE = 0.0005  # of a recipe that names none
 PASSES = 2
 HELD_OUT_TOKENS = 2048  # of the curve
-MEASURED_TOKENS = 256  # length of the sequences on which speed is measured
+MEASURED_TOKENS = 256
 
 
 def build_base(workspace: Workspace) -> Artifact:
@@ -78,11 +80,16 @@ def num_tuning_tokens(workspace: Workspace, own_tokens: int) -> int:
     return recipe.train.tokens or PASSES * round(own_tokens / (1.0 - share))
 
 
+def measured_tokens(recipe: Recipe, config: ModelConfig) -> int:
+    """Length of the sequences on which the speed of tuning is measured."""
+    return min(recipe.model.context_tokens, config.context_tokens, MEASURED_TOKENS)
+
+
 def tuning_choices(workspace: Workspace, base: Artifact, num_tokens: int) -> dict[str, Any]:
     """What was measured for an adapter over this base, measured now if the lock is silent."""
     recipe = workspace.recipe
     config, _ = read_config(base.path)
-    length = min(recipe.model.context_tokens, config.context_tokens, MEASURED_TOKENS)
+    length = measured_tokens(recipe, config)
     return obtain_choices(
         workspace,
         replace(recipe.train, compile="off"),  # rows of uneven length would be compiled each anew

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from adapted_models import CONFIG
 
 from noria.errors import FormatError, TrainingError
-from noria.model.config import ModelConfig
 from noria.model.transformer import build_model
 from noria.tokenizer.pack import open_shard, write_shard
 from noria.train.batches import Mixture, Sequences
@@ -16,15 +16,6 @@ from noria.train.checkpoint import frozen_digest, load_latest_checkpoint, save_c
 from noria.train.optim import build_optimizer
 from noria.train.step import accumulate, train_step
 
-CONFIG = ModelConfig(
-    vocab_size=97,
-    context_tokens=16,
-    num_layers=2,
-    width=32,
-    num_heads=4,
-    num_kv_heads=2,
-    ffn_width=64,
-)
 CHATS = [([n, n + 1, n + 2, n + 3, 0], [0, 0, 1, 1, 0]) for n in range(10, 40)]
 DOCUMENT = ([*range(50, 90), 0], [1] * 41)
 

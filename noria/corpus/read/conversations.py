@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from noria.corpus.read.files import BOM, SourceFile, decode, read_bytes
+from noria.corpus.read.files import SourceFile, text_lines
 from noria.errors import InputError
 from noria.records import Conversation, Message, Source, text_content
 
@@ -24,19 +24,10 @@ def read_chat_lines(file: SourceFile) -> Iterator[Conversation]:
     conversation in which the assistant says nothing; and as every reader does for empty or binary
     files and for what is not UTF-8.
     """
-    data = read_bytes(file)
-    start = len(BOM) if data.startswith(BOM) else 0
-    number = 0
-    while start < len(data):
-        number += 1
-        newline = data.find(b"\n", start)
-        end = newline if newline >= 0 else len(data)
-        text = decode(file, data, start, end)
-        if text.strip():
-            where = f"{file.name}:{number}"
-            source = Source(file.name, number, start, end)
-            yield Conversation(_messages(text, where), source, group=where)
-        start = end + 1
+    for number, start, end, text in text_lines(file):
+        where = f"{file.name}:{number}"
+        source = Source(file.name, number, start, end)
+        yield Conversation(_messages(text, where), source, group=where)
 
 
 def _messages(text: str, where: str) -> tuple[Message, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -134,6 +134,21 @@ def decode(file: SourceFile, data: bytes, start: int, end: int) -> str:
             "text in UTF-8",
             f"convert it, such as: iconv -f GB18030 -t UTF-8 {file.path.name}",
         ) from error
+
+
+def text_lines(file: SourceFile) -> Iterator[tuple[int, int, int, str]]:
+    """Number (from 1), byte range and text of every line that is not blank. Raises InputError."""
+    data = read_bytes(file)
+    start = len(BOM) if data.startswith(BOM) else 0
+    number = 0
+    while start < len(data):
+        number += 1
+        newline = data.find(b"\n", start)
+        end = newline if newline >= 0 else len(data)
+        text = decode(file, data, start, end)
+        if text.strip():
+            yield number, start, end, text
+        start = end + 1
 
 
 def line_at(data: bytes, position: int) -> int:

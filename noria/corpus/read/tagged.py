@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from noria.corpus.read.files import BOM, SourceFile, decode, read_bytes
+from noria.corpus.read.files import SourceFile, text_lines
 from noria.corpus.read.text import MAX_CHARACTERS
 from noria.errors import InputError
 from noria.records import Document, Source, text_content
@@ -53,17 +53,9 @@ def _document(
 
 def _paragraphs(file: SourceFile) -> Iterator[tuple[int, int, int, str]]:
     """Line, byte range and plain text of every line that has words."""
-    data = read_bytes(file)
-    start = len(BOM) if data.startswith(BOM) else 0
-    line = 0
-    while start < len(data):
-        line += 1
-        newline = data.find(b"\n", start)
-        end = newline if newline >= 0 else len(data)
-        words = decode(file, data, start, end).split()
-        if words:
-            yield line, start, end, "".join(_plain(word, f"{file.name}:{line}") for word in words)
-        start = end + 1
+    for line, start, end, text in text_lines(file):
+        words = (_plain(word, f"{file.name}:{line}") for word in text.split())
+        yield line, start, end, "".join(words)
 
 
 def _plain(word: str, where: str) -> str:
