@@ -7,6 +7,8 @@ torch is imported inside functions, so that `import noria` stays without it.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import os
 import platform
 import resource
@@ -81,6 +83,13 @@ def reset_peak_memory() -> None:
     """Start a new peak, where Linux allows it (proc(5), /proc/pid/clear_refs, value 5)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system, where the C library offers to (malloc_trim(3))."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def cache_folder() -> Path:

@@ -18,6 +18,7 @@ from noria.bases.huggingface import read_huggingface
 from noria.containers.gguf import read_gguf
 from noria.errors import IntegrityError
 from noria.generate.loaded import LanguageModel, load_language_model
+from noria.model.cost import CHUNK_TOKENS
 from noria.model.transformer import Decoder
 from noria.model.weights import model_weight_hash
 from noria.tokenizer.foreign import tokenizer_from_gguf
@@ -76,9 +77,12 @@ def _logit_difference(ours: LanguageModel, theirs: Decoder, ids: Sequence[int]) 
     """Largest difference of any logit over the first tokens of a text, as many as fit."""
     context_tokens = ours.model.config.context_tokens
     window = torch.tensor([[ours.tokenizer.end_id, *ids][:context_tokens]])
-    wanted = ours.model.logits(ours.model(window))
-    found = theirs.logits(theirs(window))
-    return float((wanted - found).abs().max())
+    wanted, found = ours.model(window)[0], theirs(window)[0]  # (T, C) each
+    largest = [
+        (ours.model.logits(one) - theirs.logits(other)).abs().max()
+        for one, other in zip(wanted.split(CHUNK_TOKENS), found.split(CHUNK_TOKENS), strict=True)
+    ]
+    return float(torch.stack(largest).max())  # not a number if any of them is none
 
 
 def _differs(exported: Path, given: str, expected: str) -> IntegrityError:

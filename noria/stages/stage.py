@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from noria.artifacts import Artifact
-from noria.runtime import peak_memory_bytes, reset_peak_memory
+from noria.runtime import peak_memory_bytes, release_memory, reset_peak_memory
 from noria.workspace import Workspace
 
 Facts = Mapping[str, Any]
@@ -33,6 +33,7 @@ def run_stage(
     """Build or re-use the stage's artifact and put its line on the table."""
 
     def make_measured(folder: Path) -> Facts:
+        release_memory()  # what earlier stages freed is not this one's
         reset_peak_memory()
         facts = make(folder)
         return {**facts, "peak_memory_bytes": peak_memory_bytes()}
