@@ -1,1 +1,1 @@
-"""What a Transformer has to beat to earn its cost."""
+"""What a Transformer has to beat to earn its cost: n-grams, tags, LSTMs, word counts, vectors."""

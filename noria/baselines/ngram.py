@@ -19,7 +19,6 @@ as the rank of its key = (rank of its first k-1 tokens) * V + last token among a
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noria.errors import FormatError, UsageError
+from noria.baselines.documents import check_ids, training_tokens, with_leading_end
+from noria.baselines.folders import read_array, read_facts, reading, write_folder
+from noria.errors import UsageError
 
 NGRAM_FORMAT = 1
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's `--discount_fallback`, for corpora too small
@@ -72,8 +73,8 @@ class NgramModel:
         Contexts do not cross an `end_id` inside `ids`. Shape (len(ids),).
         Raises UsageError for an id outside the vocabulary.
         """
-        tokens = _with_leading_end(np.asarray(ids, dtype=np.int64), self.end_id, always=True)
-        _check_ids(tokens, self.vocab_size)
+        tokens: Ids = with_leading_end(np.asarray(ids, dtype=np.int64), self.end_id, always=True)
+        check_ids(tokens, self.vocab_size)
         reach = _reach(tokens, self.end_id)
         probability = self.probabilities[0][tokens].astype(np.float64)  # (T,)
         shorter = tokens  # rank of the n-gram of length k-1 that ends here, -1: never seen
@@ -91,24 +92,14 @@ class NgramModel:
 
     def save(self, folder: Path) -> None:
         """Write ngram.json and one npy file an array into an existing folder."""
-        for name, array in self._files().items():
-            np.save(folder / name, array, allow_pickle=False)
-        facts = {
-            "format": NGRAM_FORMAT,
-            "vocab_size": self.vocab_size,
-            "order": self.order,
-            "end_id": self.end_id,
-        }
-        (folder / "ngram.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-
-    def _files(self) -> dict[str, NDArray[Any]]:
-        files: dict[str, NDArray[Any]] = {}
+        arrays: dict[str, NDArray[Any]] = {}
         for k in range(1, self.order + 1):
-            files[f"keys-{k}.npy"] = self.keys[k - 1]
-            files[f"probabilities-{k}.npy"] = self.probabilities[k - 1]
+            arrays[f"keys-{k}"] = self.keys[k - 1]
+            arrays[f"probabilities-{k}"] = self.probabilities[k - 1]
             if k < self.order:
-                files[f"backoffs-{k}.npy"] = self.backoffs[k - 1]
-        return files
+                arrays[f"backoffs-{k}"] = self.backoffs[k - 1]
+        facts = {"vocab_size": self.vocab_size, "order": self.order, "end_id": self.end_id}
+        write_folder(folder, "ngram", NGRAM_FORMAT, facts, arrays)
 
 
 @dataclass(frozen=True)
@@ -138,10 +129,7 @@ def train_ngram(
     """
     if order < 1:
         raise UsageError(f"order {order}", "1 or more", "5 is usual")
-    tokens = _with_leading_end(tokens.astype(np.int64), end_id, always=False)
-    _check_ids(tokens, vocab_size)
-    if len(tokens) < 2:
-        raise UsageError("no token to count", "at least one", "give the n-gram model some text")
+    tokens = training_tokens(tokens, vocab_size, end_id)
     levels = _count(tokens, vocab_size, order, end_id)
     uniform = np.full(vocab_size, 1.0 / vocab_size)
     keys: list[Ids] = []
@@ -165,21 +153,6 @@ def train_ngram(
         tuple(p.astype(np.float32) for p in probabilities),
         tuple(backoffs),
     )
-
-
-def _with_leading_end(tokens: Ids, end_id: int, *, always: bool) -> Ids:
-    if not always and len(tokens) and tokens[0] == end_id:
-        return tokens
-    return np.concatenate([np.array([end_id], dtype=np.int64), tokens])
-
-
-def _check_ids(tokens: Ids, vocab_size: int) -> None:
-    if tokens.ndim != 1 or tokens.min() < 0 or tokens.max() >= vocab_size:
-        raise UsageError(
-            f"token ids from {tokens.min()} to {tokens.max()}, shape {tokens.shape}",
-            f"one row of ids from 0 to {vocab_size - 1}",
-            "use the tokenizer that the n-gram model was trained with",
-        )
 
 
 def _reach(tokens: Ids, end_id: int) -> Ids:
@@ -261,33 +234,17 @@ def _find(keys: Ids, wanted: Ids) -> Ids:
 
 def load_ngram(folder: Path) -> NgramModel:
     """Read a saved model back. Raises FormatError if a file is missing, cut or of another shape."""
-    try:
-        facts = json.loads((folder / "ngram.json").read_text(encoding="utf-8"))
-        if facts["format"] != NGRAM_FORMAT:
-            raise ValueError(f"format {facts['format']}")
+    with reading(folder, "an n-gram model"):
+        facts = read_facts(folder, "ngram", NGRAM_FORMAT)
         order = int(facts["order"])
-        keys = tuple(_read(folder, f"keys-{k}.npy", "int64") for k in range(1, order + 1))
+        keys = tuple(read_array(folder, f"keys-{k}", "int64") for k in range(1, order + 1))
         probabilities = tuple(
-            _read(folder, f"probabilities-{k}.npy", "float32") for k in range(1, order + 1)
+            read_array(folder, f"probabilities-{k}", "float32") for k in range(1, order + 1)
         )
-        backoffs = tuple(_read(folder, f"backoffs-{k}.npy", "float32") for k in range(1, order))
+        backoffs = tuple(read_array(folder, f"backoffs-{k}", "float32") for k in range(1, order))
         sizes = [len(array) for array in keys]
         if [len(p) for p in probabilities] != sizes or [len(b) for b in backoffs] != sizes[:-1]:
             raise ValueError("arrays of different lengths")
         return NgramModel(
             int(facts["vocab_size"]), order, int(facts["end_id"]), keys, probabilities, backoffs
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FormatError(
-            f"{folder} can't be read as an n-gram model ({error})",
-            f"ngram.json and npy files of format {NGRAM_FORMAT}",
-            "train it again",
-        ) from error
-
-
-def _read(folder: Path, name: str, dtype: str) -> NDArray[Any]:
-    """Map an npy file; numpy checks its size against its header before anything is allocated."""
-    array = np.lib.format.open_memmap(folder / name, mode="r")
-    if array.ndim != 1 or array.dtype != dtype:
-        raise ValueError(f"{name} holds {array.dtype} of shape {array.shape}")
-    return array

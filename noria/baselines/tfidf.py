@@ -1,0 +1,140 @@
+"""TF-IDF with logistic regression: the classifier that a Transformer has to beat.
+
+In: texts with one label each. Out: a classifier whose answers need numpy alone; training needs the
+extra `eval` (scikit-learn).
+This module knows neither records nor tokenizers.
+Legend: B texts, F features, N classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+from numpy.typing import NDArray
+
+from noria.baselines.folders import arrays_hash, read_array, read_facts, reading, write_folder
+from noria.baselines.labels import number_labels
+from noria.baselines.text_features import TextFeatures, learn_text_features
+from noria.errors import MissingExtra, UsageError
+
+TFIDF_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TfidfPlan:
+    """Which features count and how freely they are weighted.
+
+    Words in a row and characters in a row, from 1 to so many of each; a feature that fewer training
+    texts have than `min_texts` is left out. `inverse_penalty` is logistic regression's C: the
+    squares of the weights cost 1 / 2C; rows of length 1 want more freedom than the usual 1.
+    """
+
+    max_words: int = 2
+    max_characters: int = 4
+    min_texts: int = 2
+    inverse_penalty: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_words", "max_characters", "min_texts"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} = {getattr(self, name)}", "1 or more", "change the plan")
+
+
+@dataclass(frozen=True, eq=False)
+class TfidfClassifier:
+    """softmax(features · weights + biases): `weights` (F, N), `biases` (N,)."""
+
+    labels: tuple[str, ...]
+    features: TextFeatures
+    weights: NDArray[np.float32]
+    biases: NDArray[np.float32]
+
+    @property
+    def weight_hash(self) -> str:
+        """SHA-256 (hex) of all it holds."""
+        return arrays_hash(*self._contents())
+
+    def probabilities(self, texts: Sequence[str]) -> Float64[np.ndarray, "B N"]:
+        """P(class | text), a row for each text; a text without any feature is judged by biases."""
+        scores = np.empty((len(texts), len(self.labels)))
+        for index, text in enumerate(texts):
+            at, weights = self.features.row(text)
+            scores[index] = weights @ self.weights[at] + self.biases
+        np.exp(scores - scores.max(axis=1, keepdims=True), out=scores)
+        scores /= scores.sum(axis=1, keepdims=True)
+        return scores
+
+    def save(self, folder: Path) -> None:
+        """Write tfidf.json and three npy files into an existing folder."""
+        write_folder(folder, "tfidf", TFIDF_FORMAT, *self._contents())
+
+    def _contents(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        features = self.features
+        facts = {
+            "labels": self.labels,
+            "max_words": features.max_words,
+            "max_characters": features.max_characters,
+            "words": features.words,
+            "pieces": features.pieces,
+        }
+        return facts, {"idf": features.idf, "weights": self.weights, "biases": self.biases}
+
+
+def train_tfidf(
+    texts: Sequence[str], labels: Sequence[str], plan: TfidfPlan | None = None
+) -> TfidfClassifier:
+    """Learn which features speak for which class, by logistic regression over all classes at once.
+
+    Raises MissingExtra without scikit-learn, UsageError unless each text has a label, there are two
+    classes at least, and the texts have a feature in common.
+    """
+    plan = plan or TfidfPlan()
+    names, numbers = number_labels(texts, labels)
+    features = learn_text_features(texts, plan.max_words, plan.max_characters, plan.min_texts)
+    if not len(features.idf):
+        raise UsageError(
+            f"no word and no character that {plan.min_texts} texts have", "one", "add texts"
+        )
+    coefficients, biases = _fit(texts, features, numbers, plan)
+    if len(names) == 2:  # two classes have one row: that of the second, the first being 0
+        coefficients = np.concatenate([np.zeros_like(coefficients), coefficients])
+        biases = np.concatenate([np.zeros_like(biases), biases])
+    weights = np.ascontiguousarray(coefficients.T, dtype=np.float32)
+    return TfidfClassifier(names, features, weights, biases.astype(np.float32))
+
+
+def _fit(
+    texts: Sequence[str], features: TextFeatures, numbers: NDArray[np.int64], plan: TfidfPlan
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Coefficients (N, F) and biases (N,), or one row of each for two classes."""
+    try:
+        from scipy.sparse import csr_matrix
+        from sklearn.linear_model import LogisticRegression
+    except ImportError as error:
+        raise MissingExtra("scikit-learn, which fits logistic regression,", "eval") from error
+    rows = [features.row(text) for text in texts]
+    ends = np.cumsum([0, *(len(at) for at, _ in rows)])
+    at, weights = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    matrix = csr_matrix((weights, at, ends), shape=(len(texts), len(features.idf)))
+    fitted = LogisticRegression(C=plan.inverse_penalty, max_iter=1000).fit(matrix, numbers)
+    return fitted.coef_, fitted.intercept_
+
+
+def load_tfidf(folder: Path) -> TfidfClassifier:
+    """Read a classifier back. Raises FormatError if a file is missing, cut or of another shape."""
+    with reading(folder, "a TF-IDF classifier"):
+        facts = read_facts(folder, "tfidf", TFIDF_FORMAT)
+        labels, words, pieces = (tuple(facts[name]) for name in ("labels", "words", "pieces"))
+        idf = read_array(folder, "idf", "float64")
+        weights = read_array(folder, "weights", "float32", 2)
+        biases = read_array(folder, "biases", "float32")
+        shape = (len(words) + len(pieces), len(labels))
+        if weights.shape != shape or idf.shape != shape[:1] or biases.shape != shape[1:]:
+            raise ValueError("arrays of other lengths than the names")
+        sizes = int(facts["max_words"]), int(facts["max_characters"])
+        return TfidfClassifier(labels, TextFeatures(*sizes, words, pieces, idf), weights, biases)
