@@ -137,8 +137,8 @@ class TrainSettings:
     batch_tokens: int = setting(8192, "Tokens of one optimizer step.", low=64, high=2**24)
     optimizer: str = setting(
         "adamw",
-        "Of the matrices inside blocks: AdamW, or Muon; everything else has AdamW.",
-        choices=("adamw", "muon"),
+        "With Muon, the matrices inside blocks have it, and everything else has AdamW.",
+        choices=("adamw", "muon", "adam", "sgd", "adafactor"),
     )
     learning_rate: float = setting(
         0.0,
@@ -150,8 +150,51 @@ class TrainSettings:
     final_learning_rate: float = setting(
         0.05, "Last learning rate as a share of the peak.", low=0.0, high=1.0
     )
+    schedule: str = setting(
+        "cosine",
+        "The way down: a cosine, a straight line, or the peak and a line in the last fifth.",
+        choices=("cosine", "linear", "stable"),
+    )
     weight_decay: float = setting(0.1, "Decay of matrices; norms have none.", low=0.0, high=1.0)
     clip: float = setting(1.0, "Largest norm of the gradient.", low=0.01, high=100.0)
+    label_smoothing: float = setting(
+        0.0, "Share of each target that is spread over the vocabulary.", low=0.0, high=0.5
+    )
+    dropout: float = setting(
+        0.0,
+        "Share of hidden vectors and attention weights dropped, from random weights.",
+        low=0.0,
+        high=0.9,
+    )
+    average: float = setting(
+        0.0,
+        "Decay of the running mean of the weights that training ends with; 0: the last weights.",
+        low=0.0,
+        high=0.99999,
+    )
+    patience: int = setting(
+        0,
+        "Stop after so many points of the held-out curve without a better one; 0: never.",
+        low=0,
+        high=12,
+    )
+    keep_best: bool = setting(
+        False, "End with the weights of the best point of the held-out curve."
+    )
+    recompute: bool = setting(
+        False, "Keep less for the backward pass and compute it again: slower, less memory."
+    )
+    spike: float = setting(
+        0.0,
+        "A loss so many times the mean of the last 20 steps is a spike; 0: only what is no number.",
+        low=0.0,
+        high=1000.0,
+    )
+    on_spike: str = setting(
+        "stop",
+        "Stop and name the batch, or go back to the last checkpoint and past the batch.",
+        choices=("stop", "back"),
+    )
     precision: str = setting(
         "auto",
         "Of matrix products; auto measures and writes its choice into the lock.",

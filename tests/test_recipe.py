@@ -105,7 +105,7 @@ def test_the_written_recipe_is_read_back_with_every_default() -> None:
         ('[gate]\nrequire = ["general.bits_per_byte <= champion"]\n', "adapter.general ="),
         ('[feedback]\nsimulate = ["a"]\nsimulate_chats = ["b"]\n', "not both"),
         ('[model]\nbase = "x"\n[adapter]\ntargets = ["head"]\n', "expected one of query"),
-        ('[train]\noptimizer = "sgd"\n', "expected one of adamw, muon"),
+        ('[train]\noptimizer = "lion"\n', "expected one of adamw, muon, adam"),
     ],
 )
 def test_settings_that_contradict_each_other_are_named(more: str, says: str) -> None:

@@ -28,7 +28,7 @@ from noria.export.huggingface import export_huggingface
 from noria.export.verify import verify_export
 from noria.generate.loaded import load_language_model
 from noria.improve.challenger import TOKENIZER_FILES
-from noria.model.weights import load_model, model_weight_hash, save_model
+from noria.model.weights import load_decoder, model_weight_hash, save_model
 from noria.recipe import Recipe
 from noria.records import Record, read_records, record_texts
 from noria.runtime import backend_name, detect_device
@@ -101,12 +101,25 @@ def parts_by_language(
 def likelihoods_of(
     workspace: Workspace, artifact: Artifact, records: Sequence[Record], what: str
 ) -> Likelihoods:
-    """Measure a model folder on records, with progress."""
-    model = load_language_model(artifact.path)
-    model.model.to(detect_device())
-    return measure_model(
-        model, records, lambda done, total: workspace.watcher.progress(what, done, total)
+    """Measure a model folder on records, with progress; what was measured once is read again."""
+
+    def make(folder: Path) -> Facts:
+        model = load_language_model(artifact.path)
+        model.model.to(detect_device())
+        found = measure_model(
+            model, records, lambda done, total: workspace.watcher.progress(what, done, total)
+        )
+        np.save(folder / "nll_nats.npy", found.nll_nats)
+        np.save(folder / "num_bytes.npy", found.num_bytes)
+        return {"num_tokens": found.num_tokens}
+
+    inputs = {"model": artifact.key, "records": data_digest(records), "backend": backend_name()}
+    measured = workspace.store.build("likelihoods", make, inputs=inputs)
+    nll_nats, num_bytes = (
+        np.load(measured.path / f"{name}.npy", allow_pickle=False)
+        for name in ("nll_nats", "num_bytes")
     )
+    return Likelihoods(nll_nats, num_bytes, measured.facts["num_tokens"])
 
 
 def score_of(
@@ -214,7 +227,7 @@ def compress_model(workspace: Workspace, corpus: Artifact, base: Artifact) -> Ar
     seed = workspace.recipe.seed
 
     def make(folder: Path) -> Facts:
-        small = quantize_model(load_model(base.path))
+        small = quantize_model(load_decoder(base.path))
         save_model(folder, small)
         for name in TOKENIZER_FILES:
             shutil.copyfile(base.path / name, folder / name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,22 @@ from noria.baselines.ngram import train_ngram
 from noria.errors import UsageError
 from noria.improve.challenger import TOKENIZER_FILES
 from noria.model.config import ModelConfig
-from noria.model.cost import num_parameters, training_memory_bytes
+from noria.model.cost import BatchShape, num_parameters, training_memory_bytes
 from noria.model.presets import preset
-from noria.model.transformer import Decoder, build_model
-from noria.model.weights import model_weight_hash, save_model
+from noria.model.styles import Dropout
+from noria.model.transformer import Decoder, build_decoder
 from noria.recipe import TrainSettings
 from noria.runtime import detect_device, memory_bytes
-from noria.stages.stage import Facts, plain, run_stage
+from noria.stages.stage import Facts, run_stage
 from noria.tokenizer.load import Tokenizer, load_tokenizer
 from noria.tokenizer.pack import open_shard
 from noria.tracking import MetricsLog
-from noria.train.batches import Batch, Blocks, Mixture
+from noria.train.batch import TokenBatch
+from noria.train.batches import Blocks, Mixture
 from noria.train.choices import choices_from_lock, measure_choices
-from noria.train.loop import StepReport, TrainPlan, train
+from noria.train.learner import save_learner
+from noria.train.loop import Choices, StepReport, TrainPlan, train
+from noria.train.objectives.losses import next_token
 from noria.workspace import Workspace
 
 NGRAM_ORDER = 5
@@ -45,11 +48,23 @@ MAX_PASSES = 4  # beyond, repeated text teaches little: Muennighoff et al., 2023
 def model_config(workspace: Workspace, vocab_size: int) -> ModelConfig:
     """The model's shape, from the recipe's one dial and the tokenizer's vocabulary.
 
-    Raises UsageError for a model that this machine has no memory for.
+    Raises UsageError for a model that does not continue text, or that this machine has no memory
+    for.
     """
     model = workspace.recipe.model
     config = preset(model.preset, vocab_size, model.context_tokens)
-    needed_bytes = training_memory_bytes(config, config.context_tokens)
+    if config.family != "decoder":
+        raise UsageError(
+            f"model.preset = {model.preset!r}, a model of family {config.family!r}",
+            "a decoder: this recipe trains a model that continues text",
+            "choose a decoder preset, such as decoder-10m",
+        )
+    one_row = BatchShape(num_rows=1, num_tokens=config.context_tokens)
+    optimizer = workspace.recipe.train.optimizer
+    dropped = workspace.recipe.train.dropout
+    if dropped:
+        config = replace(config, dropout=Dropout(hidden=dropped, attention=dropped))
+    needed_bytes = training_memory_bytes(config, one_row, optimizer=optimizer)
     if needed_bytes > memory_bytes():
         raise UsageError(
             f"model.preset = {model.preset!r} needs about {needed_bytes / 2**30:,.1f} GiB to train",
@@ -72,7 +87,7 @@ def locked_choices(workspace: Workspace, config: ModelConfig, num_tokens: int) -
         workspace,
         train,
         [config.to_json()],
-        lambda: build_model(config, 0),
+        lambda: build_decoder(config, 0),
         config.context_tokens,
         max(1, train.batch_tokens // config.context_tokens),
         num_tokens,
@@ -113,7 +128,20 @@ def train_plan(workspace: Workspace, num_steps: int, learning_rate: float) -> Tr
         final_learning_rate=train.final_learning_rate,
         weight_decay=train.weight_decay,
         clip=train.clip,
+        schedule=train.schedule,
+        average=train.average,
+        patience=train.patience,
+        keep_best=train.keep_best,
+        recompute=train.recompute,
+        spike=train.spike,
+        on_spike=train.on_spike,
+        seed=workspace.recipe.seed,
     )
+
+
+def label_smoothing(train: TrainSettings) -> dict[str, float]:
+    """What of it belongs in a training's key: nothing where there is none."""
+    return {"label_smoothing": train.label_smoothing} if train.label_smoothing else {}
 
 
 def watch_training(
@@ -130,6 +158,38 @@ def watch_training(
         workspace.watcher.progress(text, report.step, report.num_steps)
 
     return watch
+
+
+def train_into(
+    workspace: Workspace,
+    folder: Path,
+    model: Decoder,
+    mixture: Mixture,
+    plan: TrainPlan,
+    choices: Choices,
+    made_of: list[Any],
+    held_out: TokenBatch,
+    tokenizer: Path,
+    base_name: str = "",
+) -> dict[str, Any]:
+    """Train what trains of a model, and write it with its tokenizer's files as a model folder.
+
+    made_of: what its checkpoints are known by; they are deleted once the folder is written.
+    """
+    checkpoints = workspace.root / "checkpoints" / value_digest(made_of)[:16]
+    with MetricsLog(workspace.metrics_path) as log:
+        watch = watch_training(workspace, "train", log)
+        objective = next_token(workspace.recipe.train.label_smoothing)
+        losses = train(model, mixture, plan, choices, checkpoints, held_out, watch, objective)
+    weight_hash = save_learner(folder, model, base_name)
+    for file in TOKENIZER_FILES:
+        shutil.copyfile(tokenizer / file, folder / file)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return {
+        "weight_hash": weight_hash,
+        "num_parameters": num_parameters(model.config),
+        "losses": losses,
+    }
 
 
 def build_ngram(workspace: Workspace, shards: Artifact, tokenizer: Artifact) -> Artifact:
@@ -193,7 +253,7 @@ def _tune_discounts(
     return best, {f"{scale:g}": round(nats, 5) for scale, nats in tried.items()}
 
 
-def _held_out_batch(shards: Artifact, config: ModelConfig, end_id: int, micro: int) -> Batch:
+def _held_out_batch(shards: Artifact, config: ModelConfig, end_id: int, micro: int) -> TokenBatch:
     """A fixed batch of held-out text, in whole micro-batches, for the curve."""
     blocks = Blocks(open_shard(shards.path / "held_out"), config.context_tokens, end_id, 0)
     num_sequences = max(micro, min(HELD_OUT_SEQUENCES, blocks.num_blocks) // micro * micro)
@@ -215,9 +275,10 @@ def train_model(workspace: Workspace, shards: Artifact, tokenizer: Artifact) -> 
     plan = train_plan(workspace, num_steps, LEARNING_RATE)
     settings = {
         "config": config.to_json(),
-        "plan": plain(plan),
+        "plan": plan.to_json(),
         "batch_sequences": num_sequences,
         "seed": recipe.seed,
+        **label_smoothing(recipe.train),
     }
     workspace.watcher.say(
         f"{num_parameters(config):,} parameters "
@@ -226,31 +287,21 @@ def train_model(workspace: Workspace, shards: Artifact, tokenizer: Artifact) -> 
     )
 
     def make(folder: Path) -> Facts:
-        model = build_model(config, recipe.seed).to(detect_device())
+        model = build_decoder(config, recipe.seed).to(detect_device())
         train_shard = open_shard(shards.path / "train")
         blocks = Blocks(train_shard, config.context_tokens, loaded.end_id, recipe.seed)
-        name = value_digest([settings, asdict(choices), shards.key])[:16]
-        checkpoints = workspace.root / "checkpoints" / name
-        with MetricsLog(workspace.metrics_path) as log:
-            losses = train(
-                model,
-                Mixture([(blocks, 1.0)], num_sequences),
-                plan,
-                choices,
-                checkpoints,
-                _held_out_batch(shards, config, loaded.end_id, choices.micro_batch_sequences),
-                watch_training(workspace, "train", log),
-            )
-        save_model(folder, model)
-        for file in TOKENIZER_FILES:
-            shutil.copyfile(tokenizer.path / file, folder / file)
-        shutil.rmtree(checkpoints, ignore_errors=True)
-        return {
-            "weight_hash": model_weight_hash(model),
-            "num_parameters": num_parameters(config),
-            "num_tokens": plan.num_steps * num_sequences * config.context_tokens,
-            "losses": losses,
-        }
+        facts = train_into(
+            workspace,
+            folder,
+            model,
+            Mixture([(blocks, 1.0)], num_sequences),
+            plan,
+            choices,
+            [settings, asdict(choices), shards.key],
+            _held_out_batch(shards, config, loaded.end_id, choices.micro_batch_sequences),
+            tokenizer.path,
+        )
+        return {**facts, "num_tokens": plan.num_steps * num_sequences * config.context_tokens}
 
     return run_stage(
         workspace,

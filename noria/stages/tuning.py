@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +15,6 @@ from noria.bases.huggingface import weight_files
 from noria.bases.importing import import_base
 from noria.evaluate.compare import signed
 from noria.evaluate.harness import write_scores
-from noria.improve.challenger import TOKENIZER_FILES
 from noria.model.config import ModelConfig
 from noria.model.cost import num_parameters
 from noria.model.weights import read_config
@@ -34,13 +32,11 @@ from noria.stages.measuring import (
     score_of,
 )
 from noria.stages.stage import Facts, plain, run_stage
-from noria.stages.training import obtain_choices, train_plan, watch_training
+from noria.stages.training import label_smoothing, obtain_choices, train_into, train_plan
 from noria.tokenizer.load import load_tokenizer
-from noria.tracking import MetricsLog
 from noria.train.batches import Blocks, Sequences
 from noria.train.choices import choices_from_lock
-from noria.train.learner import fresh_learner, mix_rows, open_rows, save_learner
-from noria.train.loop import train
+from noria.train.learner import fresh_learner, mix_rows, open_rows
 from noria.workspace import Workspace
 
 LEARNING_RATE = 0.0005  # of a recipe that names none
@@ -125,10 +121,11 @@ def tune_base(workspace: Workspace, shards: Artifact, base: Artifact) -> Artifac
     torch.set_num_threads(choices.num_threads)
     settings = {
         "adapter": {**plain(recipe.adapter), "general": []},  # only measured on
-        "plan": plain(plan),
+        "plan": plan.to_json(),
         "batch_tokens": recipe.train.batch_tokens,
         "context_tokens": context_tokens,
         "seed": recipe.seed,
+        **label_smoothing(recipe.train),
     }
     workspace.watcher.say(
         f"an adapter of rank {recipe.adapter.rank} over {num_parameters(config):,} frozen weights, "
@@ -138,29 +135,22 @@ def tune_base(workspace: Workspace, shards: Artifact, base: Artifact) -> Artifac
     def make(folder: Path) -> Facts:
         model = fresh_learner(base.path, recipe.adapter, recipe.seed).to(detect_device())
         num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        name = value_digest([settings, asdict(choices), shards.key, base.key])[:16]
-        checkpoints = workspace.root / "checkpoints" / name
-        held_out = mix_rows([(rows("held_out", 0), 1.0)], HELD_OUT_TOKENS)
-        with MetricsLog(workspace.metrics_path) as log:
-            losses = train(
-                model,
-                mixture,
-                plan,
-                choices,
-                checkpoints,
-                held_out.batch(0),
-                watch_training(workspace, "train", log),
-            )
-        weight_hash = save_learner(folder, model, recipe.model.base)
-        for file in TOKENIZER_FILES:
-            shutil.copyfile(base.path / file, folder / file)
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        facts = train_into(
+            workspace,
+            folder,
+            model,
+            mixture,
+            plan,
+            choices,
+            [settings, asdict(choices), shards.key, base.key],
+            mix_rows([(rows("held_out", 0), 1.0)], HELD_OUT_TOKENS).batch(0),
+            base.path,
+            recipe.model.base,
+        )
         return {
-            "weight_hash": weight_hash,
-            "num_parameters": num_parameters(config),
+            **facts,
             "num_trained_parameters": num_trained,
             "num_tokens": plan.num_steps * recipe.train.batch_tokens,
-            "losses": losses,
         }
 
     return run_stage(

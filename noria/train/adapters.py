@@ -28,7 +28,7 @@ from noria.model.layouts.peft import (
     shape_from_peft,
     to_peft,
 )
-from noria.model.transformer import Decoder, empty_model, fill_model
+from noria.model.transformer import Decoder, empty_decoder, fill_model
 from noria.model.weights import read_json_object
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -119,7 +119,7 @@ def merged(model: Decoder, name: str) -> Decoder:
     Raises UnknownName if the model carries no adapter of that name.
     """
     updates = _updates(model, name)
-    plain, own = empty_model(model.config), model.state_dict()
+    plain, own = empty_decoder(model.config), model.state_dict()
     tensors = {}
     for key in plain.state_dict():
         update = updates.get(key.removesuffix(".weight"))
@@ -128,7 +128,7 @@ def merged(model: Decoder, name: str) -> Decoder:
             tensors[key] = weight.clone()
         else:
             tensors[key] = (weight.double() + update.product()).to(weight.dtype)
-    return fill_model(plain, tensors).to(model.final_norm.weight.device).eval()
+    return fill_model(plain, tensors).to(model.embedding.weight.device).eval()
 
 
 def save_adapter(folder: Path, model: Decoder, name: str, base_name: str) -> None:
@@ -153,7 +153,7 @@ def load_adapter(folder: Path, model: Decoder, name: str) -> None:
     _check_name(model, name)
     shape = shape_from_peft(model.config, read_json_object(folder / ADAPTER_CONFIG_FILE))
     tensors = _read_tensors(folder / ADAPTER_WEIGHTS_FILE, model, shape)
-    device = model.final_norm.weight.device
+    device = model.embedding.weight.device
     updates = {}
     for path in adapted_paths(model.config, shape.targets):
         matrices = [tensors[f"{path}.{matrix}"].to(device) for matrix in ("lora_a", "lora_b")]

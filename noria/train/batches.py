@@ -8,8 +8,7 @@ This module does not know what the tokens mean.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Protocol
 
@@ -19,43 +18,11 @@ import torch
 
 from noria.errors import TrainingError
 from noria.tokenizer.pack import Shard
+from noria.train.batch import TokenBatch
 
+MAX_SHOWN = 4
 Ids = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Inputs, next-token targets and which targets count: each (B, T).
-
-    `lengths` (B,) says how much of each row is no padding; None: all of it.
-    """
-
-    ids: torch.Tensor
-    targets: torch.Tensor
-    mask: torch.Tensor
-    lengths: torch.Tensor | None = None
-
-    @property
-    def num_trained_tokens(self) -> int:
-        """How many targets count in the loss."""
-        return int(self.mask.sum())
-
-    def to(self, device: torch.device) -> Batch:
-        """The same batch on a device."""
-        return Batch(
-            self.ids.to(device), self.targets.to(device), self.mask.to(device), self.lengths
-        )
-
-    def split(self, num_sequences: int) -> list[Batch]:
-        """Cut into micro-batches of at most that many sequences, each as wide as its longest."""
-        parts = []
-        for start in range(0, len(self.ids), num_sequences):
-            rows = slice(start, start + num_sequences)
-            width = self.ids.shape[1] if self.lengths is None else int(self.lengths[rows].max())
-            tensors = (one[rows, :width] for one in (self.ids, self.targets, self.mask))
-            parts.append(Batch(*tensors))
-        return parts
 
 
 class RowSource(Protocol):
@@ -63,6 +30,11 @@ class RowSource(Protocol):
 
     def read(self, index: int) -> tuple[Ids, Flags]:
         """The index-th row since the start of training: tokens (T+1,) and mask (T+1,)."""
+        ...
+
+    def where(self, index: int) -> str:
+        """Where that row lies in its shard, for people."""
+        ...
 
 
 class Blocks:
@@ -103,12 +75,19 @@ class Blocks:
             self._orders = {num_pass: (offset, random.permutation(self.num_blocks))}
         return self._orders[num_pass]
 
-    def read(self, index: int) -> tuple[Ids, Flags]:
-        """The index-th block since the start of training: tokens (T+1,) and mask (T+1,)."""
+    def where(self, index: int) -> str:
+        """Which tokens of the shard."""
+        start = self._start(index)
+        return f"tokens {start:,} to {start + self._context_tokens:,}"
+
+    def _start(self, index: int) -> int:
         num_pass, position = divmod(index, self.num_blocks)
         offset, order = self._order(num_pass)
-        start = offset + int(order[position]) * self._context_tokens
-        length = self._context_tokens + 1
+        return offset + int(order[position]) * self._context_tokens
+
+    def read(self, index: int) -> tuple[Ids, Flags]:
+        """The index-th block since the start of training: tokens (T+1,) and mask (T+1,)."""
+        start, length = self._start(index), self._context_tokens + 1
         ids = np.asarray(self._shard.tokens[start : start + length], dtype=np.int64)
         mask = np.asarray(self._shard.mask[start : start + length], dtype=np.bool_)
         missing = length - len(ids)
@@ -158,13 +137,21 @@ class Sequences:
 
     def read(self, index: int) -> tuple[Ids, Flags]:
         """The index-th row since the start of training, at most T + 1 tokens."""
+        start, end = self._row(index)
+        ids = np.asarray(self._shard.tokens[start:end], dtype=np.int64)
+        return ids, np.asarray(self._shard.mask[start:end], dtype=np.bool_)
+
+    def where(self, index: int) -> str:
+        """Which tokens of the shard."""
+        start, end = self._row(index)
+        return f"tokens {start:,} to {end:,}"
+
+    def _row(self, index: int) -> tuple[int, int]:
         num_pass, position = divmod(index, len(self._rows))
         if num_pass not in self._orders:
             random = np.random.Generator(np.random.PCG64([self._seed, num_pass]))
             self._orders = {num_pass: random.permutation(len(self._rows))}
-        start, end = self._rows[int(self._orders[num_pass][position])]
-        ids = np.asarray(self._shard.tokens[start:end], dtype=np.int64)
-        return ids, np.asarray(self._shard.mask[start:end], dtype=np.bool_)
+        return self._rows[int(self._orders[num_pass][position])]
 
 
 class Mixture:
@@ -184,13 +171,9 @@ class Mixture:
         self.sources = tuple(blocks for blocks, _ in sources)
         self.counts = tuple(int(count) for count in counts)
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> TokenBatch:
         """The batch of a step (from 0)."""
-        rows = [
-            blocks.read(step * count + position)
-            for blocks, count in zip(self.sources, self.counts, strict=True)
-            for position in range(count)
-        ]
+        rows = [source.read(index) for _, source, index in self._numbered(step)]
         lengths = np.array([len(ids) - 1 for ids, _ in rows])
         longest = int(lengths.max())
         if lengths.min() == longest:
@@ -205,9 +188,25 @@ class Mixture:
             mask[place, :width] = torch.from_numpy(rows[row][1])
         return _batch(ids, mask, torch.from_numpy(lengths[order]))
 
+    def describe(self, step: int) -> str:
+        """Which tokens of which source the batch of a step holds."""
+        found = [
+            f"{source.where(i)} of source {number}" for number, source, i in self._numbered(step)
+        ]
+        shown = ", ".join(found[:MAX_SHOWN])
+        return shown if len(found) <= MAX_SHOWN else f"{shown} and {len(found) - MAX_SHOWN} more"
 
-def _batch(ids: torch.Tensor, mask: torch.Tensor, lengths: torch.Tensor | None = None) -> Batch:
+    def _numbered(self, step: int) -> Iterator[tuple[int, RowSource, int]]:
+        """Number, source and row of each row of a step's batch."""
+        for number, (source, count) in enumerate(zip(self.sources, self.counts, strict=True), 1):
+            for position in range(count):
+                yield number, source, step * count + position
+
+
+def _batch(
+    ids: torch.Tensor, mask: torch.Tensor, lengths: torch.Tensor | None = None
+) -> TokenBatch:
     """Inputs and targets of rows (B, T+1)."""
-    return Batch(
+    return TokenBatch(
         ids[:, :-1].contiguous(), ids[:, 1:].contiguous(), mask[:, 1:].contiguous(), lengths
     )

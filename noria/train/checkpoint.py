@@ -1,6 +1,8 @@
 """Training state in, folders on disk out, and back; whole or not at all, digests checked.
 
+    <folder>/best/weights.safetensors             of the best point of the held-out curve
     <folder>/step-00000120/weights.safetensors    parameters that train, by name
+                          /average.safetensors    their running mean, where there is one
                           /optimizer.safetensors  <parameter>.exp_avg, .momentum_buffer, …
                           /state.json             step, losses, digests of the two files and of
                                                   the frozen parameters
@@ -19,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
-from noria.artifacts import atomic_folder, file_digest
+from noria.artifacts import atomic_folder, atomic_write, file_digest
 from noria.errors import TrainingError
 from noria.model.weights import weight_hash
 from noria.train.optim import Optimizer
@@ -29,14 +31,16 @@ from noria.train.optim import Optimizer
 CHECKPOINT_FORMAT = 2
 READABLE_FORMATS = (1, 2)  # 1 had no frozen parameters
 KEEP_LAST = 2
+BEST_FILE = "best/weights.safetensors"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far training is: steps done, and the loss log so far."""
+    """How far training is: steps done, the loss log so far, the running mean of the weights."""
 
     step: int
     losses: tuple[dict[str, Any], ...]
+    average: dict[str, torch.Tensor] | None = None
 
 
 def frozen_digest(model: torch.nn.Module) -> str:
@@ -52,22 +56,25 @@ def save_checkpoint(
     step: int,
     losses: Sequence[dict[str, Any]],
     frozen: str,
+    average: dict[str, torch.Tensor] | None = None,
 ) -> Path:
     """Write `<folder>/step-<step>`, then drop all but the last two. frozen: `frozen_digest`."""
     path = folder / f"step-{step:08d}"
     with atomic_folder(path) as temporary:
-        weights = {name: p.detach().cpu() for name, p in _trained(model).items()}
-        save_file(weights, temporary / "weights.safetensors")
-        save_file(_optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
+        files = {
+            "weights.safetensors": _trained_tensors(model),
+            "optimizer.safetensors": _optimizer_tensors(model, optimizer),
+        }
+        if average is not None:
+            files["average.safetensors"] = {name: one.cpu() for name, one in average.items()}
+        for name, tensors in files.items():
+            save_file(tensors, temporary / name)
         state = {
             "checkpoint_format": CHECKPOINT_FORMAT,
             "step": step,
             "losses": list(losses),
             "frozen": frozen,
-            "files": {
-                name: file_digest(temporary / name)
-                for name in ("weights.safetensors", "optimizer.safetensors")
-            },
+            "files": {name: file_digest(temporary / name) for name in files},
         }
         (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
     for old in _steps(folder)[KEEP_LAST:]:
@@ -98,8 +105,22 @@ def load_latest_checkpoint(
             raise _foreign(path, "the frozen weights of this model")
         _restore_weights(path, model, weights)
         _restore_optimizer(model, optimizer, load_file(path / "optimizer.safetensors"))
-        return Progress(state["step"], tuple(state["losses"]))
+        mean = path / "average.safetensors"
+        average = load_file(mean) if mean.name in state["files"] else None
+        return Progress(state["step"], tuple(state["losses"]), average)
     return Progress(0, ())
+
+
+def save_best(folder: Path, model: torch.nn.Module) -> None:
+    """Write the weights of the best point so far, in place of those before them."""
+    data = save(_trained_tensors(model))
+    atomic_write(folder / BEST_FILE, data)
+
+
+def load_best(folder: Path, model: torch.nn.Module) -> None:
+    """Give the model the weights of the best point."""
+    path = folder / BEST_FILE
+    _restore_weights(path, model, load_file(path))
 
 
 def _steps(folder: Path) -> list[Path]:
@@ -108,6 +129,10 @@ def _steps(folder: Path) -> list[Path]:
 
 def _trained(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def _trained_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p.detach().cpu() for name, p in _trained(model).items()}
 
 
 def _restore_weights(path: Path, model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:

@@ -17,8 +17,9 @@ from noria.model.cost import num_parameters
 from noria.model.transformer import Decoder
 from noria.recipe import TrainSettings
 from noria.runtime import has_compiler, has_fast_bfloat16, num_cores
-from noria.train.batches import Batch
+from noria.train.batch import TokenBatch
 from noria.train.loop import Choices, compile_blocks
+from noria.train.objectives.losses import next_token
 from noria.train.optim import build_optimizer
 from noria.train.step import train_step
 
@@ -44,11 +45,11 @@ def tokens_per_s(
     generator = torch.Generator().manual_seed(seed)
     shape = (choices.micro_batch_sequences, context_tokens)
     ids = torch.randint(model.config.vocab_size, shape, generator=generator)
-    batch = Batch(ids, ids.roll(-1, 1), torch.ones(shape, dtype=torch.bool))
+    batch = TokenBatch(ids, ids.roll(-1, 1), torch.ones(shape, dtype=torch.bool))
     best = 0.0
     for step in range(1 + NUM_TIMED_STEPS):
         started_at = time.perf_counter()
-        train_step(model, stepping, batch, shape[0], choices.precision, 1.0)
+        train_step(model, stepping, batch, shape[0], choices.precision, 1.0, next_token())
         if step > 0:
             best = max(best, ids.numel() / (time.perf_counter() - started_at))
     return best

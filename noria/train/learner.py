@@ -10,8 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from noria.model.transformer import Decoder
-from noria.model.weights import load_model, model_weight_hash, save_model
+from noria.model.weights import load_decoder, model_weight_hash, save_model
 from noria.recipe import AdapterSettings
+from noria.runtime import release_memory
 from noria.tokenizer.load import Tokenizer
 from noria.tokenizer.pack import open_shard
 from noria.train.adapters import adapters, add_adapter, load_adapter, merged, save_adapter
@@ -23,7 +24,7 @@ ADAPTER_FOLDER = "adapter"
 
 def fresh_learner(base: Path, settings: AdapterSettings, seed: int) -> Decoder:
     """A base model with a new adapter, which alone trains."""
-    model = load_model(base)
+    model = load_decoder(base)
     add_adapter(model, ADAPTER_NAME, settings.rank, settings.alpha, settings.targets, seed)
     return model
 
@@ -31,14 +32,15 @@ def fresh_learner(base: Path, settings: AdapterSettings, seed: int) -> Decoder:
 def open_learner(folder: Path, base: Path | None) -> Decoder:
     """A trained model to train on: all of its weights, or over a base its adapter."""
     if base is None:
-        return load_model(folder)
-    model = load_model(base)
+        return load_decoder(folder)
+    model = load_decoder(base)
     load_adapter(folder / ADAPTER_FOLDER, model, ADAPTER_NAME)
     return model
 
 
 def save_learner(out: Path, model: Decoder, base_name: str) -> str:
     """Write the model folder, an adapter merged into its weights; returns their weight hash."""
+    release_memory()  # training's, before the weights are copied
     if adapters(model):
         save_adapter(out / ADAPTER_FOLDER, model, ADAPTER_NAME, base_name)
         model = merged(model, ADAPTER_NAME)

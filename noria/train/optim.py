@@ -1,21 +1,31 @@
-"""Parameters in, optimizer out: AdamW for all of them, or Muon for the matrices inside blocks."""
+"""Parameters in, optimizer out: of one kind, or Muon for the matrices inside blocks and AdamW."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, final
 
 import torch
 
+_BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
+_ENTERING = (
+    "embedding",
+    "segments",
+    "positions",
+    "relative",
+    "embedding_norm",
+)  # before the blocks
 BETAS = (0.9, 0.95)  # of GPT-3 (Brown et al., 2020)
 MUON_MOMENTUM = 0.95
+SGD_MOMENTUM = 0.9
 
 
 @final
 class Optimizer:
     """One or two of torch's optimizers that act as one.
 
-    Each keeps its own peak learning rate; `set_learning_rate` moves all of them by one share.
+    Each keeps its own peak learning rate; `set_share` moves all of them by one share.
     """
 
     def __init__(self, parts: Iterable[torch.optim.Optimizer]) -> None:
@@ -51,33 +61,78 @@ class Optimizer:
 
 
 def build_optimizer(
-    model: torch.nn.Module, name: str, learning_rate: float, weight_decay: float
+    model: torch.nn.Module,
+    name: str,
+    learning_rate: float,
+    weight_decay: float,
+    layer_decay: float = 1.0,
 ) -> Optimizer:
-    """AdamW (Loshchilov and Hutter, 2019), or Muon (Jordan et al., 2024) with AdamW beside it.
+    """One of OPTIMIZERS over what trains; with "muon", Muon for the matrices inside blocks.
 
-    Vectors (norms) have no decay: pulling a scale towards zero regularises nothing. Muon takes the
-    matrices inside the blocks, its updates scaled to the size of AdamW's (Liu et al., 2025, "Muon
-    is scalable for LLM training"), so that one learning rate fits both; embeddings, a scoring layer
-    and vectors stay with AdamW.
+    Vectors (norms, biases) have no decay: pulling a scale towards zero regularises nothing. Beside
+    Muon, embeddings, a scoring layer and vectors stay with AdamW. layer_decay: each block's rate is
+    so many times that of the block above it (Howard & Ruder 2018; Clark et al. 2020, ELECTRA).
     """
     named = [(path, p) for path, p in model.named_parameters() if p.requires_grad]
-    inside = [p for path, p in named if name == "muon" and p.dim() == 2 and "blocks." in path]
-    others = [p for path, p in named if not any(p is one for one in inside)]
-    groups = [
-        {"params": [p for p in others if p.dim() >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in others if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    parts: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, eps=1e-8, fused=True)
-    ]
-    if inside:
-        parts.append(
-            torch.optim.Muon(
-                inside,
-                lr=learning_rate,
-                weight_decay=weight_decay,
-                momentum=MUON_MOMENTUM,
-                adjust_lr_fn="match_rms_adamw",
-            )
+    levels = _levels_above(model)
+    groups: dict[tuple[bool, bool, int], list[torch.nn.Parameter]] = {}
+    for path, parameter in named:
+        matrix = parameter.dim() >= 2
+        inside = name == "muon" and parameter.dim() == 2 and "blocks." in path
+        above = levels[path] if layer_decay != 1.0 else 0
+        groups.setdefault((inside, matrix, above), []).append(parameter)
+    kinds: dict[bool, list[dict[str, Any]]] = {}
+    for (inside, matrix, above), parameters in groups.items():
+        kinds.setdefault(inside, []).append(
+            {
+                "params": parameters,
+                "lr": learning_rate * layer_decay**above,
+                "weight_decay": weight_decay if matrix else 0.0,
+            }
         )
+    build = OPTIMIZERS["adamw" if name == "muon" else name]
+    parts = [build(kinds[False])] if False in kinds else []
+    if True in kinds:
+        parts.append(_muon(kinds[True]))
     return Optimizer(parts)
+
+
+def _levels_above(model: torch.nn.Module) -> dict[str, int]:
+    """How far each parameter is from the output: 0 for what follows the blocks of its stack."""
+    blocks = {path: _BLOCK.search(path) for path, _ in model.named_parameters()}
+    top = max((int(found[1]) + 2 for found in blocks.values() if found), default=1)
+    levels = {}
+    for path, found in blocks.items():
+        entering = any(part in _ENTERING for part in path.split("."))
+        depth = int(found[1]) + 1 if found else 0 if entering else top
+        levels[path] = top - depth
+    return levels
+
+
+def _sgd(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """Stochastic gradient descent with momentum (Polyak 1964)."""
+    return torch.optim.SGD(groups, momentum=SGD_MOMENTUM)
+
+
+def _adam(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """Kingma & Ba 2015; decay is added to the gradient."""
+    return torch.optim.Adam(groups, betas=BETAS, eps=1e-8, fused=True)
+
+
+def _adamw(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """Loshchilov & Hutter 2019; decay is taken from the weight."""
+    return torch.optim.AdamW(groups, betas=BETAS, eps=1e-8, fused=True)
+
+
+def _muon(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """Jordan et al. 2024, its updates scaled to the size of AdamW's (Liu et al. 2025, "Muon is
+    scalable for LLM training"), so that one learning rate fits both."""
+    return torch.optim.Muon(groups, momentum=MUON_MOMENTUM, adjust_lr_fn="match_rms_adamw")
+
+
+def _adafactor(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """Shazeer & Stern 2018: second moments of rows and columns only."""
+    return torch.optim.Adafactor(groups)
+
+
+OPTIMIZERS = {"adamw": _adamw, "adam": _adam, "sgd": _sgd, "adafactor": _adafactor}

@@ -3,60 +3,67 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
+from torch import nn
 
-from noria.model.likelihood import cross_entropy_sum
-from noria.model.transformer import Decoder
-from noria.train.batches import Batch
+from noria.train.batch import Batch
+from noria.train.objectives.losses import Objective
 from noria.train.optim import Optimizer
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """Mean loss in nats per trained token, and the gradient's norm before clipping."""
+    """Mean loss in nats of what the batch counts, and the gradient's norm before clipping."""
 
     loss: float
     gradient_norm: float
 
 
-def loss_sum(model: Decoder, batch: Batch, precision: str) -> torch.Tensor:
-    """Summed negative log-likelihood (nats) of the batch's counted targets, with its graph."""
+def loss_sum(model: nn.Module, batch: Batch, precision: str, objective: Objective) -> torch.Tensor:
+    """The batch's summed loss (nats), with its graph."""
     device = next(model.parameters()).device
     batch = batch.to(device)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-        hidden = model(batch.ids)  # (B, T, C)
-        total, _ = cross_entropy_sum(model, hidden, batch.targets, batch.mask)
-    return total
+        return objective(model, batch)
 
 
-def accumulate(model: Decoder, batch: Batch, micro_batch_sequences: int, precision: str) -> float:
+def accumulate(
+    model: nn.Module,
+    batch: Batch,
+    micro_batch_sequences: int,
+    precision: str,
+    objective: Objective,
+) -> float:
     """Add the gradient of the batch's mean loss to the parameters; returns that loss (nats).
 
-    Micro-batches are weighted by their counted tokens: the sum over micro-batches of
-    summed loss / tokens of the whole batch has the full batch's gradient, however uneven they are.
+    Micro-batches are weighted by what they count: the sum over micro-batches of summed loss /
+    count of the whole batch has the full batch's gradient, however uneven they are.
     """
-    num_tokens = max(1, batch.num_trained_tokens)
+    num_counted = max(1, batch.num_counted)
     total = 0.0
     for part in batch.split(micro_batch_sequences):
-        loss = loss_sum(model, part, precision) / num_tokens
+        loss = loss_sum(model, part, precision, objective) / num_counted
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     return total
 
 
 def train_step(
-    model: Decoder,
+    model: nn.Module,
     optimizer: Optimizer,
     batch: Batch,
     micro_batch_sequences: int,
     precision: str,
     clip: float,
+    objective: Objective,
+    largest_loss: float = float("inf"),
 ) -> StepResult:
-    """Accumulate, clip, update. A loss that is not finite changes no weight."""
-    loss = accumulate(model, batch, micro_batch_sequences, precision)
+    """Accumulate, clip, update; a loss that is not finite or above the largest changes nothing."""
+    loss = accumulate(model, batch, micro_batch_sequences, precision, objective)
     norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip))
-    if loss == loss and abs(loss) != float("inf"):
+    if isfinite(loss) and loss <= largest_loss:
         optimizer.step()
     optimizer.zero_grad()
     return StepResult(loss, norm)

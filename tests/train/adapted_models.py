@@ -8,7 +8,7 @@ import torch
 
 from noria.model.adapted import TARGETS
 from noria.model.config import ModelConfig
-from noria.model.transformer import Decoder, build_model
+from noria.model.transformer import Decoder, build_decoder
 from noria.train.adapters import adapter_tensors, add_adapter, fill_adapter
 
 CONFIG = ModelConfig(
@@ -34,7 +34,7 @@ def spread(model: Decoder, name: str, seed: int) -> None:
 
 
 def adapted(name: str = "one", targets: Iterable[str] = TARGETS) -> Decoder:
-    model = build_model(CONFIG, seed=5)
+    model = build_decoder(CONFIG, seed=5)
     add_adapter(model, name, 4, 8, targets, seed=2)
     spread(model, name, seed=3)
     return model

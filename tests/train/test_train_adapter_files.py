@@ -13,7 +13,7 @@ from adapted_models import CONFIG, adapted, logits, trained_names
 from safetensors.torch import load_file, save_file
 
 from noria.errors import FormatError, InputError
-from noria.model.transformer import build_model
+from noria.model.transformer import build_decoder
 from noria.model.weights import weight_hash
 from noria.train.adapters import adapter_tensors, adapters, load_adapter, save_adapter
 
@@ -21,7 +21,7 @@ from noria.train.adapters import adapter_tensors, adapters, load_adapter, save_a
 def test_a_stored_adapter_comes_back_bit_for_bit(tmp_path: Path) -> None:
     model = adapted(targets=["query", "gate"])
     save_adapter(tmp_path, model, "one", "some-base")
-    other = build_model(CONFIG, seed=5)
+    other = build_decoder(CONFIG, seed=5)
     load_adapter(tmp_path, other, "again")
     assert adapters(other)["again"] == adapters(model)["one"]
     assert weight_hash(adapter_tensors(other, "again")) == weight_hash(
@@ -93,7 +93,7 @@ def test_missing_fields_and_files_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, "holds no object")
     path.unlink()
     with pytest.raises(InputError, match="does not exist"):
-        load_adapter(tmp_path, build_model(CONFIG, 1), "one")
+        load_adapter(tmp_path, build_decoder(CONFIG, 1), "one")
 
 
 def _drop(tensors: dict[str, torch.Tensor]) -> None:
@@ -141,7 +141,7 @@ def test_tensors_that_do_not_fit_are_refused(
 
 def refused(folder: Path, message: str) -> None:
     """The folder is refused, and the model that it was meant for stays plain."""
-    model = build_model(CONFIG, seed=5)
+    model = build_decoder(CONFIG, seed=5)
     with pytest.raises(FormatError, match=message):
         load_adapter(folder, model, "one")
     assert not adapters(model)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from noria.errors import TrainingError
 from noria.model.adapted import TARGETS
-from noria.model.transformer import Decoder, build_model
+from noria.model.transformer import Decoder, build_decoder
 from noria.model.weights import model_weight_hash, weight_hash
 from noria.tokenizer.pack import open_shard, write_shard
 from noria.train import loop
@@ -88,7 +88,7 @@ def test_only_the_acting_adapter_changes(tmp_path: Path) -> None:
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]) == ("@acting." not in name), name
     use_adapter(model, None)
-    plain = build_model(CONFIG, seed=5)
+    plain = build_decoder(CONFIG, seed=5)
     ids = torch.arange(16)[None]
     assert torch.equal(model(ids), plain(ids))
 
@@ -109,14 +109,14 @@ def test_a_checkpoint_over_another_base_or_adapter_is_refused(tmp_path: Path) ->
     other_base = adapted()
     with torch.no_grad():
         other_base.blocks[0].attention.query.weight[0, 0] += 1e-6
-    other_rank = build_model(CONFIG, seed=5)
+    other_rank = build_decoder(CONFIG, seed=5)
     add_adapter(other_rank, "one", 2, 8, TARGETS, seed=2)
     other_name = adapted("two")
     for model, message in (
         (other_base, "expected the frozen weights of this model"),
         (other_rank, r"lora_a differs\)"),
         (other_name, "expected the trained weights of this model"),
-        (build_model(CONFIG, seed=5), "expected the frozen weights"),
+        (build_decoder(CONFIG, seed=5), "expected the frozen weights"),
     ):
         before = model_weight_hash(model)
         with pytest.raises(TrainingError, match=message):
@@ -125,13 +125,13 @@ def test_a_checkpoint_over_another_base_or_adapter_is_refused(tmp_path: Path) ->
 
 
 def test_a_checkpoint_of_the_format_before_goes_on(tmp_path: Path) -> None:
-    model = build_model(CONFIG, seed=5)
+    model = build_decoder(CONFIG, seed=5)
     optimizer = build_optimizer(model, "adamw", 0.01, 0.1)
     path = save_checkpoint(tmp_path, model, optimizer, 4, [{"loss": 1.0}], frozen_digest(model))
     state = json.loads((path / "state.json").read_text())
     del state["frozen"]
     (path / "state.json").write_text(json.dumps(state | {"checkpoint_format": 1}))
-    other = build_model(CONFIG, seed=6)
+    other = build_decoder(CONFIG, seed=6)
     other_optimizer = build_optimizer(other, "adamw", 0.01, 0.1)
     progress = load_latest_checkpoint(tmp_path, other, other_optimizer, frozen_digest(other))
     assert progress.step == 4
@@ -142,7 +142,7 @@ def test_a_checkpoint_of_the_format_before_goes_on(tmp_path: Path) -> None:
 
 
 def test_the_digest_of_frozen_weights_follows_what_trains() -> None:
-    assert frozen_digest(build_model(CONFIG, seed=5)) == ""
+    assert frozen_digest(build_decoder(CONFIG, seed=5)) == ""
     model = adapted()
     base = {name: one for name, one in model.state_dict().items() if "@" not in name}
     assert frozen_digest(model) == weight_hash(base)

@@ -10,7 +10,7 @@ from adapted_models import CONFIG, IDS, adapted, logits, spread, trained_names
 from noria.compress.quantize import quantize_model
 from noria.errors import FormatError, UnknownName, UsageError
 from noria.model.adapted import TARGETS
-from noria.model.transformer import build_model
+from noria.model.transformer import build_decoder
 from noria.model.weights import model_weight_hash, weight_hash
 from noria.train.adapters import (
     adapter_tensors,
@@ -21,7 +21,8 @@ from noria.train.adapters import (
     remove_adapter,
     use_adapter,
 )
-from noria.train.batches import Batch
+from noria.train.batch import TokenBatch
+from noria.train.objectives.losses import next_token
 from noria.train.step import accumulate
 
 
@@ -31,7 +32,7 @@ def one_thread() -> None:
 
 
 def test_a_fresh_adapter_changes_no_logit_and_alone_trains() -> None:
-    model = build_model(CONFIG, seed=5)
+    model = build_decoder(CONFIG, seed=5)
     before = logits(model)
     add_adapter(model, "one", 4, 8, ["query", "down"], seed=2)
     assert torch.equal(logits(model), before)
@@ -40,7 +41,7 @@ def test_a_fresh_adapter_changes_no_logit_and_alone_trains() -> None:
 
 
 def test_the_same_seed_gives_the_same_adapter_within_its_bound() -> None:
-    models = [build_model(CONFIG, seed=5) for _ in range(3)]
+    models = [build_decoder(CONFIG, seed=5) for _ in range(3)]
     for model, seed in zip(models, (2, 2, 3), strict=True):
         add_adapter(model, "one", 4, 8, TARGETS, seed)
     found = [adapter_tensors(model, "one") for model in models]
@@ -52,7 +53,7 @@ def test_the_same_seed_gives_the_same_adapter_within_its_bound() -> None:
 
 
 def test_adapters_switch_without_residue() -> None:
-    model = build_model(CONFIG, seed=5)
+    model = build_decoder(CONFIG, seed=5)
     seen = {None: logits(model)}
     for seed, (name, targets) in enumerate({"keys": TARGETS, "b-2": ["gate", "value"]}.items()):
         add_adapter(model, name, 2 + seed, 8, targets, seed)
@@ -68,7 +69,7 @@ def test_adapters_switch_without_residue() -> None:
 
 
 def test_a_removed_adapter_leaves_no_trace() -> None:
-    plain = build_model(CONFIG, seed=5)
+    plain = build_decoder(CONFIG, seed=5)
     model = adapted()
     add_adapter(model, "two", 2, 4, ["up"], seed=1)
     remove_adapter(model, "one")
@@ -88,7 +89,7 @@ def test_merged_weights_give_the_adapted_logits_and_leave_the_original() -> None
     assert not adapters(plain)
     assert before.std() > 0.1
     assert (logits(plain) - before).abs().max() <= 1e-5
-    assert (logits(plain) - logits(build_model(CONFIG, seed=5))).abs().max() > 0.1
+    assert (logits(plain) - logits(build_decoder(CONFIG, seed=5))).abs().max() > 0.1
     layer = model.blocks[1].feedforward.down
     update = layer.find("one")
     exact = layer.weight.double() + 2.0 * (update.lora_b.double() @ update.lora_a.double())
@@ -107,7 +108,7 @@ def test_gradients_come_from_counted_targets_only() -> None:
         other = torch.randint(97, (3, 16), generator=torch.Generator().manual_seed(seed))
         targets = torch.where(mask, IDS.roll(-1, 1), other)
         model = adapted()
-        accumulate(model, Batch(IDS, targets, mask), 2, "float32")
+        accumulate(model, TokenBatch(IDS, targets, mask), 2, "float32", next_token())
         gradients.append([p.grad for p in model.parameters() if p.requires_grad])
         assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
     assert all(map(torch.equal, *gradients))
@@ -125,24 +126,24 @@ def test_gradients_come_from_counted_targets_only() -> None:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_compiled_blocks_give_the_same_gradients_for_every_adapter(precision: str) -> None:
     torch.compiler.reset()
-    batch = Batch(IDS, IDS.roll(-1, 1), torch.ones(3, 16, dtype=torch.bool))
+    batch = TokenBatch(IDS, IDS.roll(-1, 1), torch.ones(3, 16, dtype=torch.bool))
     model = adapted("first")
     add_adapter(model, "second", 4, 8, TARGETS, seed=4)
     wanted = {}
     for name in ("first", "second"):
         use_adapter(model, name)
-        accumulate(model, batch, 3, precision)
+        accumulate(model, batch, 3, precision, next_token())
         wanted[name] = [p.grad for p in model.parameters() if p.requires_grad]
         model.zero_grad()
     for block in model.blocks:
         block.compile(dynamic=False, fullgraph=True, backend="aot_eager")
     use_adapter(model, "first")
-    accumulate(model, batch, 3, precision)
+    accumulate(model, batch, 3, precision, next_token())
     model.zero_grad()
     with torch.compiler.set_stance("fail_on_recompile"):  # one code serves every name
         for name in ("second", "first"):
             use_adapter(model, name)
-            accumulate(model, batch, 3, precision)
+            accumulate(model, batch, 3, precision, next_token())
             found = [p.grad for p in model.parameters() if p.requires_grad]
             for one, exact in zip(found, wanted[name], strict=True):
                 torch.testing.assert_close(one, exact, rtol=2e-2, atol=1e-3)
@@ -166,7 +167,7 @@ def test_settings_and_names_that_make_no_adapter_are_refused() -> None:
         with pytest.raises(UsageError, match="an adapter named"):
             add_adapter(model, name, 4, 8, TARGETS, 1)
     with pytest.raises(UsageError, match="over int8 weights"):
-        add_adapter(quantize_model(build_model(CONFIG, 1)), "one", 4, 8, TARGETS, 1)
+        add_adapter(quantize_model(build_decoder(CONFIG, 1)), "one", 4, 8, TARGETS, 1)
     for act in (use_adapter, remove_adapter, merged, adapter_tensors):
         with pytest.raises(UnknownName, match="no adapter named 'two'; expected one of: one"):
             act(model, "two")

@@ -6,53 +6,27 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from small_training import CHOICES, CONFIG, PLAN, mixture_in, run
 
 from noria.errors import Interrupted, TrainingError
-from noria.model.config import ModelConfig
-from noria.model.transformer import Decoder, build_model
+from noria.model.transformer import build_decoder
 from noria.model.weights import model_weight_hash
 from noria.tokenizer.pack import open_shard, write_shard
 from noria.train import loop
-from noria.train.batches import Batch, Blocks, Mixture
+from noria.train.batch import TokenBatch
+from noria.train.batches import Blocks, Mixture
 from noria.train.choices import micro_batch_candidates
-from noria.train.loop import Choices, StepReport, TrainPlan, train
+from noria.train.loop import StepReport, train
+from noria.train.objectives.losses import next_token
 from noria.train.schedule import learning_rate_at
 from noria.train.step import accumulate
-
-CONFIG = ModelConfig(
-    vocab_size=97,
-    context_tokens=16,
-    num_layers=2,
-    width=32,
-    num_heads=4,
-    num_kv_heads=2,
-    ffn_width=64,
-)
-PLAN = TrainPlan(num_steps=12, learning_rate=0.01)
-CHOICES = Choices("float32", False, 4, 1)
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def mixture_in(folder: Path, num_tokens: int = 1000) -> Mixture:
-    """A shard in which token n is followed by n + 3 or n + 5: there is something to learn."""
-    random = np.random.default_rng(7)
-    ids = np.cumsum(random.choice([3, 5], num_tokens)) % 97
-    write_shard(folder, [(ids.tolist(), None)], 97)
-    blocks = Blocks(open_shard(folder), CONFIG.context_tokens, 0, seed=3)
-    return Mixture([(blocks, 1.0)], 8)
-
-
-def run(folder: Path, plan: TrainPlan = PLAN, watch=None, choices=CHOICES) -> tuple[Decoder, list]:  # type: ignore[no-untyped-def, type-arg]
-    model = build_model(CONFIG, seed=5)
-    losses = train(model, mixture_in(folder / "shard"), plan, choices, folder / "ckpt", None, watch)
-    return model, losses
 
 
 def test_loss_falls_to_the_entropy_of_the_text(tmp_path: Path) -> None:
@@ -126,11 +100,11 @@ def test_accumulated_gradients_equal_the_full_batch_for_uneven_token_counts() ->
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(97, (8, 16), generator=generator)
     mask = torch.rand((8, 16), generator=generator) < torch.linspace(0.05, 1, 8)[:, None]
-    batch = Batch(ids, ids.roll(-1, 1), mask)
+    batch = TokenBatch(ids, ids.roll(-1, 1), mask)
     gradients = []
     for cut in (8, 3, 1):
-        model = build_model(CONFIG, seed=5)
-        accumulate(model, batch, cut, "float32")
+        model = build_decoder(CONFIG, seed=5)
+        accumulate(model, batch, cut, "float32", next_token())
         gradients.append({name: p.grad for name, p in model.named_parameters()})
     for other in gradients[1:]:
         for name, gradient in gradients[0].items():
@@ -138,11 +112,14 @@ def test_accumulated_gradients_equal_the_full_batch_for_uneven_token_counts() ->
 
 
 def test_a_loss_that_is_not_a_number_stops_and_changes_no_weight(tmp_path: Path) -> None:
-    model = build_model(CONFIG, seed=5)
+    model = build_decoder(CONFIG, seed=5)
     with torch.no_grad():
         next(iter(model.parameters()))[0, 0] = float("nan")
     before = model_weight_hash(model)
-    with pytest.raises(TrainingError, match="the loss of step 1 is nan; expected a finite number"):
+    with pytest.raises(
+        TrainingError,
+        match=r"the loss of step 1 is nan, of the batch with tokens 711 to .*a finite number",
+    ):
         train(model, mixture_in(tmp_path / "shard"), PLAN, CHOICES, tmp_path / "ckpt")
     assert model_weight_hash(model) == before
 

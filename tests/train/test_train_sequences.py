@@ -9,10 +9,11 @@ import torch
 from adapted_models import CONFIG
 
 from noria.errors import FormatError, TrainingError
-from noria.model.transformer import build_model
+from noria.model.transformer import build_decoder
 from noria.tokenizer.pack import open_shard, write_shard
 from noria.train.batches import Mixture, Sequences
 from noria.train.checkpoint import frozen_digest, load_latest_checkpoint, save_checkpoint
+from noria.train.objectives.losses import next_token
 from noria.train.optim import build_optimizer
 from noria.train.step import accumulate, train_step
 
@@ -80,7 +81,10 @@ def test_nothing_to_learn_is_a_clear_error(tmp_path: Path) -> None:
         Sequences(shard, 16, leads=False, seed=1)
 
 
-def test_uneven_rows_have_the_gradient_of_each_row_alone(tmp_path: Path) -> None:
+def test_uneven_rows_have_the_gradient_of_each_row_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("noria.train.batch.WIDTH_STEP", 4)
     shard = open_shard(_shard(tmp_path, [*CHATS[:5], DOCUMENT, ([3, 4, 0], [0, 1, 1])]))
     batch = Mixture([(Sequences(shard, 16, leads=True, seed=1), 1.0)], 9).batch(0)
     assert batch.lengths is not None and batch.lengths.tolist() == sorted(
@@ -88,16 +92,18 @@ def test_uneven_rows_have_the_gradient_of_each_row_alone(tmp_path: Path) -> None
     )
     gradients = []
     for num_sequences in (9, 2, 1):
-        model = build_model(CONFIG, 1)
-        accumulate(model, batch, num_sequences, "float32")
+        model = build_decoder(CONFIG, 1)
+        accumulate(model, batch, num_sequences, "float32", next_token())
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))  # type: ignore[union-attr]
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(gradients[0], gradients[2], rtol=1e-4, atol=1e-6)
-    assert [part.ids.shape[1] for part in batch.split(1)] == batch.lengths.tolist()
+    widths = [part.ids.shape[1] for part in batch.split(1)]
+    assert widths == [-(-length // 4) * 4 for length in batch.lengths.tolist()]
+    assert widths[-1] < widths[0]
 
 
 def test_muon_turns_matrices_inside_blocks_and_adamw_the_rest() -> None:
-    model = build_model(CONFIG, 1)
+    model = build_decoder(CONFIG, 1)
     optimizer = build_optimizer(model, "muon", 0.01, 0.1)
     assert [type(part).__name__ for part in optimizer.parts] == ["AdamW", "Muon"]
     owned = [sum(len(g["params"]) for g in part.param_groups) for part in optimizer.parts]
@@ -114,14 +120,14 @@ def test_muon_goes_on_exactly_from_a_checkpoint(tmp_path: Path) -> None:
 
     def steps(model, optimizer, first: int, last: int) -> None:  # type: ignore[no-untyped-def]
         for step in range(first, last):
-            train_step(model, optimizer, mixture.batch(step), 4, "float32", 1.0)
+            train_step(model, optimizer, mixture.batch(step), 4, "float32", 1.0, next_token())
 
-    whole = build_model(CONFIG, 1)
+    whole = build_decoder(CONFIG, 1)
     optimizer = build_optimizer(whole, "muon", 0.01, 0.1)
     steps(whole, optimizer, 0, 3)
     save_checkpoint(tmp_path / "c", whole, optimizer, 3, [], frozen_digest(whole))
     steps(whole, optimizer, 3, 6)
-    resumed = build_model(CONFIG, 2)
+    resumed = build_decoder(CONFIG, 2)
     other = build_optimizer(resumed, "muon", 0.01, 0.1)
     assert load_latest_checkpoint(tmp_path / "c", resumed, other, "").step == 3
     steps(resumed, other, 3, 6)
@@ -134,9 +140,11 @@ def test_muon_learns_faster_than_adamw_in_few_steps(tmp_path: Path) -> None:
     mixture = Mixture([(Sequences(shard, 16, leads=True, seed=1), 1.0)], 8)
     losses = {}
     for name in ("adamw", "muon"):
-        model = build_model(CONFIG, 1)
+        model = build_decoder(CONFIG, 1)
         optimizer = build_optimizer(model, name, 0.01, 0.0)
         for step in range(40):
-            loss = train_step(model, optimizer, mixture.batch(step), 8, "float32", 1.0).loss
+            loss = train_step(
+                model, optimizer, mixture.batch(step), 8, "float32", 1.0, next_token()
+            ).loss
         losses[name] = loss
     assert losses["muon"] < losses["adamw"] < 4.0
