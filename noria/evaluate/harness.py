@@ -166,7 +166,7 @@ def _add_losses(
 ) -> None:
     """One forward pass; adds each window's loss to its record."""
     end_id = model.tokenizer.end_id
-    device = model.model.final_norm.weight.device
+    device = model.model.embedding.weight.device
     longest = max(window.length for window in batch)
     inputs = torch.full((len(batch), longest), end_id, dtype=torch.int64)  # (B, T)
     for row, window in enumerate(batch):

@@ -1,8 +1,8 @@
 """A model folder in Hugging Face's layout.
 
 In: our model folder. Out: config, weights, tokenizer and generation defaults, which load in
-transformers as LlamaForCausalLM and in whatever else reads that layout. Reading it back is what
-noria.bases does.
+transformers and whatever else reads its layouts: a model with Llama's semantics as a Llama, one
+with GPT-2's as a GPT-2. Reading it back is what noria.bases does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from safetensors.torch import save
 from noria.artifacts import atomic_write
 from noria.export.source import load_exportable
 from noria.export.templates import template_text
-from noria.model.layouts.llama import to_llama
+from noria.model.layouts.catalogue import layout_for
 from noria.model.weights import CONFIG_FILE, WEIGHTS_FILE
 from noria.tokenizer.description import Description, read_description
 from noria.tokenizer.specials import META_FILE, TOKENIZER_FILE
@@ -28,12 +28,12 @@ GENERATION_CONFIG_FILE = "generation_config.json"
 def export_huggingface(model_folder: Path, out: Path) -> None:
     """Write config, float32 weights, tokenizer and generation defaults into `out`.
 
-    Raises UsageError for an int8 model.
+    Raises UsageError for an int8 model, or one whose semantics no layout of ours can say.
     """
     loaded = load_exportable(model_folder)
     config = loaded.model.config
     description = read_description(model_folder / META_FILE)
-    hf_config, tensors = to_llama(config, loaded.model.state_dict())
+    hf_config, tensors = layout_for(config).write(config, loaded.model.state_dict())
     hf_config |= {
         "bos_token_id": description.bos_id,
         "eos_token_id": description.eos_id,

@@ -14,7 +14,7 @@ import tokenizers
 import torch
 
 from noria.bases.gguf import decoder_from_gguf
-from noria.bases.huggingface import read_huggingface
+from noria.bases.huggingface import read_huggingface_decoder
 from noria.containers.gguf import read_gguf
 from noria.errors import IntegrityError
 from noria.generate.loaded import LanguageModel, load_language_model
@@ -62,7 +62,7 @@ def verify_export(model_folder: Path, exported: Path, texts: Sequence[str]) -> d
 
 def _read_back(exported: Path) -> tuple[Decoder, tokenizers.Tokenizer]:
     if exported.is_dir():
-        model = read_huggingface(exported)
+        model = read_huggingface_decoder(exported)
         spelled = tokenizers.Tokenizer.from_file(str(exported / TOKENIZER_FILE))
     else:
         file = read_gguf(exported)

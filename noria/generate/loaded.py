@@ -10,7 +10,7 @@ from pathlib import Path
 
 from noria.errors import FormatError
 from noria.model.transformer import Decoder
-from noria.model.weights import load_model, model_weight_hash
+from noria.model.weights import load_decoder, model_weight_hash
 from noria.tokenizer.load import Tokenizer, load_tokenizer
 
 
@@ -30,7 +30,7 @@ def load_language_model(folder: Path) -> LanguageModel:
     the model does not know.
     """
     tokenizer = load_tokenizer(folder)
-    model = load_model(folder)
+    model = load_decoder(folder)
     if tokenizer.vocab_size > model.config.vocab_size:
         raise FormatError(
             f"{folder}: a tokenizer of {tokenizer.vocab_size} ids",

@@ -12,6 +12,7 @@ from math import sqrt
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from noria.errors import UsageError
@@ -57,33 +58,36 @@ class AdapterShape:
 
 
 class LowRank(nn.Module):
-    """scale · B(A(x)). (…, I) -> (…, O)."""
+    """scale · B(A(x))."""
 
-    def __init__(self, lora_a: Tensor, lora_b: Tensor, shape: AdapterShape) -> None:
+    def __init__(
+        self, lora_a: Float[Tensor, "R I"], lora_b: Float[Tensor, "O R"], shape: AdapterShape
+    ) -> None:
         super().__init__()
         self.shape = shape
-        self.lora_a = nn.Parameter(lora_a)  # (R, I)
-        self.lora_b = nn.Parameter(lora_b)  # (O, R)
+        self.lora_a = nn.Parameter(lora_a)
+        self.lora_b = nn.Parameter(lora_b)
         self.scale = shape.scale
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
         """Scale where the vectors are short: R multiplications a token in place of O."""
         return F.linear(F.linear(x, self.lora_a) * self.scale, self.lora_b)
 
-    def product(self) -> Tensor:
-        """scale · B · A in float64. (O, I)."""
+    def product(self) -> Float[Tensor, "O I"]:
+        """scale · B · A in float64."""
         return self.scale * (self.lora_b.detach().double() @ self.lora_a.detach().double())
 
 
 class AdaptedLinear(nn.Module):
-    """weight · x, and the acting update if there is one. (…, I) -> (…, O).
+    """weight · x + bias, and the acting update if there is one.
 
-    The weight keeps the name that it had in the plain layer.
+    Weight and bias keep the names that they had in the plain layer, whose weight it shares.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.weight = linear.weight
+        self.bias = linear.bias
         self.updates = nn.ModuleDict()
         # A tuple, which torch does not register: an update has one name, and compiled code depends
         # on the acting one's shapes, not on what it is called or on how many there are.
@@ -117,19 +121,21 @@ class AdaptedLinear(nn.Module):
     def plain(self) -> nn.Linear:
         """The layer without updates; it shares the weight."""
         rows, columns = self.weight.shape
-        linear = nn.Linear(columns, rows, bias=False, device="meta")
-        linear.weight = self.weight
+        linear = nn.Linear(columns, rows, bias=self.bias is not None, device="meta")
+        linear.weight, linear.bias = self.weight, self.bias
         return linear
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
         """As nn.Linear's."""
-        result = F.linear(x, self.weight)
+        result = F.linear(x, self.weight, self.bias)
         for update in self._acting:
             result = result + update(x)
         return result
 
 
-def fresh_update(weight: Tensor, shape: AdapterShape, generator: torch.Generator) -> LowRank:
+def fresh_update(
+    weight: Float[Tensor, "O I"], shape: AdapterShape, generator: torch.Generator
+) -> LowRank:
     """An update that changes nothing yet: A uniform within 1 / sqrt(I), B zero, as PEFT's."""
     rows, columns = weight.shape
     bound = 1 / sqrt(columns)  # He et al. 2015 with a = sqrt(5), the default of torch's Linear

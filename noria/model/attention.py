@@ -1,7 +1,7 @@
-"""Causal attention with grouped queries.
+"""Attention: what each token reads from those that it may read, its own row's or an encoder's.
 
-In: hidden vectors, rotary tables, maybe a cache. Out: what each token read from those before it.
-Legend: B batch, T new tokens, S all tokens so far, C width, H heads, K key-value heads,
+In: hidden vectors, and how they are read. Out: hidden vectors.
+Legend: B batch, T new tokens, S all tokens that are read, C width, H heads, K key-value heads,
 D head width.
 """
 
@@ -9,44 +9,154 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from noria.model.cache import KVCache
 from noria.model.config import ModelConfig
-from noria.model.positions import rotate
+from noria.model.masks import Reading
+from noria.model.norm import RMSNorm
+from noria.model.rotary import rotate
 
 
 class Attention(nn.Module):
-    """Scaled dot-product attention (Vaswani et al. 2017) with grouped queries (Ainslie 2023)."""
+    """Scaled dot-product attention (Vaswani et al. 2017) with grouped queries (Ainslie 2023).
+
+    One key-value head for all is multi-query attention (Shazeer 2019), as many as heads the
+    original. Normed queries and keys: Henry et al. 2020, as RMSNorm in Qwen3.
+    """
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
+        style, width = config.attention, config.width
         self.layer = layer
         self.num_heads = config.num_heads
         self.num_kv_heads = config.num_kv_heads
         self.head_width = config.head_width
-        self.query = nn.Linear(config.width, config.width, bias=False)
-        self.key = nn.Linear(config.width, config.kv_width, bias=False)
-        self.value = nn.Linear(config.width, config.kv_width, bias=False)
-        self.output = nn.Linear(config.width, config.width, bias=False)
+        self.scale = config.head_width**-0.5 if style.scaled else 1.0
+        self.dropout = config.dropout.attention
+        self.query = nn.Linear(width, config.query_width, bias=style.bias)
+        self.key = nn.Linear(width, config.kv_width, bias=style.bias)
+        self.value = nn.Linear(width, config.kv_width, bias=style.bias)
+        self.output = nn.Linear(config.query_width, width, bias=style.bias)
+        normed = style.query_key_norm
+        self.query_norm = RMSNorm(config.head_width, config.norm.epsilon) if normed else None
+        self.key_norm = RMSNorm(config.head_width, config.norm.epsilon) if normed else None
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: KVCache | None) -> Tensor:
-        """x: (B, T, C); cos, sin: (T, 1, D/2) of the new tokens' positions -> (B, T, C)."""
-        batch, num_new, _ = x.shape
-        shape = (batch, num_new, -1, self.head_width)
-        queries = rotate(self.query(x).view(shape), cos, sin).transpose(1, 2)  # (B, H, T, D)
-        keys = rotate(self.key(x).view(shape), cos, sin).transpose(1, 2)  # (B, K, T, D)
-        values = self.value(x).view(shape).transpose(1, 2)
+    def forward(
+        self, x: Float[Tensor, "B T C"], reading: Reading, cache: KVCache | None = None
+    ) -> Float[Tensor, "B T C"]:
+        """Self-attention: the row reads itself, and what the cache holds of it."""
+        queries, keys = self.queries(x, reading), self.keys(x, reading)
+        values = self._split(self.value(x)).transpose(1, 2)
         if cache is not None:
             keys, values = cache.append(self.layer, keys, values)  # (B, K, S, D)
-            keys, values = keys.to(queries.dtype), values.to(queries.dtype)
+        return self._read(queries, keys, values, reading)
+
+    def cross(
+        self,
+        x: Float[Tensor, "B T C"],
+        memory: Float[Tensor, "B S C"],
+        reading: Reading,
+        cache: KVCache | None = None,
+    ) -> Float[Tensor, "B T C"]:
+        """Cross-attention: the row reads an encoder's output, whose keys a cache keeps."""
+        kept = cache.memory(self.layer) if cache is not None else None
+        if kept is None:
+            values = self._split(self.value(memory)).transpose(1, 2)
+            kept = self.keys(memory, reading), values
+            if cache is not None:
+                cache.remember(self.layer, *kept)
+        return self._read(self.queries(x, reading), *kept, reading)
+
+    def queries(self, x: Float[Tensor, "B T C"], reading: Reading) -> Float[Tensor, "B H T D"]:
+        """What each token asks for."""
+        queries = self._split(self.query(x))
+        if self.query_norm is not None:
+            queries = self.query_norm(queries)
+        if reading.rotation is not None:
+            queries = rotate(queries, *reading.rotation)
+        return queries.transpose(1, 2)
+
+    def keys(self, read: Float[Tensor, "B S C"], reading: Reading) -> Float[Tensor, "B K S D"]:
+        """What each token that is read answers to."""
+        keys = self._split(self.key(read))
+        if self.key_norm is not None:
+            keys = self.key_norm(keys)
+        if reading.rotation is not None:
+            keys = rotate(keys, *reading.rotation)
+        return keys.transpose(1, 2)
+
+    def _split(self, x: Float[Tensor, "B T heads_D"]) -> Float[Tensor, "B T heads D"]:
+        return x.view(*x.shape[:2], -1, self.head_width)
+
+    def _read(
+        self,
+        queries: Float[Tensor, "B H T D"],
+        keys: Float[Tensor, "B K S D"],
+        values: Float[Tensor, "B K S D"],
+        reading: Reading,
+    ) -> Float[Tensor, "B T C"]:
+        keys, values = keys.to(queries.dtype), values.to(queries.dtype)
         group = self.num_heads // self.num_kv_heads
         if group > 1:
             keys = keys.repeat_interleave(group, dim=1)  # (B, H, S, D)
             values = values.repeat_interleave(group, dim=1)
-        mixed = _attend(queries, keys, values)  # (B, H, T, D)
-        mixed = mixed.transpose(1, 2).reshape(batch, num_new, -1)  # (B, T, C)
-        return self.output(mixed)  # type: ignore[no-any-return]
+        dropout = self.dropout if self.training else 0.0
+        mixed = attend(queries, keys, values, reading, self.scale, dropout)  # (B, H, T, D)
+        batch, _, num_new, _ = mixed.shape
+        return self.output(mixed.transpose(1, 2).reshape(batch, num_new, -1))  # type: ignore[no-any-return]
+
+
+def attention_weights(
+    queries: Float[Tensor, "B H T D"],
+    keys: Float[Tensor, "B H S D"],
+    reading: Reading,
+    scale: float,
+) -> Float[Tensor, "B H T S"]:
+    """softmax(scale · Q Kᵀ + bias) over what may be read: how much each token reads of which."""
+    scores = queries @ keys.transpose(-1, -2) * scale
+    if reading.bias is not None:
+        scores = scores + reading.bias
+    if reading.mask is not None:
+        scores = scores.masked_fill(~reading.mask, float("-inf"))
+    elif reading.causal and scores.shape[-2] > 1:
+        later = torch.ones_like(scores[0, 0], dtype=torch.bool).triu(diagonal=1)
+        scores = scores.masked_fill(later, float("-inf"))
+    return scores.softmax(dim=-1)
+
+
+def attend(
+    queries: Float[Tensor, "B H T D"],
+    keys: Float[Tensor, "B H S D"],
+    values: Float[Tensor, "B H S D"],
+    reading: Reading,
+    scale: float,
+    dropout: float = 0.0,
+) -> Float[Tensor, "B H T D"]:
+    """attention_weights · V by torch's fused kernels, which never store the weights."""
+    mask = reading.mask
+    if reading.bias is not None:
+        mask = _as_bias(reading.bias, reading)
+    elif mask is None and reading.causal and queries.shape[2] > 1:
+        if queries.dtype == torch.bfloat16 and _is_short(queries) and not dropout:
+            return _attend_short(queries, keys, values, scale)
+        return F.scaled_dot_product_attention(
+            queries, keys, values, is_causal=True, dropout_p=dropout, scale=scale
+        )
+    return F.scaled_dot_product_attention(
+        queries, keys, values, attn_mask=mask, dropout_p=dropout, scale=scale
+    )
+
+
+def _as_bias(bias: Tensor, reading: Reading) -> Tensor:
+    """The bias with minus infinity where nothing may be read. (B|1, H, T, S)."""
+    if reading.mask is not None:
+        return bias.masked_fill(~reading.mask, float("-inf"))
+    if reading.causal and bias.shape[-2] > 1:
+        later = torch.ones_like(bias[0, 0], dtype=torch.bool).triu(diagonal=1)
+        return bias.masked_fill(later, float("-inf"))
+    return bias
 
 
 # Up to here the whole (T, S) table of scores is small, and two batched products over it are 2.5
@@ -59,7 +169,7 @@ def _is_short(queries: Tensor) -> bool:
     return queries.device.type == "cpu" and 1 < queries.shape[2] <= _SHORT_TOKENS
 
 
-def _attend_short(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def _attend_short(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
     """Causal attention with the scores written out. (B, H, T, D) each -> (B, H, T, D)."""
     batch, num_heads, num_tokens, head_width = queries.shape
     shape = (batch * num_heads, num_tokens, head_width)
@@ -68,20 +178,6 @@ def _attend_short(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         later.expand(batch * num_heads, -1, -1),
         queries.reshape(shape),
         keys.reshape(shape).transpose(1, 2),
-        alpha=head_width**-0.5,
+        alpha=scale,
     )  # (B·H, T, T)
     return torch.bmm(scores.softmax(dim=-1), values.reshape(shape)).view_as(queries)
-
-
-def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Each of the last T tokens reads itself and all before it."""
-    num_new, num_all = queries.shape[2], keys.shape[2]
-    if num_new == num_all:
-        if queries.dtype == torch.bfloat16 and _is_short(queries):
-            return _attend_short(queries, keys, values)
-        return F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
-    if num_new == 1:
-        return F.scaled_dot_product_attention(queries, keys, values)
-    seen = torch.ones(num_new, num_all, dtype=torch.bool, device=queries.device)
-    seen = seen.tril(diagonal=num_all - num_new)  # (T, S)
-    return F.scaled_dot_product_attention(queries, keys, values, attn_mask=seen)

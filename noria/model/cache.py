@@ -1,12 +1,15 @@
 """Keys and values of the tokens seen so far, so that each new token costs one step.
 
-In: each layer's keys and values of new tokens. Out: those of all tokens since the start.
-Legend: B batch, T new tokens, S capacity, K key-value heads, D head width.
+In: each layer's keys and values of new tokens. Out: those of all tokens since the start. Those of
+an encoder's output, which cross-attention reads at every step, are computed once and kept.
+Legend: B batch, T new tokens, S all tokens so far (or of a source), L layers, K key-value heads,
+D head width.
 """
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from noria.errors import UsageError
@@ -27,22 +30,20 @@ class KVCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        shape = (
-            config.num_layers,
-            batch_size,
-            config.num_kv_heads,
-            capacity_tokens,
-            config.head_width,
-        )
+        heads = (config.num_kv_heads, capacity_tokens, config.head_width)
+        shape = (config.num_layers, batch_size, *heads)
         self._keys = torch.zeros(shape, dtype=dtype, device=device)  # (L, B, K, S, D)
         self._values = torch.zeros(shape, dtype=dtype, device=device)
+        self._memory: dict[int, tuple[Tensor, Tensor]] = {}
         self.capacity_tokens = capacity_tokens
         self.length = 0
 
-    def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def append(
+        self, layer: int, keys: Float[Tensor, "B K T D"], values: Float[Tensor, "B K T D"]
+    ) -> tuple[Float[Tensor, "B K S D"], Float[Tensor, "B K S D"]]:
         """Store one layer's new keys and values; returns all of them so far.
 
-        keys, values: (B, K, T, D) -> (B, K, length + T, D). Raises UsageError if there is no room.
+        Raises UsageError if there is no room.
         """
         end = self.length + keys.shape[2]
         if end > self.capacity_tokens:
@@ -54,6 +55,18 @@ class KVCache:
         self._keys[layer, :, :, self.length : end] = keys
         self._values[layer, :, :, self.length : end] = values
         return self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
+
+    def remember(
+        self, layer: int, keys: Float[Tensor, "B K S D"], values: Float[Tensor, "B K S D"]
+    ) -> None:
+        """Keep one layer's keys and values of an encoder's output."""
+        self._memory[layer] = keys, values
+
+    def memory(
+        self, layer: int
+    ) -> tuple[Float[Tensor, "B K S D"], Float[Tensor, "B K S D"]] | None:
+        """What `remember` kept of that layer."""
+        return self._memory.get(layer)
 
     def advance(self, num_tokens: int) -> None:
         """Count new tokens as stored, after every layer has appended them."""

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int, Int8
 from torch import Tensor, nn
 
 from noria.model.embedding import TokenEmbedding
-from noria.model.transformer import Decoder
+from noria.model.transformer import ModelT
 
 INT8_MAX = 127
 
 
-def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Round each row to integers in [-127, 127]; (O, I) float -> (O, I) int8, (O,) float32 scales.
+def quantize_rows(weight: Float[Tensor, "O I"]) -> tuple[Int8[Tensor, "O I"], Float[Tensor, " O"]]:
+    """Round each row to integers in [-127, 127]; returns them and a float32 scale for each row.
 
     Symmetric: the largest magnitude of a row becomes 127, so the error is at most half a scale.
     """
@@ -30,7 +31,7 @@ def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Int8Linear(nn.Module):
-    """y = (x · integersᵀ) · scale. (…, I) -> (…, O)."""
+    """y = (x · integersᵀ) · scale + bias; the bias stays float."""
 
     weight: Tensor
     scale: Tensor
@@ -40,10 +41,12 @@ class Int8Linear(nn.Module):
         weight, scale = quantize_rows(linear.weight)
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
+        self.bias = linear.bias
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
         """Scale after the product: O multiplications a token in place of O · I."""
-        return F.linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
+        y = F.linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
+        return y if self.bias is None else y + self.bias
 
 
 class Int8Embedding(nn.Module):
@@ -61,18 +64,21 @@ class Int8Embedding(nn.Module):
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """(B, T) int64 -> (B, T, C) float32."""
+    def forward(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T C"]:
+        """A look-up, in float32."""
         rows = F.embedding(ids, self.weight).float()
         return rows * F.embedding(ids, self.scale[:, None])
 
-    def scores(self, hidden: Tensor) -> Tensor:
-        """(…, C) -> (…, V)."""
+    def scores(self, hidden: Float[Tensor, "... C"]) -> Float[Tensor, "... V"]:
+        """The product of each hidden vector with each token's vector."""
         return F.linear(hidden, self.weight.to(hidden.dtype)) * self.scale.to(hidden.dtype)
 
 
-def to_int8(model: Decoder) -> Decoder:
-    """Replace every matrix of a float model by its int8 layer, in place; norms stay float32."""
+def to_int8(model: ModelT) -> ModelT:
+    """Replace every matrix of a float model by its int8 layer, in place.
+
+    Norms, biases and T5's relative positions stay float32.
+    """
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Linear):
@@ -80,4 +86,5 @@ def to_int8(model: Decoder) -> Decoder:
             elif isinstance(child, TokenEmbedding):
                 setattr(module, name, Int8Embedding(child))
     model.quantization = "int8"
-    return model.requires_grad_(False)
+    model.requires_grad_(False)
+    return model

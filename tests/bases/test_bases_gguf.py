@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 from noria.bases.gguf import read_gguf_model
 from noria.errors import FormatError, InputError
 from noria.model.layouts.llama_gguf import from_gguf_rows, gguf_names, to_gguf
-from noria.model.layouts.shapes import tensor_shapes
+from noria.model.shapes import tensor_shapes
 
 
 def some_ids() -> torch.Tensor:
@@ -24,7 +24,7 @@ def test_a_gguf_llama_gives_the_logits_of_the_model_it_was_made_of(
     write_gguf(tmp_path / "tiny.gguf", theirs)
     ours = read_gguf_model(tmp_path / "tiny.gguf")
     assert (ours.head is None) == theirs.config.tie_word_embeddings
-    assert (ours.config.rope_base, ours.config.norm_epsilon) == (5000.0, 3e-6)
+    assert (ours.config.positions.base, ours.config.norm.epsilon) == (5000.0, 3e-6)
     with torch.no_grad():
         wanted, found = theirs(some_ids()).logits, ours.logits(ours(some_ids()))
     assert wanted.std() > 0.5
@@ -137,4 +137,8 @@ def test_keys_that_llama_cpp_has_defaults_for_may_be_absent(tmp_path: Path) -> N
     absent |= {"llama.rope.dimension_count": None, "llama.attention.head_count_kv": None}
     write_gguf(tmp_path / "tiny.gguf", tiny_llama("full-untied"), changes=absent)
     config = read_gguf_model(tmp_path / "tiny.gguf").config
-    assert (config.rope_base, config.num_kv_heads, config.vocab_size) == (10000.0, 6, VOCAB_SIZE)
+    assert (config.positions.base, config.num_kv_heads, config.vocab_size) == (
+        10000.0,
+        6,
+        VOCAB_SIZE,
+    )

@@ -11,15 +11,15 @@ from noria.model.cache import KVCache
 from noria.model.likelihood import cross_entropy_sum
 from noria.model.presets import preset
 from noria.model.quantized import Int8Linear, quantize_rows
-from noria.model.transformer import Decoder, build_model
-from noria.model.weights import load_model, model_weight_hash, save_model
+from noria.model.transformer import Decoder, build_decoder
+from noria.model.weights import load_decoder, model_weight_hash, save_model
 
 torch.set_num_threads(1)
 
 
 @pytest.fixture(params=[True, False], ids=["tied", "untied"])
 def model(request: pytest.FixtureRequest) -> Decoder:
-    return build_model(replace(preset("decoder-1m", 600, 64), tied=request.param), 1).eval()
+    return build_decoder(replace(preset("decoder-1m", 600, 64), tied=request.param), 1).eval()
 
 
 def test_rounding_errs_by_half_a_scale_at_most() -> None:
@@ -98,4 +98,4 @@ def test_int8_weights_under_a_float_config_are_refused(model: Decoder, tmp_path:
     config = tmp_path / "config.json"
     config.write_text(config.read_text().replace('"int8"', "null"))
     with pytest.raises(FormatError, match=r"as config\.json says"):
-        load_model(tmp_path)
+        load_decoder(tmp_path)

@@ -24,7 +24,7 @@ from noria.evaluate.harness import (
 )
 from noria.generate.loaded import LanguageModel
 from noria.model.config import ModelConfig
-from noria.model.transformer import build_model
+from noria.model.transformer import build_decoder
 from noria.model.weights import model_weight_hash
 from noria.records import (
     Conversation,
@@ -87,7 +87,7 @@ def model(tokenizer: Tokenizer) -> LanguageModel:
         num_kv_heads=2,
         ffn_width=64,
     )
-    decoder = build_model(config, seed=3)
+    decoder = build_decoder(config, seed=3)
     with torch.no_grad():
         for parameter in decoder.parameters():
             parameter.mul_(3.0)  # far from uniform, so that a wrong context shows
@@ -126,7 +126,7 @@ def test_a_record_starts_as_the_model_is_served(
     meta = description_json(our_description("chatml")) | {"start_ids": start_ids}
     (tmp_path / "tokenizer_meta.json").write_text(json.dumps(meta))
     config = replace(model.model.config, context_tokens=256)
-    wide = build_model(config, seed=3)
+    wide = build_decoder(config, seed=3)
     wide.load_state_dict(model.model.state_dict())
     started = replace(model, model=wide, tokenizer=load_tokenizer(tmp_path))
     records: list[Record] = [document("Refund."), CHAT]

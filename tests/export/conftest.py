@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from noria.model.config import ModelConfig
-from noria.model.transformer import build_model
+from noria.model.styles import Norm, Positions
+from noria.model.transformer import build_decoder
 from noria.model.weights import save_model
 from noria.tokenizer.train import train_tokenizer
 
@@ -29,11 +30,11 @@ def model_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         num_heads=6,
         num_kv_heads=2,
         ffn_width=80,
-        rope_base=5000.0,
-        norm_epsilon=3e-6,
+        positions=Positions(base=5000.0),
+        norm=Norm(epsilon=3e-6),
         tied=request.param == "plain",
     )
-    model = build_model(config, 1)
+    model = build_decoder(config, 1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in model.parameters():  # larger than fresh, so that errors would show

@@ -18,7 +18,7 @@ from noria.export.verify import verify_export
 from noria.generate.engine import generate_tokens
 from noria.generate.loaded import load_language_model
 from noria.generate.sampling import Sampling
-from noria.model.weights import load_model, model_weight_hash, save_model
+from noria.model.weights import load_decoder, model_weight_hash, save_model
 from noria.records import Message, text_content
 from noria.tokenizer.chat import render_chat
 
@@ -42,9 +42,9 @@ def exported(base: Path, tmp_path: Path) -> Path:
 
 def test_what_was_exported_is_what_is_read_back(base: Path, exported: Path) -> None:
     facts = verify_export(base, exported, [*TEXTS, "1234 <|im_end|> \n\n  x", ""])
-    assert facts["weight_hash"] == model_weight_hash(load_model(base))
+    assert facts["weight_hash"] == model_weight_hash(load_decoder(base))
     assert facts["max_logit_difference"] == 0
-    assert read_gguf_model(exported).config == load_model(base).config
+    assert read_gguf_model(exported).config == load_decoder(base).config
     assert [path.name for path in exported.parent.iterdir()] == ["model.gguf"]
 
 
@@ -120,7 +120,7 @@ def test_llama_cpp_renders_and_answers_a_chat_as_we_do(
 
 
 def test_an_int8_model_is_not_exported(base: Path, tmp_path: Path) -> None:
-    save_model(base, quantize_model(load_model(base)))
+    save_model(base, quantize_model(load_decoder(base)))
     with pytest.raises(UsageError, match="int8"):
         export_gguf(base, tmp_path / "out.gguf")
     assert not (tmp_path / "out.gguf").exists()

@@ -12,7 +12,7 @@ from noria.errors import FormatError, InputError, IntegrityError, UsageError
 from noria.export.huggingface import export_huggingface
 from noria.export.verify import verify_export
 from noria.generate.loaded import load_language_model
-from noria.model.weights import load_model, model_weight_hash, save_model
+from noria.model.weights import load_decoder, model_weight_hash, save_model
 
 TEXTS = ["The wheel turns.", "水车 <|im_end|> café", ""]
 
@@ -42,7 +42,7 @@ def test_import_of_an_export_is_the_same_model(
 
 def test_verify_says_what_it_compared(model_folder: Path, exported: Path) -> None:
     facts = verify_export(model_folder, exported, TEXTS)
-    assert facts["weight_hash"] == model_weight_hash(load_model(model_folder))
+    assert facts["weight_hash"] == model_weight_hash(load_decoder(model_folder))
     assert facts["max_logit_difference"] <= 1e-4
     assert facts["num_texts"] == 3
     assert facts["num_tokens"] > 10
@@ -74,7 +74,7 @@ def test_an_export_with_another_tokenizer_is_found_out(model_folder: Path, expor
 
 
 def test_an_int8_model_is_not_exported(model_folder: Path, tmp_path: Path) -> None:
-    save_model(model_folder, quantize_model(load_model(model_folder)))
+    save_model(model_folder, quantize_model(load_decoder(model_folder)))
     with pytest.raises(UsageError, match="int8"):
         export_huggingface(model_folder, tmp_path / "exported")
     assert not (tmp_path / "exported").exists()
@@ -136,7 +136,7 @@ def test_old_config_fields_and_half_precision_are_read(model_folder: Path, expor
     halves = {name: tensor.bfloat16() for name, tensor in tensors.items()}
     halves["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
     save_file(halves, exported / "model.safetensors")
-    original, found = load_model(model_folder), read_huggingface(exported)
+    original, found = load_decoder(model_folder), read_huggingface(exported)
     assert found.config == original.config
     for name, tensor in original.state_dict().items():
         assert torch.equal(found.state_dict()[name], tensor.bfloat16().float())

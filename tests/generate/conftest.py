@@ -5,7 +5,7 @@ import torch
 
 from noria.generate.loaded import LanguageModel, load_language_model
 from noria.model.presets import preset
-from noria.model.transformer import build_model
+from noria.model.transformer import build_decoder
 from noria.model.weights import save_model
 from noria.tokenizer.train import train_tokenizer
 
@@ -24,7 +24,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for chat_format in ("plain", "chatml"):
         folder = tmp_path_factory.mktemp(chat_format)
         facts = train_tokenizer(TEXTS, 340, folder, chat_format)
-        save_model(folder, build_model(preset("decoder-1m", facts["vocab_size"] + 4, 32), 1))
+        save_model(folder, build_decoder(preset("decoder-1m", facts["vocab_size"] + 4, 32), 1))
         found[chat_format] = folder
     return found
 

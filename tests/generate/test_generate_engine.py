@@ -10,8 +10,8 @@ from noria.generate.engine import fitted_prompt, generate_tokens
 from noria.generate.loaded import LanguageModel, load_language_model
 from noria.generate.sampling import Sampling
 from noria.model.presets import preset
-from noria.model.transformer import build_model
-from noria.model.weights import load_model, model_weight_hash, save_model
+from noria.model.transformer import build_decoder
+from noria.model.weights import load_decoder, model_weight_hash, save_model
 
 GREEDY = Sampling(temperature=0, max_tokens=12)
 
@@ -30,7 +30,7 @@ def uncached_greedy(model: LanguageModel, prompt: list[int], num_tokens: int) ->
 def certain(model: LanguageModel, token_id: int) -> LanguageModel:
     """The same model, made to say one token whatever was before."""
     config = replace(model.model.config, tied=False)
-    changed = build_model(config, 1)
+    changed = build_decoder(config, 1)
     with torch.no_grad():
         for parameter in changed.parameters():
             parameter.zero_()
@@ -104,7 +104,7 @@ def test_inference_mode_does_not_leak_between_tokens(plain: LanguageModel) -> No
 
 def test_the_loader_hashes_the_weights_that_it_loaded(folders: dict[str, Path]) -> None:
     loaded = load_language_model(folders["plain"])
-    assert loaded.weight_hash == model_weight_hash(load_model(folders["plain"]))
+    assert loaded.weight_hash == model_weight_hash(load_decoder(folders["plain"]))
 
 
 def test_a_tokenizer_with_more_ids_than_the_model_is_refused(
@@ -112,6 +112,6 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_refused(
 ) -> None:
     for name in ("tokenizer.json", "tokenizer_meta.json"):
         shutil.copyfile(folders["plain"] / name, tmp_path / name)
-    save_model(tmp_path, build_model(preset("decoder-1m", 300, 32), 1))
+    save_model(tmp_path, build_decoder(preset("decoder-1m", 300, 32), 1))
     with pytest.raises(FormatError, match="at most 300"):
         load_language_model(tmp_path)

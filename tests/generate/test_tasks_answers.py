@@ -11,7 +11,7 @@ from noria.errors import UsageError
 from noria.generate.engine import generate_tokens
 from noria.generate.loaded import LanguageModel
 from noria.generate.sampling import Sampling
-from noria.model.transformer import Decoder, build_model
+from noria.model.transformer import Decoder, build_decoder
 from noria.records import Message, text_content
 from noria.tasks.answer import Piece
 from noria.tasks.chat import chat
@@ -30,7 +30,7 @@ def said(role: str, text: str) -> Message:
 def reciting(model: LanguageModel, ids: list[int]) -> LanguageModel:
     """The same tokenizer over a decoder that was trained in a moment to recite these ids."""
     torch.manual_seed(1)
-    decoder: Decoder = build_model(model.model.config, 1)
+    decoder: Decoder = build_decoder(model.model.config, 1)
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=3e-3)
     tokens = torch.tensor([ids])
     for _ in range(60):

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from noria.evaluate.harness import measure_model
 from noria.generate.loaded import load_language_model
-from noria.model.weights import load_model
+from noria.model.weights import load_decoder
 from noria.records import read_records
 from noria.train.adapters import load_adapter, merged
 
@@ -105,7 +105,7 @@ def test_feedback_in_chats_is_learned_and_promoted(tuned: Ran) -> None:
 
 @pytest.mark.parametrize("stage", ["train", "challenger", "control"])
 def test_a_stored_adapter_over_the_base_is_the_stored_model(tuned: Ran, stage: str) -> None:
-    base = load_model(_folder(tuned, "base"))
+    base = load_decoder(_folder(tuned, "base"))
     load_adapter(_folder(tuned, stage) / "adapter", base, "tuned")
     wanted = load_file(_folder(tuned, stage) / "model.safetensors")
     found = merged(base, "tuned").state_dict()

@@ -11,9 +11,11 @@ from noria.model import attention
 from noria.model.cache import KVCache
 from noria.model.config import ModelConfig
 from noria.model.likelihood import cross_entropy_sum
+from noria.model.masks import Reading
 from noria.model.norm import RMSNorm
-from noria.model.positions import rotary_table, rotate
-from noria.model.transformer import build_model
+from noria.model.rotary import rotary_table, rotate
+from noria.model.styles import Positions
+from noria.model.transformer import build_decoder
 from noria.model.weights import model_weight_hash
 
 torch.set_num_threads(1)
@@ -35,28 +37,28 @@ def some_ids(batch: int, num_tokens: int, seed: int = 1) -> torch.Tensor:
 
 def test_same_seed_gives_the_same_weights_whatever_the_global_state() -> None:
     torch.manual_seed(5)
-    first = model_weight_hash(build_model(CONFIG, 1))
+    first = model_weight_hash(build_decoder(CONFIG, 1))
     torch.manual_seed(6)
-    second = build_model(CONFIG, 1)
+    second = build_decoder(CONFIG, 1)
     assert model_weight_hash(second) == first
-    assert model_weight_hash(build_model(CONFIG, 2)) != first
+    assert model_weight_hash(build_decoder(CONFIG, 2)) != first
 
 
 def test_building_a_model_leaves_the_global_random_state_alone() -> None:
     before = torch.get_rng_state()
-    build_model(CONFIG, 1)
+    build_decoder(CONFIG, 1)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_fresh_model_is_as_uncertain_as_its_vocabulary_is_large() -> None:
-    model = build_model(CONFIG, 1)
+    model = build_decoder(CONFIG, 1)
     ids = some_ids(4, 48)
     total, num_tokens = cross_entropy_sum(model, model(ids), ids.roll(-1, 1), torch.ones(4, 48))
     assert abs(float(total.detach() / num_tokens) - 5.70) < 0.1  # ln 300
 
 
 def test_no_token_sees_a_later_one() -> None:
-    model = build_model(CONFIG, 1)
+    model = build_decoder(CONFIG, 1)
     ids = some_ids(2, 20)
     changed = ids.clone()
     changed[:, 12:] = (changed[:, 12:] + 1) % 300
@@ -70,7 +72,7 @@ def test_no_token_sees_a_later_one() -> None:
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 3), st.booleans())
 def test_cached_logits_equal_uncached(parts: list[int], batch: int, tied: bool) -> None:
     num_tokens = min(sum(parts), 48)
-    model = build_model(replace(CONFIG, tied=tied), 3)
+    model = build_decoder(replace(CONFIG, tied=tied), 3)
     ids = some_ids(batch, num_tokens)
     cache = KVCache(CONFIG, batch, num_tokens)
     with torch.no_grad():
@@ -90,7 +92,7 @@ def parts_of(parts: list[int], limit: int) -> list[int]:
 
 
 def test_a_full_cache_and_a_full_context_are_refused() -> None:
-    model = build_model(CONFIG, 1)
+    model = build_decoder(CONFIG, 1)
     with pytest.raises(UsageError, match="48"):
         model(some_ids(1, 49))
     cache = KVCache(CONFIG, 1, 4)
@@ -100,11 +102,14 @@ def test_a_full_cache_and_a_full_context_are_refused() -> None:
 
 
 def test_rotation_keeps_lengths_and_depends_on_distance_only() -> None:
-    cos, sin = rotary_table(40, 8, 10000.0)
+    cos, sin = rotary_table(40, 8, Positions())
     query, key = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
 
     def score(at: int, other: int) -> float:
-        turned = [rotate(x, cos[[p], None], sin[[p], None]) for x, p in ((query, at), (key, other))]
+        turned = [
+            rotate(x, cos[None, [p], None], sin[None, [p], None])
+            for x, p in ((query, at), (key, other))
+        ]
         assert torch.allclose(turned[0].norm(), query.norm(), atol=1e-5)
         return float((turned[0] * turned[1]).sum())
 
@@ -128,7 +133,7 @@ def test_short_bfloat16_attention_equals_torch_and_its_gradients() -> None:
     wanted = F.scaled_dot_product_attention(*exact, is_causal=True)
     wanted.backward(slope)
     rounded = [part.bfloat16().requires_grad_() for part in parts]
-    found = attention._attend(*rounded)
+    found = attention.attend(*rounded, Reading(None, None, None, causal=True), 8**-0.5)
     found.backward(slope.bfloat16())
     assert found.dtype == torch.bfloat16
     assert (found.float() - wanted).abs().max() < 0.03
@@ -138,7 +143,7 @@ def test_short_bfloat16_attention_equals_torch_and_its_gradients() -> None:
 
 
 def test_training_in_bfloat16_gives_nearly_the_gradients_of_float32() -> None:
-    model = build_model(CONFIG, 1)
+    model = build_decoder(CONFIG, 1)
     ids = some_ids(4, 40)
     gradients = []
     for enabled in (False, True):
@@ -155,7 +160,7 @@ def test_training_in_bfloat16_gives_nearly_the_gradients_of_float32() -> None:
 # torch warns of its own way to trace an autograd.Function.
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 def test_the_whole_step_is_one_graph_for_the_compiler() -> None:
-    model = build_model(replace(CONFIG, num_layers=1), 1)
+    model = build_decoder(replace(CONFIG, num_layers=1), 1)
     ids = some_ids(2, 16)
 
     def loss(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

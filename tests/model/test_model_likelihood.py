@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from noria.model import likelihood
 from noria.model.likelihood import cross_entropy_sum
 from noria.model.presets import preset
-from noria.model.transformer import Decoder, build_model
+from noria.model.transformer import Decoder, build_decoder
 
 torch.set_num_threads(1)
 
@@ -33,7 +33,7 @@ def test_chunked_loss_and_gradients_equal_the_plain_ones(
     tied: bool, chunk_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(likelihood, "CHUNK_TOKENS", chunk_tokens)
-    model = build_model(replace(preset("decoder-1m", 500, 64), tied=tied), 1)
+    model = build_decoder(replace(preset("decoder-1m", 500, 64), tied=tied), 1)
     ids, targets, mask = batch()
     total, num_tokens = cross_entropy_sum(model, model(ids), targets, mask)
     (3 * total).backward()
@@ -49,7 +49,7 @@ def test_chunked_loss_and_gradients_equal_the_plain_ones(
 
 
 def test_loss_without_gradient_equals_loss_with() -> None:
-    model = build_model(preset("decoder-1m", 500, 64), 1)
+    model = build_decoder(preset("decoder-1m", 500, 64), 1)
     ids, targets, mask = batch()
     with_graph, _ = cross_entropy_sum(model, model(ids), targets, mask)
     with torch.inference_mode():
@@ -63,7 +63,7 @@ def test_an_impossible_target_costs_a_finite_number() -> None:
 
 
 def test_huge_logits_train_without_overflow() -> None:
-    model = build_model(preset("decoder-1m", 500, 64), 1)
+    model = build_decoder(preset("decoder-1m", 500, 64), 1)
     model.embedding.weight.data *= 1e4
     ids, targets, mask = batch()
     total, _ = cross_entropy_sum(model, model(ids), targets, mask)
@@ -74,7 +74,7 @@ def test_huge_logits_train_without_overflow() -> None:
 
 def test_no_more_logits_exist_at_a_time_than_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(likelihood, "CHUNK_TOKENS", 16)
-    model = build_model(preset("decoder-1m", 500, 64), 1)
+    model = build_decoder(preset("decoder-1m", 500, 64), 1)
     ids, targets, mask = batch()
     hidden = model(ids)
     kept: list[int] = []
@@ -89,7 +89,7 @@ def test_no_more_logits_exist_at_a_time_than_a_chunk(monkeypatch: pytest.MonkeyP
 def test_a_frozen_matrix_gets_no_gradient_and_hidden_vectors_the_same(tied: bool) -> None:
     found = []
     for frozen in (False, True):
-        model = build_model(replace(preset("decoder-1m", 500, 64), tied=tied), 1)
+        model = build_decoder(replace(preset("decoder-1m", 500, 64), tied=tied), 1)
         model.requires_grad_(not frozen)
         ids, targets, mask = batch()
         hidden = model(ids).detach().requires_grad_()
@@ -101,7 +101,7 @@ def test_a_frozen_matrix_gets_no_gradient_and_hidden_vectors_the_same(tied: bool
 
 
 def test_tokens_that_do_not_count_are_not_scored(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = build_model(preset("decoder-1m", 500, 64), 1)
+    model = build_decoder(preset("decoder-1m", 500, 64), 1)
     ids, targets, mask = batch()
     hidden = model(ids).detach()
     hidden[mask == 0] = float("nan")
@@ -117,7 +117,7 @@ def test_tokens_that_do_not_count_are_not_scored(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_batch_in_which_nothing_counts_costs_nothing() -> None:
-    model = build_model(preset("decoder-1m", 500, 64), 1)
+    model = build_decoder(preset("decoder-1m", 500, 64), 1)
     ids, targets, mask = batch()
     total, num_tokens = cross_entropy_sum(model, model(ids), targets, torch.zeros_like(mask))
     total.backward()

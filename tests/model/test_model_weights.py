@@ -8,13 +8,13 @@ from safetensors.torch import load_file, save_file
 from noria.compress.quantize import quantize_model
 from noria.errors import FormatError, InputError
 from noria.model.presets import preset
-from noria.model.transformer import Decoder, build_model
-from noria.model.weights import load_model, model_weight_hash, save_model, weight_hash
+from noria.model.transformer import Decoder, build_decoder
+from noria.model.weights import load_decoder, model_weight_hash, save_model, weight_hash
 
 
 @pytest.fixture
 def model() -> Decoder:
-    return build_model(preset("decoder-1m", 400, 32), 1)
+    return build_decoder(preset("decoder-1m", 400, 32), 1)
 
 
 @pytest.mark.parametrize("quantized", [False, True])
@@ -23,7 +23,7 @@ def test_a_saved_model_loads_with_the_same_weights_and_logits(
 ) -> None:
     model = quantize_model(model) if quantized else model
     save_model(tmp_path, model)
-    loaded = load_model(tmp_path)
+    loaded = load_decoder(tmp_path)
     ids = torch.arange(30)[None]
     assert model_weight_hash(loaded) == model_weight_hash(model)
     assert loaded.quantization == model.quantization
@@ -39,21 +39,21 @@ def test_a_model_saved_twice_has_the_same_bytes(model: Decoder, tmp_path: Path) 
 
 def test_a_loaded_model_can_be_trained(model: Decoder, tmp_path: Path) -> None:
     save_model(tmp_path, model)
-    loaded = load_model(tmp_path)
+    loaded = load_decoder(tmp_path)
     loaded(torch.arange(5)[None]).sum().backward()
     assert all(p.grad is not None for p in loaded.parameters())
 
 
 def test_a_loaded_model_does_not_change_with_its_file(model: Decoder, tmp_path: Path) -> None:
     save_model(tmp_path, model)
-    loaded = load_model(tmp_path)
+    loaded = load_decoder(tmp_path)
     before = model_weight_hash(loaded)
     path = tmp_path / "model.safetensors"
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 2)
         file.write(bytes(4000))
     assert model_weight_hash(loaded) == before
-    assert model_weight_hash(load_model(tmp_path)) != before
+    assert model_weight_hash(load_decoder(tmp_path)) != before
 
 
 def test_weight_hash_knows_names_types_shapes_and_every_bit() -> None:
@@ -87,7 +87,7 @@ def test_weights_of_another_shape_are_refused_by_name(model: Decoder, tmp_path: 
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"ffn_width": 128}))
     with pytest.raises(FormatError, match=r"blocks\.0\.feedforward\.down"):
-        load_model(tmp_path)
+        load_decoder(tmp_path)
 
 
 def test_a_missing_and_an_unknown_tensor_are_refused(model: Decoder, tmp_path: Path) -> None:
@@ -96,10 +96,10 @@ def test_a_missing_and_an_unknown_tensor_are_refused(model: Decoder, tmp_path: P
     tensors = load_file(path)
     save_file({k: v for k, v in tensors.items() if k != "final_norm.weight"}, path)
     with pytest.raises(FormatError, match=r"final_norm\.weight is absent"):
-        load_model(tmp_path)
+        load_decoder(tmp_path)
     save_file(tensors | {"zeal": torch.ones(1)}, path)
     with pytest.raises(FormatError, match="zeal is F32"):
-        load_model(tmp_path)
+        load_decoder(tmp_path)
 
 
 def test_a_torn_weight_file_is_refused(model: Decoder, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_torn_weight_file_is_refused(model: Decoder, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(FormatError):
-        load_model(tmp_path)
+        load_decoder(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"quantization": "int3"}', "[" * 200_000])
@@ -115,9 +115,9 @@ def test_a_broken_config_is_refused(model: Decoder, tmp_path: Path, text: str) -
     save_model(tmp_path, model)
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(FormatError):
-        load_model(tmp_path)
+        load_decoder(tmp_path)
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"config\.json does not exist"):
-        load_model(tmp_path)
+        load_decoder(tmp_path)

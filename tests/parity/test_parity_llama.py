@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from reference_models import assert_same_gradients, fill_reference, gradients, spread
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from noria.bases.importing import import_base
@@ -19,8 +20,9 @@ from noria.model.config import ModelConfig
 from noria.model.layouts.llama import from_llama, to_llama
 from noria.model.likelihood import cross_entropy_sum
 from noria.model.presets import preset
-from noria.model.transformer import Decoder, build_model, empty_model, fill_model
-from noria.model.weights import load_model, model_weight_hash, save_model
+from noria.model.styles import Norm, Positions
+from noria.model.transformer import Decoder, build_decoder, empty_decoder, fill_model
+from noria.model.weights import load_decoder, model_weight_hash, save_model
 from noria.records import Message, text_content
 from noria.tokenizer.chat import render_chat
 from noria.tokenizer.train import train_tokenizer
@@ -34,40 +36,24 @@ CONFIG = ModelConfig(
     num_heads=6,
     num_kv_heads=2,
     ffn_width=80,
-    rope_base=5000.0,
-    norm_epsilon=3e-6,
+    positions=Positions(base=5000.0),
+    norm=Norm(epsilon=3e-6),
 )
 CONFIGS = {
     "grouped-tied": CONFIG,
-    "full-untied": replace(CONFIG, num_kv_heads=6, tied=False, rope_base=10000.0),
+    "full-untied": replace(CONFIG, num_kv_heads=6, tied=False, positions=Positions()),
     "single-key": replace(CONFIG, num_kv_heads=1, num_layers=1),
     "preset": preset("decoder-1m", 350, 64),
 }
 TEXTS = ["The wheel turns because the river turns it.", "水车由河水推动，灌溉农田。"] * 3
 
 
-def spread(model: Decoder) -> Decoder:
-    """Weights larger and less even than fresh ones, so that a difference would show."""
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 1:
-                parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
-            else:
-                parameter *= 4
-    return model
-
-
 @pytest.fixture(params=CONFIGS)
 def pair(request: pytest.FixtureRequest) -> tuple[Decoder, LlamaForCausalLM]:
-    ours = spread(build_model(CONFIGS[request.param], 1))
+    ours = spread(build_decoder(CONFIGS[request.param], 1))
     hf_config, tensors = to_llama(ours.config, ours.state_dict())
     theirs = LlamaForCausalLM(LlamaConfig(**hf_config))
-    missing, unexpected = theirs.load_state_dict(tensors, strict=False)
-    assert not unexpected
-    assert set(missing) <= {"lm_head.weight"}
-    theirs.tie_weights()
-    return ours, theirs
+    return ours, fill_reference(theirs, tensors, {"lm_head.weight"} if ours.config.tied else ())
 
 
 def some_ids() -> torch.Tensor:
@@ -94,12 +80,8 @@ def test_gradients_equal_those_of_transformers(pair: tuple[Decoder, LlamaForCaus
     loss = F.cross_entropy(theirs(ids[:, :-1]).logits.flatten(0, 1), ids[:, 1:].flatten())
     loss.backward()
     assert torch.allclose(total / num_tokens, loss, atol=1e-5)
-    wanted = {name: p.grad for name, p in theirs.named_parameters()}
-    found = {name: p.grad for name, p in ours.named_parameters()}
-    _, renamed = to_llama(ours.config, found)  # type: ignore[arg-type]
-    for name, gradient in renamed.items():
-        assert gradient.abs().max() > 0
-        assert (gradient - wanted[name]).abs().max() <= 1e-4, name
+    _, found = to_llama(ours.config, gradients(ours))
+    assert_same_gradients(found, theirs)
 
 
 def test_a_model_made_by_transformers_imports_and_returns_unchanged(
@@ -107,7 +89,7 @@ def test_a_model_made_by_transformers_imports_and_returns_unchanged(
 ) -> None:
     _, theirs = pair
     config, tensors = from_llama(theirs.config.to_dict(), theirs.state_dict())
-    ours = fill_model(empty_model(config), tensors)
+    ours = fill_model(empty_decoder(config), tensors)
     ids = some_ids()
     with torch.no_grad():
         assert (theirs(ids).logits - ours.logits(ours(ids))).abs().max() <= 5e-5
@@ -120,7 +102,7 @@ def test_a_model_made_by_transformers_imports_and_returns_unchanged(
 def folders(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
     facts = train_tokenizer(TEXTS, 340, tmp_path / "ours", request.param)
     config = replace(CONFIG, vocab_size=facts["vocab_size"])
-    save_model(tmp_path / "ours", spread(build_model(config, 1)))
+    save_model(tmp_path / "ours", spread(build_decoder(config, 1)))
     export_huggingface(tmp_path / "ours", tmp_path / "theirs")
     return tmp_path / "ours", tmp_path / "theirs"
 
@@ -168,7 +150,7 @@ def test_what_transformers_saves_again_imports_with_the_same_weight_hash(
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (again / name).write_bytes((folders[1] / name).read_bytes())
     import_base(again, tmp_path / "back")
-    before, after = load_model(folders[0]), load_model(tmp_path / "back")
+    before, after = load_decoder(folders[0]), load_decoder(tmp_path / "back")
     assert model_weight_hash(after) == model_weight_hash(before)
     assert after.config == before.config
     assert json.loads((again / "config.json").read_text())["model_type"] == "llama"

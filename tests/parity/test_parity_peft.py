@@ -17,7 +17,7 @@ from noria.model.config import ModelConfig
 from noria.model.layouts.llama import to_llama
 from noria.model.layouts.peft import peft_names
 from noria.model.likelihood import cross_entropy_sum
-from noria.model.transformer import Decoder, build_model
+from noria.model.transformer import Decoder, build_decoder
 from noria.train.adapters import (
     adapter_tensors,
     adapters,
@@ -48,7 +48,7 @@ TARGET_SETS = {"all": tuple(TARGETS), "attention": ("query", "value"), "feed": (
 @pytest.fixture(params=[True, False], ids=["tied", "untied"])
 def base(request: pytest.FixtureRequest) -> Decoder:
     torch.set_num_threads(1)
-    model = build_model(replace(CONFIG, tied=request.param), 1)
+    model = build_decoder(replace(CONFIG, tied=request.param), 1)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:

@@ -16,7 +16,7 @@ import torch
 from noria.feedback.store import FeedbackStore
 from noria.generate.loaded import LanguageModel, load_language_model
 from noria.model.config import ModelConfig
-from noria.model.transformer import build_model
+from noria.model.transformer import build_decoder
 from noria.model.weights import model_weight_hash, save_model
 from noria.registry import Registry
 from noria.serve.app import create_app
@@ -38,7 +38,7 @@ def write_model(folder: Path, always: str) -> str:
     tokenizer = load_tokenizer(folder)
     token = tokenizer.encode(always)[0] if always else tokenizer.end_id
     config = ModelConfig(tokenizer.vocab_size, CONTEXT_TOKENS, 1, 16, 1, 1, 16)
-    model = build_model(config, seed=1)
+    model = build_decoder(config, seed=1)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             weight.fill_(1.0 if name == "final_norm.weight" else 0.0)

@@ -10,12 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from noria.errors import FormatError, UsageError
+from noria.errors import FormatError
 from noria.model.config import ModelConfig
-from noria.model.layouts.shapes import check_bounds, check_shapes
+from noria.model.layouts.renaming import (
+    Spare,
+    check_stated,
+    expect_values,
+    reading_fields,
+    renamed,
+    tensors_to_ours,
+)
+from noria.model.layouts.shapes import expect_plain_llama
+from noria.model.styles import Norm, Positions
 
 # our name in a block: their name in a layer
 _BLOCK_NAMES = {
@@ -35,7 +43,16 @@ _OTHER_NAMES = {
 }
 _HEAD = ("head.weight", "lm_head.weight")
 COMPUTED_SUFFIX = "rotary_emb.inv_freq"  # old programs stored these; they follow from the config
-_FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+# what a config may say; the first is what one without the field has
+_ALLOWED: dict[str, tuple[Any, ...]] = {
+    "model_type": ("llama",),
+    "hidden_act": ("silu",),
+    "attention_bias": (False,),
+    "mlp_bias": (False,),
+    "rope_scaling": (None,),
+    "rope_interleaved": (False,),
+    "quantization_config": (None,),
+}
 _HF_DEFAULTS = {"rms_norm_eps": 1e-6, "max_position_embeddings": 2048, "rope_theta": 10000.0}
 
 
@@ -44,8 +61,10 @@ def to_llama(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Our config and float tensors as LlamaForCausalLM's config.json and tensors.
 
-    Raises FormatError if the tensors are not those of the config.
+    Raises UsageError for a model that is no plain Llama, FormatError if the tensors are not those
+    of the config.
     """
+    expect_plain_llama(config)
     hf_config: dict[str, Any] = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -57,19 +76,19 @@ def to_llama(
         "num_key_value_heads": config.num_kv_heads,
         "head_dim": config.head_width,
         "max_position_embeddings": config.context_tokens,
-        "rms_norm_eps": config.norm_epsilon,
+        "rms_norm_eps": config.norm.epsilon,
         # Transformers 5 reads the second, older versions and other programs the first.
-        "rope_theta": config.rope_base,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_base},
+        "rope_theta": config.positions.base,
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.positions.base},
         "tie_word_embeddings": config.tied,
         "hidden_act": "silu",
         "attention_bias": False,
         "mlp_bias": False,
-        "attention_dropout": 0.0,
+        "attention_dropout": config.dropout.attention,
         "use_cache": True,
         "dtype": "float32",
     }
-    return hf_config, _renamed(tensors, llama_names(config))
+    return hf_config, renamed(tensors, llama_names(config), _refuse)
 
 
 def from_llama(
@@ -80,14 +99,7 @@ def from_llama(
     Raises FormatError for a value or tensor that we would compute differently or not at all.
     """
     config = config_from_llama(hf_config)
-    check_bounds(config, len(tensors))
-    kept = {name: one for name, one in tensors.items() if not name.endswith(COMPUTED_SUFFIX)}
-    embedding, head = (kept.get(name) for name in (_OTHER_NAMES["embedding.weight"], _HEAD[1]))
-    if config.tied and head is not None and embedding is not None and torch.equal(head, embedding):
-        del kept[_HEAD[1]]  # some programs write the tied matrix twice
-    renamed = _renamed(kept, {theirs: ours for ours, theirs in llama_names(config).items()})
-    check_shapes(config, {name: tuple(tensor.shape) for name, tensor in renamed.items()})
-    return config, {name: one.to(torch.float32).contiguous() for name, one in renamed.items()}
+    return config, tensors_to_ours(config, tensors, llama_names, _refuse, _spare(config))
 
 
 def config_from_llama(hf_config: Mapping[str, Any]) -> ModelConfig:
@@ -96,7 +108,7 @@ def config_from_llama(hf_config: Mapping[str, Any]) -> ModelConfig:
     Raises FormatError for a value that is missing or that we would compute differently.
     """
     _refuse_unsupported(hf_config)
-    try:
+    with reading_fields(_refuse, "the fields of LlamaConfig"):
         num_heads = hf_config["num_attention_heads"]
         config = ModelConfig(
             vocab_size=hf_config["vocab_size"],
@@ -106,33 +118,22 @@ def config_from_llama(hf_config: Mapping[str, Any]) -> ModelConfig:
             num_heads=num_heads,
             num_kv_heads=hf_config.get("num_key_value_heads") or num_heads,
             ffn_width=hf_config["intermediate_size"],
-            rope_base=float(_rope_base(hf_config)),
-            norm_epsilon=float(_field(hf_config, "rms_norm_eps")),
+            positions=Positions(base=float(_rope_base(hf_config))),
+            norm=Norm(epsilon=float(_field(hf_config, "rms_norm_eps"))),
             tied=hf_config.get("tie_word_embeddings", False),
         )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise _refuse(f"a config without {error}", "the fields of LlamaConfig") from error
-    except UsageError as error:
-        raise FormatError(error.given, error.expected, error.fix) from error
     if hf_config.get("head_dim") not in (None, config.head_width):
         raise _refuse(f"head_dim {hf_config['head_dim']}", f"{config.head_width}, width / heads")
     return config
 
 
-def check_llama_shapes(config: ModelConfig, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Compare the tensors that files state, under their names, with those of the config.
+def check_llama_shapes(hf_config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare the tensors that files state, under their names, with those of their config.
 
     Raises FormatError for one that is missing, unknown or of another shape. Nothing is read yet.
     """
-    check_bounds(config, len(shapes))
-    names = {theirs: ours for ours, theirs in llama_names(config).items()}
-    found: dict[str, tuple[int, ...]] = {}
-    for name, shape in shapes.items():
-        if name in names:
-            found[names[name]] = shape
-        elif not name.endswith(COMPUTED_SUFFIX) and not (config.tied and name == _HEAD[1]):
-            raise _refuse(f"the tensor {name}", "the tensors of the config's layers")
-    check_shapes(config, found)
+    config = config_from_llama(hf_config)
+    check_stated(config, shapes, llama_names, _refuse, _spare(config))
 
 
 def llama_names(config: ModelConfig) -> dict[str, str]:
@@ -146,31 +147,17 @@ def llama_names(config: ModelConfig) -> dict[str, str]:
     return names
 
 
-def _renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
-    wrong = sorted(set(tensors) ^ set(names))
-    if wrong:
-        state = "missing" if wrong[0] in names else "unknown"
-        raise _refuse(f"tensor {wrong[0]} is {state}", "the tensors of the config's layers")
-    for name, tensor in tensors.items():
-        if tensor.dtype not in _FLOATS:
-            raise _refuse(f"tensor {name} of {tensor.dtype}", "floats: dequantize the model first")
-    return {names[name]: tensor for name, tensor in tensors.items()}
+def _spare(config: ModelConfig) -> Spare:
+    """Some programs write the tied matrix twice."""
+    copies = {_HEAD[1]: _OTHER_NAMES["embedding.weight"]} if config.tied else {}
+    return Spare((COMPUTED_SUFFIX,), copies)
 
 
 def _refuse_unsupported(hf_config: Mapping[str, Any]) -> None:
-    rope = _rope(hf_config)
-    for name, value, allowed in (
-        ("model_type", hf_config.get("model_type"), ("llama",)),
-        ("hidden_act", hf_config.get("hidden_act", "silu"), ("silu",)),
-        ("attention_bias", hf_config.get("attention_bias", False), (False,)),
-        ("mlp_bias", hf_config.get("mlp_bias", False), (False,)),
-        ("rope_scaling", hf_config.get("rope_scaling"), (None,)),
-        ("rope_parameters.rope_type", rope.get("rope_type", "default"), ("default",)),
-        ("rope_interleaved", hf_config.get("rope_interleaved", False), (False,)),
-        ("quantization_config", hf_config.get("quantization_config"), (None,)),
-    ):
-        if value not in allowed:
-            raise _refuse(f"{name} = {value!r}", " or ".join(repr(one) for one in allowed))
+    expect_values(hf_config, _ALLOWED, _refuse)
+    rope_type = _rope(hf_config).get("rope_type", "default")
+    if rope_type != "default":
+        raise _refuse(f"rope_parameters.rope_type = {rope_type!r}", "'default'")
 
 
 def _field(hf_config: Mapping[str, Any], name: str) -> Any:

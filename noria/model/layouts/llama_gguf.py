@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 from torch import Tensor
 
 from noria.errors import FormatError, UsageError
 from noria.model.config import ModelConfig
-from noria.model.layouts.shapes import check_bounds, check_shapes
+from noria.model.layouts.shapes import check_bounds, check_shapes, expect_plain_llama
+from noria.model.styles import Norm, Positions
 
 ARCHITECTURE = "llama"
 # our name in a block: their name in a block
@@ -43,8 +45,8 @@ _COUNTS = {
     "llama.feed_forward_length": "ffn_width",
 }
 _FLOATS = {
-    "llama.rope.freq_base": "rope_base",
-    "llama.attention.layer_norm_rms_epsilon": "norm_epsilon",
+    "llama.rope.freq_base": "base",
+    "llama.attention.layer_norm_rms_epsilon": "epsilon",
 }
 _OPTIONAL = {"llama.attention.head_count_kv", "llama.rope.freq_base"}
 _HEAD_WIDTHS = (
@@ -81,7 +83,7 @@ def config_from_gguf(
     stated = metadata.get("llama.vocab_size", embedding[0])
     if stated != embedding[0]:
         raise _refuse(f"llama.vocab_size {stated!r}", f"{embedding[0]}, the embedding's rows")
-    fields: dict[str, Any] = {"rope_base": _ROPE_BASE}
+    fields: dict[str, Any] = {"base": _ROPE_BASE}
     for key, name in (_COUNTS | _FLOATS).items():
         if key in metadata:
             fields[name] = metadata[key]
@@ -91,7 +93,9 @@ def config_from_gguf(
     for name in _FLOATS.values():
         fields[name] = _decimal(fields[name])
     try:
-        config = ModelConfig(vocab_size=embedding[0], tied=_HEAD not in shapes, **fields)
+        positions, norm = Positions(base=fields.pop("base")), Norm(epsilon=fields.pop("epsilon"))
+        counts = {"vocab_size": embedding[0], **fields}
+        config = ModelConfig(**counts, tied=_HEAD not in shapes, positions=positions, norm=norm)
     except UsageError as error:
         raise FormatError(error.given, error.expected, error.fix) from error
     for key in _HEAD_WIDTHS:
@@ -117,7 +121,9 @@ def gguf_names(config: ModelConfig) -> dict[str, str]:
     return names
 
 
-def from_gguf_rows(config: ModelConfig, name: str, tensor: Tensor) -> Tensor:
+def from_gguf_rows(
+    config: ModelConfig, name: str, tensor: Shaped[Tensor, "*shape"]
+) -> Shaped[Tensor, "*shape"]:
     """A tensor of a GGUF file as ours, by our name: rows of queries and keys are put back."""
     heads = _num_turned_heads(config, name)
     if heads is None:
@@ -131,15 +137,17 @@ def to_gguf(
 ) -> tuple[dict[str, int | float], dict[str, Tensor]]:
     """Our config and float tensors as a GGUF llama's metadata (`llama.*`) and tensors.
 
-    Raises FormatError if the tensors are not those of the config.
+    Raises UsageError for a model that is no plain Llama, FormatError if the tensors are not those
+    of the config.
     """
+    expect_plain_llama(config)
     check_shapes(config, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
     metadata: dict[str, int | float] = {"llama.vocab_size": config.vocab_size}
     metadata["llama.rope.dimension_count"] = config.head_width
     for key, name in _COUNTS.items():
         metadata[key] = getattr(config, name)
     for key, name in _FLOATS.items():
-        metadata[key] = float(getattr(config, name))
+        metadata[key] = float(getattr(config.positions if name == "base" else config.norm, name))
     names = gguf_names(config)
     return metadata, {names[n]: _to_gguf_rows(config, n, one) for n, one in tensors.items()}
 

@@ -9,35 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from noria.errors import FormatError
+from noria.errors import FormatError, UsageError
 from noria.model.config import ModelConfig
+from noria.model.shapes import block_shapes, tensor_shapes
 
-BLOCK_TENSORS = 9
-# A model is built with its table of rotary positions; 262,144 tokens of heads of 128 fit.
-MAX_ROTARY_NUMBERS = 1 << 25
-
-
-def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of a float model."""
-    width, kv_width, ffn_width = config.width, config.kv_width, config.ffn_width
-    block = {
-        "attention_norm.weight": (width,),
-        "attention.query.weight": (width, width),
-        "attention.key.weight": (kv_width, width),
-        "attention.value.weight": (kv_width, width),
-        "attention.output.weight": (width, width),
-        "feedforward_norm.weight": (width,),
-        "feedforward.gate.weight": (ffn_width, width),
-        "feedforward.up.weight": (ffn_width, width),
-        "feedforward.down.weight": (width, ffn_width),
-    }
-    shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (config.vocab_size, width)}
-    for layer in range(config.num_layers):
-        shapes |= {f"blocks.{layer}.{name}": shape for name, shape in block.items()}
-    shapes["final_norm.weight"] = (width,)
-    if not config.tied:
-        shapes["head.weight"] = (config.vocab_size, width)
-    return shapes
+# A model is built with its table of positions; 262,144 tokens of rotary heads of 128 fit.
+MAX_COMPUTED_NUMBERS = 1 << 25
 
 
 def check_bounds(config: ModelConfig, num_tensors: int) -> None:
@@ -45,17 +22,36 @@ def check_bounds(config: ModelConfig, num_tensors: int) -> None:
 
     Raises FormatError. After it, building the model's frame costs little.
     """
-    if config.num_layers * BLOCK_TENSORS > num_tensors:
+    a_layer = len(block_shapes(config, crosses=False))
+    num_layers = config.num_layers + config.num_encoder_layers
+    if num_layers * a_layer > num_tensors:
         raise FormatError(
-            f"a model of {config.num_layers} layers in {num_tensors} tensors",
-            f"{BLOCK_TENSORS} tensors a layer",
+            f"a model of {num_layers} layers in {num_tensors} tensors",
+            f"{a_layer} tensors a layer",
             "fetch the model again",
         )
-    if config.context_tokens * config.head_width > MAX_ROTARY_NUMBERS:
+    table_width = {"rotary": config.head_width, "sinusoidal": config.width}
+    computed = config.context_tokens * table_width.get(config.positions.kind, 0)
+    if computed > MAX_COMPUTED_NUMBERS:
         raise FormatError(
-            f"a context of {config.context_tokens} tokens with heads of {config.head_width}",
-            f"at most {MAX_ROTARY_NUMBERS} for their product",
+            f"a context of {config.context_tokens} tokens with {computed} sines and cosines",
+            f"at most {MAX_COMPUTED_NUMBERS}",
             "use a model with a shorter context",
+        )
+
+
+def expect_plain_llama(config: ModelConfig) -> None:
+    """Raise UsageError for a model whose semantics are not Llama's."""
+    expect_semantics(config, "Llama", config.is_plain_llama())
+
+
+def expect_semantics(config: ModelConfig, name: str, fits: bool) -> None:
+    """Raise UsageError for a model that does not fit the layout of that name."""
+    if not fits:
+        raise UsageError(
+            f"a model of family {config.family!r} with its own styles, to be written as a {name}",
+            f"a model with {name}'s semantics",
+            "export a model of a plain preset",
         )
 
 
@@ -65,7 +61,13 @@ def check_shapes(config: ModelConfig, found: Mapping[str, tuple[int, ...]]) -> N
     Raises FormatError naming the first tensor that is missing, unknown or different.
     """
     check_bounds(config, len(found))
-    wanted = tensor_shapes(config)
+    compare_shapes(tensor_shapes(config), found)
+
+
+def compare_shapes(
+    wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raise FormatError naming the first tensor that is missing, unknown or different."""
     for name in [*wanted, *sorted(found.keys() - wanted.keys())]:
         if found.get(name) != wanted.get(name):
             raise FormatError(
