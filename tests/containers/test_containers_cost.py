@@ -86,8 +86,8 @@ GGUF: dict[str, tuple[Make, int, str]] = {  # header, bytes of tensors behind it
         0,
         "more memory than the file is worth",
     ),
-    "1.5 million short strings": (
-        lambda: gguf_header(1, array(b"k", 8, 3 * 2**19, text(b"ab") * (3 * 2**19))),
+    "1.4 million short strings": (
+        lambda: gguf_header(1, array(b"k", 8, 1_400_000, text(b"ab") * 1_400_000)),
         250 * MB,
         READ,
     ),
@@ -102,8 +102,8 @@ GGUF: dict[str, tuple[Make, int, str]] = {  # header, bytes of tensors behind it
         0,
         "more memory than the file is worth",
     ),
-    "1.5 million truth values": (
-        lambda: gguf_header(1, array(b"k", 7, 3 * 2**19, b"\1" * (3 * 2**19))),
+    "1.4 million truth values": (
+        lambda: gguf_header(1, array(b"k", 7, 1_400_000, b"\1" * 1_400_000)),
         0,
         READ,
     ),
