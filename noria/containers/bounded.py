@@ -20,9 +20,7 @@ from noria.errors import FormatError
 WINDOW_BYTES = 2**20
 MAX_STRING_BYTES = WINDOW_BYTES  # a chat template has thousands of bytes
 MAX_HEADER_BYTES = 64 * 2**20  # the largest vocabularies of today fill 20 MB
-MAX_ELEMENTS = 1_400_000  # of all arrays; a vocabulary of 262,144 and its merges is 1.3 million
-    1_400_000  # of all arrays together; a vocabulary of 262,144 and its merges is 1.3 million
-)
+MAX_ELEMENTS = 1_400_000  # of all arrays; 262,144 tokens and their merges are 1.3 million
 SPARE_BYTES = 16 * 2**20  # beside the file's own size; windows and decoding take as much again
 
 _OBJECT_BYTES = 32  # a Python number beyond the small ones, which are shared
