@@ -108,6 +108,11 @@ class AdapterSettings:
 
     rank: int = setting(16, "Rank of each update.", low=1, high=1024)
     alpha: float = setting(32.0, "Updates are scaled by alpha / rank.", low=0.001, high=10_000.0)
+    base_precision: str = setting(
+        "float32",
+        "Numbers of the frozen weights while the adapter trains; int8 is a quarter of the memory.",
+        choices=("float32", "int8"),
+    )
     targets: tuple[str, ...] = setting(
         ("query", "key", "value", "output", "gate", "up", "down"),
         "Which matrices of every block have one.",
@@ -149,6 +154,11 @@ class TrainSettings:
     warmup: float = setting(0.05, "Share of the steps with rising rate.", low=0.0, high=0.5)
     final_learning_rate: float = setting(
         0.05, "Last learning rate as a share of the peak.", low=0.0, high=1.0
+    )
+    apart: bool = setting(
+        False,
+        "Documents and chats that stand side by side in a row do not read each other; over a base "
+        "rows are then filled with whole chats, and hardly padded.",
     )
     schedule: str = setting(
         "cosine",

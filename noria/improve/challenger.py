@@ -19,8 +19,7 @@ from noria.records import Record
 from noria.runtime import detect_device
 from noria.tokenizer.load import load_tokenizer
 from noria.tokenizer.pack import encode_records, write_shard
-from noria.train.batches import Blocks, Sequences
-from noria.train.learner import mix_rows, open_learner, open_rows, save_learner
+from noria.train.learner import Rows, mix_rows, open_learner, open_rows, save_learner
 from noria.train.loop import Choices, StepReport, TrainPlan, train
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_meta.json")
@@ -36,6 +35,7 @@ class Start:
     champion: Path
     base: Path | None
     base_name: str
+    base_precision: str
     corpus: Path
     general: Path | None
     general_share: float
@@ -58,9 +58,9 @@ def train_from_champion(
     Raises TrainingError if the feedback has no token to learn from.
     """
     tokenizer = load_tokenizer(start.champion)
-    model = open_learner(start.champion, start.base).to(detect_device())
+    model = open_learner(start.champion, start.base, start.base_precision).to(detect_device())
 
-    def rows(shard: Path, rows_seed: int) -> Blocks | Sequences:
+    def rows(shard: Path, rows_seed: int) -> Rows:
         whole = start.base is not None
         return open_rows(shard, tokenizer, start.context_tokens, rows_seed, whole=whole)
 

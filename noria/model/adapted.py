@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from noria.errors import UsageError
+from noria.model.quantized import Int8Linear, int8_linear
 
 # what a recipe calls a layer: where it is in a block
 TARGETS = {
@@ -81,13 +83,22 @@ class LowRank(nn.Module):
 class AdaptedLinear(nn.Module):
     """weight · x + bias, and the acting update if there is one.
 
-    Weight and bias keep the names that they had in the plain layer, whose weight it shares.
+    The tensors keep the names that they had in the plain layer, float or int8, which it shares
+    them with.
     """
 
-    def __init__(self, linear: nn.Linear) -> None:
+    weight: Tensor
+    scale: Tensor
+
+    def __init__(self, linear: nn.Linear | Int8Linear) -> None:
         super().__init__()
-        self.weight = linear.weight
+        self.is_int8 = isinstance(linear, Int8Linear)
         self.bias = linear.bias
+        if isinstance(linear, Int8Linear):
+            self.register_buffer("weight", linear.weight)
+            self.register_buffer("scale", linear.scale)
+        else:
+            self.register_parameter("weight", cast(nn.Parameter, linear.weight))
         self.updates = nn.ModuleDict()
         # A tuple, which torch does not register: an update has one name, and compiled code depends
         # on the acting one's shapes, not on what it is called or on how many there are.
@@ -118,16 +129,28 @@ class AdaptedLinear(nn.Module):
         for one in self.updates.values():
             one.requires_grad_(one is update)
 
-    def plain(self) -> nn.Linear:
-        """The layer without updates; it shares the weight."""
+    def plain(self) -> nn.Linear | Int8Linear:
+        """The layer without updates; it shares the tensors."""
         rows, columns = self.weight.shape
-        linear = nn.Linear(columns, rows, bias=self.bias is not None, device="meta")
-        linear.weight, linear.bias = self.weight, self.bias
+        linear = nn.Linear(columns, rows, bias=False, device="meta")
+        if self.is_int8:
+            layer = Int8Linear(linear)
+            layer.weight, layer.scale, layer.bias = self.weight, self.scale, self.bias
+            return layer
+        linear.register_parameter("weight", cast(nn.Parameter, self.weight))
+        linear.register_parameter("bias", self.bias)
         return linear
+
+    def floats(self) -> Float[Tensor, "O I"]:
+        """The weight without updates, in float32."""
+        return self.weight.float() * self.scale[:, None] if self.is_int8 else self.weight
 
     def forward(self, x: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
         """As nn.Linear's."""
-        result = F.linear(x, self.weight, self.bias)
+        if self.is_int8:
+            result = int8_linear(x, self.weight, self.scale, self.bias)
+        else:
+            result = F.linear(x, self.weight, self.bias)
         for update in self._acting:
             result = result + update(x)
         return result

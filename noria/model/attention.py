@@ -116,14 +116,7 @@ def attention_weights(
 ) -> Float[Tensor, "B H T S"]:
     """softmax(scale · Q Kᵀ + bias) over what may be read: how much each token reads of which."""
     scores = queries @ keys.transpose(-1, -2) * scale
-    if reading.bias is not None:
-        scores = scores + reading.bias
-    if reading.mask is not None:
-        scores = scores.masked_fill(~reading.mask, float("-inf"))
-    elif reading.causal and scores.shape[-2] > 1:
-        later = torch.ones_like(scores[0, 0], dtype=torch.bool).triu(diagonal=1)
-        scores = scores.masked_fill(later, float("-inf"))
-    return scores.softmax(dim=-1)
+    return (scores + _added(reading, queries)).softmax(dim=-1)
 
 
 def attend(
@@ -135,28 +128,33 @@ def attend(
     dropout: float = 0.0,
 ) -> Float[Tensor, "B H T D"]:
     """attention_weights · V by torch's fused kernels, which never store the weights."""
-    mask = reading.mask
-    if reading.bias is not None:
-        mask = _as_bias(reading.bias, reading)
-    elif mask is None and reading.causal and queries.shape[2] > 1:
-        if queries.dtype == torch.bfloat16 and _is_short(queries) and not dropout:
-            return _attend_short(queries, keys, values, scale)
+    if queries.dtype == torch.bfloat16 and _is_short(queries, keys) and not dropout:
+        return _attend_short(queries, keys, values, _added(reading, queries), scale)
+    plain = reading.mask is None and reading.bias is None
+    if plain and reading.causal and queries.shape[2] > 1:
         return F.scaled_dot_product_attention(
             queries, keys, values, is_causal=True, dropout_p=dropout, scale=scale
         )
+    mask = reading.mask if reading.bias is None else _added(reading, queries)
     return F.scaled_dot_product_attention(
         queries, keys, values, attn_mask=mask, dropout_p=dropout, scale=scale
     )
 
 
-def _as_bias(bias: Tensor, reading: Reading) -> Tensor:
-    """The bias with minus infinity where nothing may be read. (B|1, H, T, S)."""
+def _added(reading: Reading, queries: Tensor) -> Tensor:
+    """What is added to the scores: the bias, and minus infinity where nothing may be read.
+
+    (B|1, H|1, T, S), or (1, 1, 1, 1) where nothing is added.
+    """
+    added = queries.new_zeros(1, 1, 1, 1) if reading.bias is None else reading.bias
+    added = added.to(queries.dtype)
     if reading.mask is not None:
-        return bias.masked_fill(~reading.mask, float("-inf"))
-    if reading.causal and bias.shape[-2] > 1:
-        later = torch.ones_like(bias[0, 0], dtype=torch.bool).triu(diagonal=1)
-        return bias.masked_fill(later, float("-inf"))
-    return bias
+        return torch.where(reading.mask, added, float("-inf"))
+    num_tokens = queries.shape[2]
+    if reading.causal and num_tokens > 1:
+        later = queries.new_full((num_tokens, num_tokens), float("-inf")).triu(diagonal=1)
+        return later + added
+    return added
 
 
 # Up to here the whole (T, S) table of scores is small, and two batched products over it are 2.5
@@ -165,19 +163,23 @@ def _as_bias(bias: Tensor, reading: Reading) -> Tensor:
 _SHORT_TOKENS = 512
 
 
-def _is_short(queries: Tensor) -> bool:
-    return queries.device.type == "cpu" and 1 < queries.shape[2] <= _SHORT_TOKENS
+def _is_short(queries: Tensor, keys: Tensor) -> bool:
+    num_new, num_all = queries.shape[2], keys.shape[2]
+    return queries.device.type == "cpu" and 1 < num_new <= _SHORT_TOKENS >= num_all
 
 
-def _attend_short(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
-    """Causal attention with the scores written out. (B, H, T, D) each -> (B, H, T, D)."""
-    batch, num_heads, num_tokens, head_width = queries.shape
-    shape = (batch * num_heads, num_tokens, head_width)
-    later = queries.new_full((num_tokens, num_tokens), float("-inf")).triu(diagonal=1)
+def _attend_short(
+    queries: Tensor, keys: Tensor, values: Tensor, added: Tensor, scale: float
+) -> Tensor:
+    """Attention with the scores written out. (B, H, T|S, D) each -> (B, H, T, D)."""
+    batch, num_heads, num_new, head_width = queries.shape
+    num_all = keys.shape[2]
+    heads = batch * num_heads
     scores = torch.baddbmm(
-        later.expand(batch * num_heads, -1, -1),
-        queries.reshape(shape),
-        keys.reshape(shape).transpose(1, 2),
+        added.expand(batch, num_heads, num_new, num_all).reshape(heads, num_new, num_all),
+        queries.reshape(heads, num_new, head_width),
+        keys.reshape(heads, num_all, head_width).transpose(1, 2),
         alpha=scale,
-    )  # (B·H, T, T)
-    return torch.bmm(scores.softmax(dim=-1), values.reshape(shape)).view_as(queries)
+    )  # (B·H, T, S)
+    read = values.reshape(heads, num_all, head_width)
+    return torch.bmm(scores.softmax(dim=-1), read).view_as(queries)

@@ -22,6 +22,21 @@ class TokenEmbedding(nn.Module):
         """A look-up: row `id` of the matrix, for each id."""
         return F.embedding(ids, self.weight)
 
+    def floats(self) -> Float[Tensor, "V C"]:
+        """The matrix."""
+        return self.weight
+
     def scores(self, hidden: Float[Tensor, "... C"]) -> Float[Tensor, "... V"]:
         """The product of each hidden vector with each token's vector."""
         return F.linear(hidden, self.weight)
+
+
+class OutputLayer(nn.Linear):
+    """A matrix of its own that scores hidden vectors, where it is not the embedding."""
+
+    def __init__(self, width: int, vocab_size: int) -> None:
+        super().__init__(width, vocab_size, bias=False)
+
+    def floats(self) -> Float[Tensor, "V C"]:
+        """The matrix."""
+        return self.weight

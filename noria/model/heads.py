@@ -92,8 +92,8 @@ class MaskedLanguageHead(nn.Module):
         return self.norm(self.activation(self.layer(hidden)))  # type: ignore[no-any-return]
 
     def output_weight(self) -> Float[Tensor, "V C"]:
-        """The embedding."""
-        return self._body[0].embedding.weight
+        """The embedding's."""
+        return self._body[0].embedding.floats()
 
     def output_bias(self) -> Float[Tensor, " V"]:
         """A number for each token."""

@@ -8,6 +8,8 @@ Legend: O outputs (rows), I inputs, V vocabulary, C width.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, Int8
@@ -30,6 +32,40 @@ def quantize_rows(weight: Float[Tensor, "O I"]) -> tuple[Int8[Tensor, "O I"], Fl
     return rounded.clamp(-INT8_MAX, INT8_MAX).to(torch.int8), scale
 
 
+class _IntegerProduct(torch.autograd.Function):
+    """x · integersᵀ, keeping the integers for the backward pass and not a float copy of them."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        return F.linear(x, weight.to(x.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        (slope,) = grad_outputs
+        (weight,) = ctx.saved_tensors
+        return slope @ weight.to(slope.dtype), None
+
+
+def int8_linear(
+    x: Float[Tensor, "... I"],
+    weight: Int8[Tensor, "O I"],
+    scale: Float[Tensor, " O"],
+    bias: Float[Tensor, " O"] | None,
+) -> Float[Tensor, "... O"]:
+    """(x · integersᵀ) · scale + bias; under autocast in its number type, with a gradient by x."""
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        x = x.to(torch.get_autocast_dtype(device))
+    if torch.is_grad_enabled() and x.requires_grad:
+        y: Tensor = _IntegerProduct.apply(x, weight)  # type: ignore[no-untyped-call]
+    else:
+        y = F.linear(x, weight.to(x.dtype))
+    # Scaled after the product: O multiplications a token in place of O · I.
+    y = y * scale.to(x.dtype)
+    return y if bias is None else y + bias.to(x.dtype)
+
+
 class Int8Linear(nn.Module):
     """y = (x · integersᵀ) · scale + bias; the bias stays float."""
 
@@ -43,10 +79,13 @@ class Int8Linear(nn.Module):
         self.register_buffer("scale", scale)
         self.bias = linear.bias
 
+    def floats(self) -> Float[Tensor, "O I"]:
+        """What the integers stand for, in float32."""
+        return self.weight.float() * self.scale[:, None]
+
     def forward(self, x: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
-        """Scale after the product: O multiplications a token in place of O · I."""
-        y = F.linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
-        return y if self.bias is None else y + self.bias
+        """As nn.Linear's."""
+        return int8_linear(x, self.weight, self.scale, self.bias)
 
 
 class Int8Embedding(nn.Module):
@@ -63,6 +102,10 @@ class Int8Embedding(nn.Module):
         weight, scale = quantize_rows(embedding.weight)
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
+
+    def floats(self) -> Float[Tensor, "V C"]:
+        """What the integers stand for, in float32."""
+        return self.weight.float() * self.scale[:, None]
 
     def forward(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T C"]:
         """A look-up, in float32."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from noria.errors import UsageError
 from noria.model.cache import KVCache
 from noria.model.config import ModelConfig
-from noria.model.embedding import TokenEmbedding
+from noria.model.embedding import OutputLayer, TokenEmbedding
 from noria.model.init import initial_tensors
 from noria.model.masks import NO_ROWS, Reading, Rows
 from noria.model.stack import Stack
@@ -28,12 +28,11 @@ class Scoring:
 
     config: ModelConfig
     embedding: TokenEmbedding
-    head: nn.Linear | None
+    head: OutputLayer | None
     head_bias: nn.Parameter | None
 
     def _lay_head(self, config: ModelConfig) -> None:
-        head = nn.Linear(config.width, config.vocab_size, bias=False)
-        self.head = None if config.tied else head
+        self.head = None if config.tied else OutputLayer(config.width, config.vocab_size)
         biased = config.embedding.output_bias
         self.head_bias = nn.Parameter(torch.zeros(config.vocab_size)) if biased else None
 
@@ -49,7 +48,7 @@ class Scoring:
 
     def output_weight(self) -> Float[Tensor, "V C"]:
         """The matrix that scores hidden vectors: the embedding when tied."""
-        return self.embedding.weight if self.head is None else self.head.weight
+        return self.embedding.floats() if self.head is None else self.head.floats()
 
     def output_bias(self) -> Float[Tensor, " V"] | None:
         """What is added to the scores, if anything is."""

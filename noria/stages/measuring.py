@@ -38,7 +38,7 @@ from noria.tokenizer.load import load_tokenizer
 from noria.workspace import Workspace
 
 MAX_RECORDS = 120  # of a language, about 200 kB; more text moves an interval little
-MAX_RECORDS_OVER_BASE = 40
+MAX_RECORDS_OVER_BASE = 32
 RecordT = TypeVar("RecordT")
 
 

@@ -23,17 +23,18 @@ from noria.model.presets import preset
 from noria.model.styles import Dropout
 from noria.model.transformer import Decoder, build_decoder
 from noria.recipe import TrainSettings
-from noria.runtime import detect_device, memory_bytes
+from noria.runtime import detect_device, memory_bytes, release_memory
 from noria.stages.stage import Facts, run_stage
 from noria.tokenizer.load import Tokenizer, load_tokenizer
 from noria.tokenizer.pack import open_shard
 from noria.tracking import MetricsLog
-from noria.train.batch import TokenBatch
+from noria.train.batch import TokenBatch, full_batch
 from noria.train.batches import Blocks, Mixture
 from noria.train.choices import choices_from_lock, measure_choices
 from noria.train.learner import save_learner
 from noria.train.loop import Choices, StepReport, TrainPlan, train
 from noria.train.objectives.losses import next_token
+from noria.train.preflight import inspect_tokens, raise_fatal, rehearse
 from noria.workspace import Workspace
 
 NGRAM_ORDER = 5
@@ -139,9 +140,10 @@ def train_plan(workspace: Workspace, num_steps: int, learning_rate: float) -> Tr
     )
 
 
-def label_smoothing(train: TrainSettings) -> dict[str, float]:
-    """What of it belongs in a training's key: nothing where there is none."""
-    return {"label_smoothing": train.label_smoothing} if train.label_smoothing else {}
+def later_settings(train: TrainSettings) -> dict[str, Any]:
+    """Settings that came after the first training did: in its key only where they act."""
+    settings = {"label_smoothing": train.label_smoothing, "apart": train.apart}
+    return {name: value for name, value in settings.items() if value}
 
 
 def watch_training(
@@ -169,6 +171,7 @@ def train_into(
     choices: Choices,
     made_of: list[Any],
     held_out: TokenBatch,
+    context_tokens: int,
     tokenizer: Path,
     base_name: str = "",
 ) -> dict[str, Any]:
@@ -177,9 +180,14 @@ def train_into(
     made_of: what its checkpoints are known by; they are deleted once the folder is written.
     """
     checkpoints = workspace.root / "checkpoints" / value_digest(made_of)[:16]
+    objective = next_token(workspace.recipe.train.label_smoothing)
+    if not checkpoints.is_dir():
+        workspace.watcher.progress("rehearsing the longest batch", 0, 1)
+        longest = full_batch(choices.micro_batch_sequences, context_tokens)
+        rehearse(model, longest, held_out, plan, choices, objective)
+        release_memory()
     with MetricsLog(workspace.metrics_path) as log:
         watch = watch_training(workspace, "train", log)
-        objective = next_token(workspace.recipe.train.label_smoothing)
         losses = train(model, mixture, plan, choices, checkpoints, held_out, watch, objective)
     weight_hash = save_learner(folder, model, base_name)
     for file in TOKENIZER_FILES:
@@ -190,6 +198,28 @@ def train_into(
         "num_parameters": num_parameters(model.config),
         "losses": losses,
     }
+
+
+def inspect_shards(
+    workspace: Workspace,
+    shards: Artifact,
+    tokenizer: Tokenizer,
+    context_tokens: int,
+    *,
+    whole: bool,
+) -> None:
+    """Say what is wrong with the tokens. Raises TrainingError where training would be senseless."""
+    findings = inspect_tokens(
+        open_shard(shards.path / "train"),
+        open_shard(shards.path / "held_out"),
+        tokenizer.stop_ids,
+        tokenizer.start_ids,
+        context_tokens,
+        whole=whole,
+    )
+    for one in findings:
+        workspace.watcher.say(str(one))
+    raise_fatal(findings)
 
 
 def build_ngram(workspace: Workspace, shards: Artifact, tokenizer: Artifact) -> Artifact:
@@ -266,6 +296,7 @@ def train_model(workspace: Workspace, shards: Artifact, tokenizer: Artifact) -> 
     loaded = load_tokenizer(tokenizer.path)
     config = model_config(workspace, loaded.vocab_size)
     workspace.watcher.begin("train")
+    inspect_shards(workspace, shards, loaded, config.context_tokens, whole=False)
     num_tokens = num_train_tokens(workspace, config, shards.facts["train"]["num_trained_tokens"])
     entry = locked_choices(workspace, config, num_tokens)
     choices = choices_from_lock(entry)
@@ -278,7 +309,7 @@ def train_model(workspace: Workspace, shards: Artifact, tokenizer: Artifact) -> 
         "plan": plan.to_json(),
         "batch_sequences": num_sequences,
         "seed": recipe.seed,
-        **label_smoothing(recipe.train),
+        **later_settings(recipe.train),
     }
     workspace.watcher.say(
         f"{num_parameters(config):,} parameters "
@@ -289,7 +320,13 @@ def train_model(workspace: Workspace, shards: Artifact, tokenizer: Artifact) -> 
     def make(folder: Path) -> Facts:
         model = build_decoder(config, recipe.seed).to(detect_device())
         train_shard = open_shard(shards.path / "train")
-        blocks = Blocks(train_shard, config.context_tokens, loaded.end_id, recipe.seed)
+        blocks = Blocks(
+            train_shard,
+            config.context_tokens,
+            loaded.end_id,
+            recipe.seed,
+            apart=recipe.train.apart,
+        )
         facts = train_into(
             workspace,
             folder,
@@ -299,6 +336,7 @@ def train_model(workspace: Workspace, shards: Artifact, tokenizer: Artifact) -> 
             choices,
             [settings, asdict(choices), shards.key],
             _held_out_batch(shards, config, loaded.end_id, choices.micro_batch_sequences),
+            config.context_tokens,
             tokenizer.path,
         )
         return {**facts, "num_tokens": plan.num_steps * num_sequences * config.context_tokens}

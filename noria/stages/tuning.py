@@ -32,11 +32,16 @@ from noria.stages.measuring import (
     score_of,
 )
 from noria.stages.stage import Facts, plain, run_stage
-from noria.stages.training import label_smoothing, obtain_choices, train_into, train_plan
+from noria.stages.training import (
+    inspect_shards,
+    later_settings,
+    obtain_choices,
+    train_into,
+    train_plan,
+)
 from noria.tokenizer.load import load_tokenizer
-from noria.train.batches import Blocks, Sequences
 from noria.train.choices import choices_from_lock
-from noria.train.learner import fresh_learner, mix_rows, open_rows
+from noria.train.learner import Rows, fresh_learner, mix_rows, open_rows
 from noria.workspace import Workspace
 
 LEARNING_RATE = 0.0005  # of a recipe that names none
@@ -86,10 +91,11 @@ def tuning_choices(workspace: Workspace, base: Artifact, num_tokens: int) -> dic
     recipe = workspace.recipe
     config, _ = read_config(base.path)
     length = measured_tokens(recipe, config)
+    numbers = [] if recipe.adapter.base_precision == "float32" else [recipe.adapter.base_precision]
     return obtain_choices(
         workspace,
         replace(recipe.train, compile="off"),  # rows of uneven length would be compiled each anew
-        [config.to_json(), recipe.adapter.rank, list(recipe.adapter.targets), length],
+        [config.to_json(), recipe.adapter.rank, list(recipe.adapter.targets), length, *numbers],
         lambda: fresh_learner(base.path, recipe.adapter, recipe.seed),
         length,
         max(1, recipe.train.batch_tokens // length),
@@ -104,9 +110,17 @@ def tune_base(workspace: Workspace, shards: Artifact, base: Artifact) -> Artifac
     config, _ = read_config(base.path)
     context_tokens = min(recipe.model.context_tokens, config.context_tokens)
     workspace.watcher.begin("train")
+    inspect_shards(workspace, shards, tokenizer, context_tokens, whole=True)
 
-    def rows(split: str, seed: int) -> Blocks | Sequences:
-        return open_rows(shards.path / split, tokenizer, context_tokens, seed, whole=True)
+    def rows(split: str, seed: int) -> Rows:
+        return open_rows(
+            shards.path / split,
+            tokenizer,
+            context_tokens,
+            seed,
+            whole=True,
+            apart=recipe.train.apart,
+        )
 
     own = rows("train", recipe.seed)
     share = recipe.adapter.replay_share if recipe.adapter.replay else 0.0
@@ -120,12 +134,12 @@ def tune_base(workspace: Workspace, shards: Artifact, base: Artifact) -> Artifac
     choices = choices_from_lock(tuning_choices(workspace, base, num_tokens))
     torch.set_num_threads(choices.num_threads)
     settings = {
-        "adapter": {**plain(recipe.adapter), "general": []},  # only measured on
+        "adapter": _adapter_settings(recipe),
         "plan": plan.to_json(),
         "batch_tokens": recipe.train.batch_tokens,
         "context_tokens": context_tokens,
         "seed": recipe.seed,
-        **label_smoothing(recipe.train),
+        **later_settings(recipe.train),
     }
     workspace.watcher.say(
         f"an adapter of rank {recipe.adapter.rank} over {num_parameters(config):,} frozen weights, "
@@ -144,6 +158,7 @@ def tune_base(workspace: Workspace, shards: Artifact, base: Artifact) -> Artifac
             choices,
             [settings, asdict(choices), shards.key, base.key],
             mix_rows([(rows("held_out", 0), 1.0)], HELD_OUT_TOKENS).batch(0),
+            context_tokens,
             base.path,
             recipe.model.base,
         )
@@ -166,6 +181,14 @@ def tune_base(workspace: Workspace, shards: Artifact, base: Artifact) -> Artifac
             f"weights {facts['weight_hash'][:12]}"
         ),
     )
+
+
+def _adapter_settings(recipe: Recipe) -> dict[str, Any]:
+    """What of the adapter's settings decides the weights; a later one only where it acts."""
+    settings = {**plain(recipe.adapter), "general": []}  # only measured on
+    if settings["base_precision"] == "float32":
+        del settings["base_precision"]
+    return settings
 
 
 def evaluate_tuned(

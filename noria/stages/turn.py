@@ -132,6 +132,7 @@ def _start(workspace: Workspace, champion: Artifact) -> Start:
         champion=champion.path,
         base=base.path if base is not None else None,
         base_name=base.facts["name"] if base is not None else "",
+        base_precision=recipe.adapter.base_precision,
         corpus=shards / "train",
         general=shards / "replay" if replayed else None,
         general_share=recipe.adapter.replay_share if replayed else 0.0,

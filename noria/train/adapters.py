@@ -28,6 +28,7 @@ from noria.model.layouts.peft import (
     shape_from_peft,
     to_peft,
 )
+from noria.model.quantized import Int8Embedding, Int8Linear
 from noria.model.transformer import Decoder, empty_decoder, fill_model
 from noria.model.weights import read_json_object
 
@@ -114,16 +115,17 @@ def fill_adapter(model: Decoder, name: str, tensors: Mapping[str, Tensor]) -> No
 
 
 def merged(model: Decoder, name: str) -> Decoder:
-    """A plain decoder with weight + alpha / rank · B · A, summed in float64; shares no memory.
+    """A plain float decoder with weight + alpha / rank · B · A, summed in float64.
 
-    Raises UnknownName if the model carries no adapter of that name.
+    It shares no memory; int8 weights are what they stand for, as they were while the adapter
+    trained. Raises UnknownName if the model carries no adapter of that name.
     """
     updates = _updates(model, name)
-    plain, own = empty_decoder(model.config), model.state_dict()
+    plain = empty_decoder(model.config)
     tensors = {}
     for key in plain.state_dict():
         update = updates.get(key.removesuffix(".weight"))
-        weight = own[key].detach()
+        weight = _floats(model, key)
         if update is None:
             tensors[key] = weight.clone()
         else:
@@ -192,10 +194,6 @@ def _compare(
 
 
 def _check_name(model: Decoder, name: str) -> None:
-    if model.quantization is not None:
-        raise UsageError(
-            f"an adapter over {model.quantization} weights", "a float model", "adapt its source"
-        )
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"an adapter named {name!r}", "1 to 64 letters, digits, - and _", "choose another name"
@@ -208,7 +206,7 @@ def _attach(model: Decoder, name: str, updates: Mapping[str, LowRank]) -> None:
     model.requires_grad_(False)
     for path in updates:
         layer = model.get_submodule(path)
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Linear | Int8Linear):
             _replace(model, path, AdaptedLinear(layer))
     layers = _layers(model)
     for path, update in updates.items():
@@ -222,7 +220,18 @@ def _replace(model: Decoder, path: str, layer: nn.Module) -> None:
 
 
 def _weight(model: Decoder, path: str) -> Tensor:
-    return model.get_parameter(f"{path}.weight")
+    weight: Tensor = model.get_submodule(path).weight  # type: ignore[assignment]
+    return weight
+
+
+def _floats(model: Decoder, key: str) -> Tensor:
+    """A tensor of a model by its name; of int8 layers, what it stands for."""
+    path, _, field = key.rpartition(".")
+    layer = model.get_submodule(path)
+    if field == "weight" and isinstance(layer, AdaptedLinear | Int8Linear | Int8Embedding):
+        return layer.floats().detach()
+    tensor: Tensor = model.state_dict()[key]
+    return tensor.detach()
 
 
 def _layers(model: Decoder) -> dict[str, AdaptedLinear]:

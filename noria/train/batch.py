@@ -111,6 +111,12 @@ class TokenBatch:
         return parts
 
 
+def full_batch(num_rows: int, context_tokens: int) -> TokenBatch:
+    """As large a batch as can come: every token real and counted."""
+    ids = torch.zeros((num_rows, context_tokens), dtype=torch.int64)
+    return TokenBatch(ids, ids, torch.ones_like(ids, dtype=torch.bool))
+
+
 @dataclass(frozen=True)
 class SourceBatch:
     """A source to read, and a target to say: inputs, targets and which of them count.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,15 +21,25 @@ from noria.tokenizer.pack import Shard
 from noria.train.batch import TokenBatch
 
 MAX_SHOWN = 4
+PADDING_DOCUMENT = -1  # no document has this number
 Ids = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+
+
+class Row(NamedTuple):
+    """Tokens (T+1,), which of them count as targets (T+1,), and the number of each one's document
+    (T+1,) where several in a row do not read each other."""
+
+    ids: Ids
+    mask: Flags
+    documents: Ids | None = None
 
 
 class RowSource(Protocol):
     """Rows of tokens in an order that their number alone decides."""
 
-    def read(self, index: int) -> tuple[Ids, Flags]:
-        """The index-th row since the start of training: tokens (T+1,) and mask (T+1,)."""
+    def read(self, index: int) -> Row:
+        """The index-th row since the start of training."""
         ...
 
     def where(self, index: int) -> str:
@@ -40,10 +50,13 @@ class RowSource(Protocol):
 class Blocks:
     """A shard cut into blocks of T + 1 tokens, visited in a new order each pass.
 
-    Each pass starts at another offset, so that block borders fall elsewhere.
+    Each pass starts at another offset, so that block borders fall elsewhere. apart: documents do
+    not read each other; the end token before a document is its first.
     """
 
-    def __init__(self, shard: Shard, context_tokens: int, end_id: int, seed: int) -> None:
+    def __init__(
+        self, shard: Shard, context_tokens: int, end_id: int, seed: int, *, apart: bool = False
+    ) -> None:
         if int(shard.mask.sum()) == 0:
             raise TrainingError(
                 "no token to train on",
@@ -54,6 +67,7 @@ class Blocks:
         self._context_tokens = context_tokens
         self._end_id = end_id
         self._seed = seed
+        self._apart = apart
         self.num_blocks = max(1, (shard.num_tokens - 1) // context_tokens)
         self._orders: dict[int, tuple[int, Ids]] = {}
 
@@ -85,8 +99,8 @@ class Blocks:
         offset, order = self._order(num_pass)
         return offset + int(order[position]) * self._context_tokens
 
-    def read(self, index: int) -> tuple[Ids, Flags]:
-        """The index-th block since the start of training: tokens (T+1,) and mask (T+1,)."""
+    def read(self, index: int) -> Row:
+        """The index-th block since the start of training."""
         start, length = self._start(index), self._context_tokens + 1
         ids = np.asarray(self._shard.tokens[start : start + length], dtype=np.int64)
         mask = np.asarray(self._shard.mask[start : start + length], dtype=np.bool_)
@@ -94,7 +108,7 @@ class Blocks:
         if missing > 0:  # a shard shorter than one block
             ids = np.pad(ids, (0, missing), constant_values=self._end_id)
             mask = np.pad(mask, (0, missing), constant_values=False)
-        return ids, mask
+        return Row(ids, mask, np.cumsum(ids == self._end_id) if self._apart else None)
 
 
 class Sequences:
@@ -126,6 +140,11 @@ class Sequences:
         self._orders: dict[int, Ids] = {}
 
     @property
+    def num_rows(self) -> int:
+        """Rows of one pass."""
+        return len(self._rows)
+
+    @property
     def mean_tokens(self) -> float:
         """Inputs of a row, in the mean."""
         return sum(end - start - 1 for start, end in self._rows) / len(self._rows)
@@ -135,16 +154,21 @@ class Sequences:
         """Inputs of one pass."""
         return sum(end - start - 1 for start, end in self._rows)
 
-    def read(self, index: int) -> tuple[Ids, Flags]:
+    def read(self, index: int) -> Row:
         """The index-th row since the start of training, at most T + 1 tokens."""
         start, end = self._row(index)
         ids = np.asarray(self._shard.tokens[start:end], dtype=np.int64)
-        return ids, np.asarray(self._shard.mask[start:end], dtype=np.bool_)
+        return Row(ids, np.asarray(self._shard.mask[start:end], dtype=np.bool_))
 
     def where(self, index: int) -> str:
         """Which tokens of the shard."""
         start, end = self._row(index)
         return f"tokens {start:,} to {end:,}"
+
+    def length(self, index: int) -> int:
+        """Tokens of the index-th row, the one that is only a target included."""
+        start, end = self._row(index)
+        return end - start
 
     def _row(self, index: int) -> tuple[int, int]:
         num_pass, position = divmod(index, len(self._rows))
@@ -174,19 +198,25 @@ class Mixture:
     def batch(self, step: int) -> TokenBatch:
         """The batch of a step (from 0)."""
         rows = [source.read(index) for _, source, index in self._numbered(step)]
-        lengths = np.array([len(ids) - 1 for ids, _ in rows])
-        longest = int(lengths.max())
-        if lengths.min() == longest:
-            return _batch(*(torch.from_numpy(np.stack(one)) for one in zip(*rows, strict=True)))
+        lengths = np.array([len(row.ids) - 1 for row in rows])
         # Long rows stand together, so that the micro-batches of short ones are narrow.
         order = np.argsort(-lengths, kind="stable")
-        ids = torch.zeros((len(rows), longest + 1), dtype=torch.int64)
-        mask = torch.zeros((len(rows), longest + 1), dtype=torch.bool)
-        for place, row in enumerate(order):
-            width = int(lengths[row]) + 1
-            ids[place, :width] = torch.from_numpy(rows[row][0])
-            mask[place, :width] = torch.from_numpy(rows[row][1])
-        return _batch(ids, mask, torch.from_numpy(lengths[order]))
+        shape = (len(rows), int(lengths.max()) + 1)
+        ids, mask = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.bool_)
+        documents = np.full(shape, PADDING_DOCUMENT) if rows[0].documents is not None else None
+        for place, row in enumerate(rows[index] for index in order):
+            ids[place, : len(row.ids)] = row.ids
+            mask[place, : len(row.ids)] = row.mask
+            if documents is not None:
+                documents[place, : len(row.ids)] = row.documents
+        padded = lengths.min() < lengths.max()
+        return TokenBatch(
+            torch.from_numpy(ids[:, :-1].copy()),
+            torch.from_numpy(ids[:, 1:].copy()),
+            torch.from_numpy(mask[:, 1:].copy()),
+            torch.from_numpy(lengths[order]) if padded else None,
+            None if documents is None else torch.from_numpy(documents[:, :-1].copy()),
+        )
 
     def describe(self, step: int) -> str:
         """Which tokens of which source the batch of a step holds."""
@@ -201,12 +231,3 @@ class Mixture:
         for number, (source, count) in enumerate(zip(self.sources, self.counts, strict=True), 1):
             for position in range(count):
                 yield number, source, step * count + position
-
-
-def _batch(
-    ids: torch.Tensor, mask: torch.Tensor, lengths: torch.Tensor | None = None
-) -> TokenBatch:
-    """Inputs and targets of rows (B, T+1)."""
-    return TokenBatch(
-        ids[:, :-1].contiguous(), ids[:, 1:].contiguous(), mask[:, 1:].contiguous(), lengths
-    )

@@ -45,7 +45,8 @@ class Progress:
 
 def frozen_digest(model: torch.nn.Module) -> str:
     """The hash of the parameters that do not train, "" if all do; once a run, for it reads them."""
-    frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
+    trained = _trained(model)
+    frozen = {name: one for name, one in model.state_dict().items() if name not in trained}
     return weight_hash(frozen) if frozen else ""
 
 

@@ -24,7 +24,7 @@ from noria.train.optim import build_optimizer
 from noria.train.step import train_step
 
 MICRO_BATCH_TOKENS = (2048, 4096, 8192)
-LARGE_MICRO_BATCH_TOKENS = (256, 512)  # of a base model, whose activations are what fills memory
+LARGE_MICRO_BATCH_TOKENS = (256,)  # of a base model, whose activations are what fills memory
 LARGE_PARAMETERS = 50_000_000
 WORTH_COMPILING_S = 150.0  # shorter training is over before a compiled block pays back
 NUM_TIMED_STEPS = 3

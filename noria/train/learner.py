@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from noria.model.quantized import to_int8
 from noria.model.transformer import Decoder
 from noria.model.weights import load_decoder, model_weight_hash, save_model
 from noria.recipe import AdapterSettings
@@ -17,6 +18,7 @@ from noria.tokenizer.load import Tokenizer
 from noria.tokenizer.pack import open_shard
 from noria.train.adapters import adapters, add_adapter, load_adapter, merged, save_adapter
 from noria.train.batches import Blocks, Mixture, RowSource, Sequences
+from noria.train.packing import Packed
 
 ADAPTER_NAME = "tuned"
 ADAPTER_FOLDER = "adapter"
@@ -24,18 +26,23 @@ ADAPTER_FOLDER = "adapter"
 
 def fresh_learner(base: Path, settings: AdapterSettings, seed: int) -> Decoder:
     """A base model with a new adapter, which alone trains."""
-    model = load_decoder(base)
+    model = _open_base(base, settings.base_precision)
     add_adapter(model, ADAPTER_NAME, settings.rank, settings.alpha, settings.targets, seed)
     return model
 
 
-def open_learner(folder: Path, base: Path | None) -> Decoder:
+def open_learner(folder: Path, base: Path | None, base_precision: str = "float32") -> Decoder:
     """A trained model to train on: all of its weights, or over a base its adapter."""
     if base is None:
         return load_decoder(folder)
-    model = load_decoder(base)
+    model = _open_base(base, base_precision)
     load_adapter(folder / ADAPTER_FOLDER, model, ADAPTER_NAME)
     return model
+
+
+def _open_base(base: Path, precision: str) -> Decoder:
+    model = load_decoder(base)
+    return to_int8(model) if precision == "int8" else model
 
 
 def save_learner(out: Path, model: Decoder, base_name: str) -> str:
@@ -48,17 +55,30 @@ def save_learner(out: Path, model: Decoder, base_name: str) -> str:
     return model_weight_hash(model)
 
 
+Rows = Blocks | Sequences | Packed
+
+
 def open_rows(
-    shard: Path, tokenizer: Tokenizer, context_tokens: int, seed: int, *, whole: bool
-) -> Blocks | Sequences:
-    """A shard as rows: blocks of running text without a gap, or its sequences one by one."""
-    if whole:
-        leads = tokenizer.start_ids == (tokenizer.end_id,)
-        return Sequences(open_shard(shard), context_tokens, leads, seed)
-    return Blocks(open_shard(shard), context_tokens, tokenizer.end_id, seed)
+    shard: Path,
+    tokenizer: Tokenizer,
+    context_tokens: int,
+    seed: int,
+    *,
+    whole: bool,
+    apart: bool = False,
+) -> Rows:
+    """A shard as rows: blocks of running text without a gap, or its sequences one by one.
+
+    apart: what stands side by side in a row does not read each other, and so sequences share rows.
+    """
+    if not whole:
+        return Blocks(open_shard(shard), context_tokens, tokenizer.end_id, seed, apart=apart)
+    leads = tokenizer.start_ids == (tokenizer.end_id,)
+    sequences = Sequences(open_shard(shard), context_tokens, leads, seed)
+    return Packed(sequences, context_tokens) if apart else sequences
 
 
-def mix_rows(sources: list[tuple[Blocks | Sequences, float]], batch_tokens: int) -> Mixture:
+def mix_rows(sources: list[tuple[Rows, float]], batch_tokens: int) -> Mixture:
     """Batches of about that many tokens, with the given shares of the sources."""
     mean = sum(share * source.mean_tokens for source, share in sources)
     rows: list[tuple[RowSource, float]] = [(source, share) for source, share in sources]

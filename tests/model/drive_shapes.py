@@ -101,6 +101,7 @@ def drive_decoder(config: ModelConfig) -> None:
             model(part, cache)
     quantized.to_int8(model)
     model.logits(model(IDS))
+    model.output_weight()
 
 
 def drive_encoder(config: ModelConfig) -> None:
@@ -138,13 +139,14 @@ def drive_encoder_decoder(config: ModelConfig) -> None:
 def drive_adapter() -> None:
     """A low-rank update beside a layer, and the rows of a GGUF file."""
     layer = torch.nn.Linear(6, 4)
-    beside = adapted.AdaptedLinear(layer)
     shape = adapted.AdapterShape(2, 4.0, frozenset(["query"]))
-    update = adapted.fresh_update(layer.weight, shape, torch.Generator().manual_seed(1))
-    beside.add("one", update)
-    beside.use("one")
-    beside(torch.ones(2, 3, 6))
-    update.product()
+    for plain in (layer, quantized.Int8Linear(layer)):
+        beside = adapted.AdaptedLinear(plain)
+        update = adapted.fresh_update(beside.floats(), shape, torch.Generator().manual_seed(1))
+        beside.add("one", update)
+        beside.use("one")
+        beside(torch.ones(2, 3, 6))
+        update.product()
     _, tensors = to_gguf(LLAMA, build_model(LLAMA, 1).state_dict())
     from_gguf_rows(LLAMA, "blocks.0.attention.query.weight", tensors["blk.0.attn_q.weight"])
 

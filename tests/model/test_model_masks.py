@@ -44,7 +44,7 @@ def may_read(rows: Rows, row: int, query: int, key: int, *, causal: bool, window
     return (before and near and own and real) or (rows.real is not None and query == key)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(rows_and_lengths(), st.booleans(), st.integers(0, 10))
 def test_the_mask_is_the_rule_for_every_pair(
     drawn: tuple[Rows, int, int], causal: bool, window: int

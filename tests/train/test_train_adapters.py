@@ -6,10 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from adapted_models import CONFIG, IDS, adapted, logits, spread, trained_names
+from torch import nn
 
 from noria.compress.quantize import quantize_model
 from noria.errors import FormatError, UnknownName, UsageError
 from noria.model.adapted import TARGETS
+from noria.model.quantized import Int8Linear
 from noria.model.transformer import build_decoder
 from noria.model.weights import model_weight_hash, weight_hash
 from noria.train.adapters import (
@@ -151,6 +153,42 @@ def test_compiled_blocks_give_the_same_gradients_for_every_adapter(precision: st
     torch.compiler.reset()
 
 
+def test_an_adapter_over_int8_weights_trains_and_merges_into_what_they_stand_for() -> None:
+    model = quantize_model(build_decoder(CONFIG, 1))
+    plain = model.logits(model(IDS)).detach()
+    add_adapter(model, "one", 4, 8, TARGETS, 1)
+    assert torch.equal(model.logits(model(IDS)), plain)  # nothing learned yet
+    before = {name: one.clone() for name, one in model.state_dict().items() if "lora" not in name}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    stepping = torch.optim.AdamW(trained, lr=0.02)
+    batch = TokenBatch(IDS, IDS.roll(-1, 1), torch.ones(3, 16, dtype=torch.bool))
+    losses = []
+    for _ in range(30):
+        losses.append(accumulate(model, batch, 2, "float32", next_token()))
+        stepping.step()
+        stepping.zero_grad()
+    assert losses[-1] < 0.95 * losses[0]
+    assert all(torch.equal(model.state_dict()[name], one) for name, one in before.items())
+    whole = merged(model, "one")
+    assert whole.quantization is None
+    torch.testing.assert_close(
+        whole.logits(whole(IDS)), model.logits(model(IDS)), rtol=0, atol=1e-4
+    )
+    remove_adapter(model, "one")
+    assert torch.equal(model.logits(model(IDS)), plain)
+
+
+def test_int8_layers_have_the_gradient_of_the_weights_that_they_stand_for() -> None:
+    layer = nn.Linear(12, 5)
+    small = Int8Linear(layer)
+    x = torch.randn(3, 12, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    slope = torch.randn(3, 5, generator=torch.Generator().manual_seed(2))
+    (small(x) * slope).sum().backward()
+    found, x.grad = x.grad, None
+    (nn.functional.linear(x, small.floats(), layer.bias) * slope).sum().backward()
+    torch.testing.assert_close(found, x.grad)
+
+
 def test_settings_and_names_that_make_no_adapter_are_refused() -> None:
     model = adapted()
     for rank, alpha, targets, message in (
@@ -166,8 +204,6 @@ def test_settings_and_names_that_make_no_adapter_are_refused() -> None:
     for name in ("", "a.b", "-a", "é", "a" * 65):
         with pytest.raises(UsageError, match="an adapter named"):
             add_adapter(model, name, 4, 8, TARGETS, 1)
-    with pytest.raises(UsageError, match="over int8 weights"):
-        add_adapter(quantize_model(build_decoder(CONFIG, 1)), "one", 4, 8, TARGETS, 1)
     for act in (use_adapter, remove_adapter, merged, adapter_tensors):
         with pytest.raises(UnknownName, match="no adapter named 'two'; expected one of: one"):
             act(model, "two")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from adapted_models import CONFIG
@@ -11,10 +12,11 @@ from adapted_models import CONFIG
 from noria.errors import FormatError, TrainingError
 from noria.model.transformer import build_decoder
 from noria.tokenizer.pack import open_shard, write_shard
-from noria.train.batches import Mixture, Sequences
+from noria.train.batches import Blocks, Mixture, Sequences
 from noria.train.checkpoint import frozen_digest, load_latest_checkpoint, save_checkpoint
 from noria.train.objectives.losses import next_token
 from noria.train.optim import build_optimizer
+from noria.train.packing import Packed
 from noria.train.step import accumulate, train_step
 
 CHATS = [([n, n + 1, n + 2, n + 3, 0], [0, 0, 1, 1, 0]) for n in range(10, 40)]
@@ -29,8 +31,8 @@ def _shard(folder: Path, sequences: list[tuple[list[int], list[int]]]) -> Path:
 def test_a_row_is_one_sequence_up_to_its_last_counted_token(tmp_path: Path) -> None:
     rows = Sequences(open_shard(_shard(tmp_path, CHATS)), 16, leads=False, seed=1)
     read = [rows.read(i) for i in range(30)]
-    assert sorted(ids.tolist() for ids, _ in read) == [ids[:4] for ids, _ in CHATS]
-    assert all(mask.tolist() == [False, False, True, True] for _, mask in read)
+    assert sorted(ids.tolist() for ids, *_ in read) == [ids[:4] for ids, _ in CHATS]
+    assert all(mask.tolist() == [False, False, True, True] for _, mask, _ in read)
     assert [rows.read(30 + i)[0].tolist() for i in range(30)] != [one[0].tolist() for one in read]
     assert rows.mean_tokens == 3.0
 
@@ -148,3 +150,50 @@ def test_muon_learns_faster_than_adamw_in_few_steps(tmp_path: Path) -> None:
             ).loss
         losses[name] = loss
     assert losses["muon"] < losses["adamw"] < 4.0
+
+
+def test_packed_rows_hold_every_sequence_once_a_pass_and_hardly_any_padding(
+    tmp_path: Path,
+) -> None:
+    shard = open_shard(_shard(tmp_path, [*CHATS, DOCUMENT] * 6))
+    sequences = Sequences(shard, 16, leads=True, seed=1)
+    packed = Packed(sequences, 16)
+    wanted = sorted(tuple(sequences.read(i).ids) for i in range(sequences.num_rows))
+    first, index, seen = [], 0, 0
+    while seen < sequences.num_rows:
+        row = packed.read(index)
+        assert row.documents is not None and len(row.ids) <= 17
+        for number in range(row.documents[-1] + 1):
+            first.append(tuple(row.ids[row.documents == number]))
+        seen += row.documents[-1] + 1
+        index += 1
+    assert sorted(first) == wanted
+    padding = sum(17 - len(packed.read(i).ids) for i in range(index)) / (17 * index)
+    assert padding < 0.15
+    again = Packed(Sequences(shard, 16, leads=True, seed=1), 16)
+    for later in (index + 3, 1, 2 * index + 1):  # in any order, as after a resume
+        assert np.array_equal(again.read(later).ids, packed.read(later).ids)
+    assert packed.read(index).ids.tolist() != packed.read(0).ids.tolist()
+
+
+def test_packed_rows_have_the_gradient_of_each_sequence_alone(tmp_path: Path) -> None:
+    shard = open_shard(_shard(tmp_path, [*CHATS[:5], DOCUMENT]))
+    sequences = Sequences(shard, 16, leads=True, seed=1)
+    packed = Packed(sequences, 16)
+    num_rows = int(sequences.num_tokens / packed.mean_tokens)
+    gradients = []
+    for source, count in ((packed, num_rows), (sequences, sequences.num_rows)):
+        model = build_decoder(CONFIG, 1)
+        batch = Mixture([(source, 1.0)], count).batch(0)
+        accumulate(model, batch, 2, "float32", next_token())
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))  # type: ignore[union-attr]
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
+
+
+def test_documents_of_a_block_do_not_read_each_other_when_kept_apart(tmp_path: Path) -> None:
+    shard = open_shard(_shard(tmp_path, [([5, 6, 7, 0], None), ([8, 9, 0], None)] * 4))
+    row = Blocks(shard, 16, 0, seed=1, apart=True).read(0)
+    assert row.documents is not None
+    for place in range(1, 17):
+        new = row.ids[place] == 0  # the end token is the first that the next document reads
+        assert row.documents[place] - row.documents[place - 1] == new
