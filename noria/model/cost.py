@@ -17,7 +17,8 @@ from noria.model.config import ModelConfig
 from noria.model.shapes import Shape, block_shapes, tensor_shapes
 
 NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
-OPTIMIZERS = ("adamw", "muon", "sgd")
+# numbers that an optimizer remembers of each that it changes; of adafactor see `optimizer_bytes`
+MOMENTS = {"adamw": 2, "adam": 2, "muon": 2, "sgd": 1, "adafactor": 1}
 CHUNK_TOKENS = 512  # of one piece of the loss; measured fastest on a CPU for 4,096 tokens' logits
 _FLOAT_BYTES = 4
 _BACKWARD = 2  # each product has two derivatives, by either factor, and each is a product as large
@@ -107,19 +108,20 @@ def optimizer_bytes(
 ) -> int:
     """Bytes that an optimizer remembers between steps, float32; all parameters train if not said.
 
-    AdamW two moments a number; Muon one for matrices inside blocks, else as AdamW; plain SGD none.
-    If fewer than all train, Muon's share of them is as if they were inside blocks, where adapters
-    are. Raises UsageError for another optimizer.
+    Adam and AdamW two moments a number; Muon one for matrices inside blocks, else as AdamW; SGD its
+    momentum; Adafactor a number for each row and each column of a matrix. If fewer than all train,
+    Muon's share of them is as if they were inside blocks, where adapters are, and Adafactor's an
+    upper bound. Raises UsageError for another optimizer.
     """
-    if optimizer not in OPTIMIZERS:
-        raise UsageError(f"the optimizer {optimizer!r}", ", ".join(OPTIMIZERS), "choose one")
+    if optimizer not in MOMENTS:
+        raise UsageError(f"the optimizer {optimizer!r}", ", ".join(MOMENTS), "choose one")
     total = num_parameters(config)
     trained = total if num_trained_parameters is None else num_trained_parameters
-    if optimizer == "sgd":
-        return 0
+    if optimizer == "adafactor" and trained == total:
+        return _FLOAT_BYTES * _total(config, _rows_and_columns)
     inside = _total(config, _matrices) - _matrices(tensor_shapes(config, with_blocks=False))
     with_one_moment = min(trained, inside) if optimizer == "muon" else 0
-    return _FLOAT_BYTES * (2 * trained - with_one_moment)
+    return _FLOAT_BYTES * (MOMENTS[optimizer] * trained - with_one_moment)
 
 
 def activation_bytes(config: ModelConfig, batch: BatchShape) -> int:
@@ -277,6 +279,10 @@ def _count(shapes: Mapping[str, Shape]) -> int:
 
 def _matrices(shapes: Mapping[str, Shape]) -> int:
     return sum(prod(shape) for shape in shapes.values() if len(shape) == 2)
+
+
+def _rows_and_columns(shapes: Mapping[str, Shape]) -> int:
+    return sum(sum(shape) for shape in shapes.values())
 
 
 def _int8_bytes(shapes: Mapping[str, Shape]) -> int:

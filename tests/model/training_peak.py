@@ -84,10 +84,7 @@ def _real(ids: torch.Tensor) -> torch.Tensor:
 def train(config: ModelConfig, batch: BatchShape, optimizer: str) -> None:
     """Two steps, the second of two micro-batches; only the last is whole, as its peak is all."""
     model = build_model(config, 1).train()
-    if optimizer == "sgd":
-        stepping = torch.optim.SGD(model.parameters(), lr=1e-4)
-    else:
-        stepping = build_optimizer(model, optimizer, 1e-4, 0.0)
+    stepping = build_optimizer(model, optimizer, 1e-4, 0.0)
     one_row = replace(batch, num_rows=1)
     for micro_batches in ([one_row], [one_row, batch]):
         for micro_batch in micro_batches:
