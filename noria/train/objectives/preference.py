@@ -48,7 +48,7 @@ def kto_losses(
     """
     gains = answers - reference - divergence.detach()
     losses = 1 - torch.sigmoid(beta * torch.where(liked, gains, -gains))
-    return losses * torch.where(liked, liked_weight, disliked_weight)
+    return losses * (disliked_weight + (liked_weight - disliked_weight) * liked.to(losses.dtype))
 
 
 def kto_divergence(
