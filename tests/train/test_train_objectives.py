@@ -182,7 +182,7 @@ def test_cut_spans_can_be_put_back_and_never_touch(num: int, sentinels: int, see
         else:
             spans[last].append(token)
     assert list(spans) == marks[: len(spans)] and all(spans.values())
-    restored = [t for s in source[:-1].tolist() for t in (spans[s] if s in spans else [s])]
+    restored = [t for s in source[:-1].tolist() for t in spans.get(s, [s])]
     assert restored == ids.tolist()
     assert source[0] == 100
     assert not any(a in spans and b in spans for a, b in pairwise(source))
