@@ -19,7 +19,7 @@ from noria.records import Record
 from noria.runtime import detect_device
 from noria.tokenizer.load import load_tokenizer
 from noria.tokenizer.pack import encode_records, write_shard
-from noria.train.learner import Rows, mix_rows, open_learner, open_rows, save_learner
+from noria.train.learner import ShardRows, mix_rows, open_learner, open_rows, save_learner
 from noria.train.loop import Choices, StepReport, TrainPlan, train
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_meta.json")
@@ -60,7 +60,7 @@ def train_from_champion(
     tokenizer = load_tokenizer(start.champion)
     model = open_learner(start.champion, start.base, start.base_precision).to(detect_device())
 
-    def rows(shard: Path, rows_seed: int) -> Rows:
+    def rows(shard: Path, rows_seed: int) -> ShardRows:
         whole = start.base is not None
         return open_rows(shard, tokenizer, start.context_tokens, rows_seed, whole=whole)
 

@@ -41,7 +41,7 @@ from noria.stages.training import (
 )
 from noria.tokenizer.load import load_tokenizer
 from noria.train.choices import choices_from_lock
-from noria.train.learner import Rows, fresh_learner, mix_rows, open_rows
+from noria.train.learner import ShardRows, fresh_learner, mix_rows, open_rows
 from noria.workspace import Workspace
 
 LEARNING_RATE = 0.0005  # of a recipe that names none
@@ -112,7 +112,7 @@ def tune_base(workspace: Workspace, shards: Artifact, base: Artifact) -> Artifac
     workspace.watcher.begin("train")
     inspect_shards(workspace, shards, tokenizer, context_tokens, whole=True)
 
-    def rows(split: str, seed: int) -> Rows:
+    def rows(split: str, seed: int) -> ShardRows:
         return open_rows(
             shards.path / split,
             tokenizer,

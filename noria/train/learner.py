@@ -55,7 +55,7 @@ def save_learner(out: Path, model: Decoder, base_name: str) -> str:
     return model_weight_hash(model)
 
 
-Rows = Blocks | Sequences | Packed
+ShardRows = Blocks | Sequences | Packed
 
 
 def open_rows(
@@ -66,7 +66,7 @@ def open_rows(
     *,
     whole: bool,
     apart: bool = False,
-) -> Rows:
+) -> ShardRows:
     """A shard as rows: blocks of running text without a gap, or its sequences one by one.
 
     apart: what stands side by side in a row does not read each other, and so sequences share rows.
@@ -78,7 +78,7 @@ def open_rows(
     return Packed(sequences, context_tokens) if apart else sequences
 
 
-def mix_rows(sources: list[tuple[Rows, float]], batch_tokens: int) -> Mixture:
+def mix_rows(sources: list[tuple[ShardRows, float]], batch_tokens: int) -> Mixture:
     """Batches of about that many tokens, with the given shares of the sources."""
     mean = sum(share * source.mean_tokens for source, share in sources)
     rows: list[tuple[RowSource, float]] = [(source, share) for source, share in sources]

@@ -258,7 +258,7 @@ def _advance(
         return
     batch = batches.batch(step)
     result = _take_step(run, batch, plan, choices, share, objective)
-    if not _is_sound(result.loss, run.losses, plan):
+    if not result.updated:
         _refuse_step(run, source, plan, result, share)
         return
     run.step += 1
@@ -314,10 +314,6 @@ def _recent(losses: list[dict[str, Any]]) -> float:
 def _largest(losses: list[dict[str, Any]], plan: TrainPlan) -> float:
     """The largest loss that is no spike."""
     return plan.spike * _recent(losses) if plan.spike and len(losses) >= RECENT_STEPS else inf
-
-
-def _is_sound(loss: float, losses: list[dict[str, Any]], plan: TrainPlan) -> bool:
-    return isfinite(loss) and loss <= _largest(losses, plan)
 
 
 def _refuse_step(

@@ -15,10 +15,12 @@ from noria.train.optim import Optimizer
 
 @dataclass(frozen=True)
 class StepResult:
-    """Mean loss in nats of what the batch counts, and the gradient's norm before clipping."""
+    """Mean loss in nats of what the batch counts, the gradient's norm before clipping, and whether
+    the weights were changed."""
 
     loss: float
     gradient_norm: float
+    updated: bool
 
 
 def loss_sum(model: nn.Module, batch: Batch, precision: str, objective: Objective) -> torch.Tensor:
@@ -63,7 +65,8 @@ def train_step(
     """Accumulate, clip, update; a loss that is not finite or above the largest changes nothing."""
     loss = accumulate(model, batch, micro_batch_sequences, precision, objective)
     norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip))
-    if isfinite(loss) and loss <= largest_loss:
+    sound = isfinite(loss) and loss <= largest_loss
+    if sound:
         optimizer.step()
     optimizer.zero_grad()
-    return StepResult(loss, norm)
+    return StepResult(loss, norm, updated=sound)

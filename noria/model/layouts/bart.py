@@ -24,6 +24,7 @@ from noria.model.layouts.renaming import (
     Spare,
     activation_of,
     check_stated,
+    comes_back,
     expect_values,
     reading_fields,
     renamed,
@@ -170,10 +171,7 @@ def config_from_bart(hf_config: Mapping[str, Any]) -> ModelConfig:
 
 def is_bart(config: ModelConfig) -> bool:
     """Whether BartConfig or MarianConfig can say this config: whether it comes back as it was."""
-    try:
-        return config_from_bart(_described(config)) == config
-    except FormatError:
-        return False
+    return comes_back(config, _described, config_from_bart)
 
 
 def check_bart_shapes(hf_config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:

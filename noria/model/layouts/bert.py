@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from noria.errors import FormatError, UsageError
+from noria.errors import UsageError
 from noria.model.config import ModelConfig
 from noria.model.heads import HeadConfig
 from noria.model.layouts.bert_heads import (
@@ -30,6 +30,7 @@ from noria.model.layouts.renaming import (
     Spare,
     activation_of,
     check_stated,
+    comes_back,
     expect_values,
     reading_fields,
     renamed,
@@ -166,10 +167,7 @@ def config_from_bert(hf_config: Mapping[str, Any]) -> ModelConfig:
 
 def is_bert(config: ModelConfig) -> bool:
     """Whether BertConfig can say this config: whether it comes back as it was."""
-    try:
-        return config_from_bert(_described(config)) == config
-    except FormatError:
-        return False
+    return comes_back(config, _described, config_from_bert)
 
 
 def check_bert_shapes(hf_config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -21,6 +21,7 @@ from noria.model.layouts.renaming import (
     Spare,
     activation_of,
     check_stated,
+    comes_back,
     expect_values,
     reading_fields,
     renamed,
@@ -118,10 +119,7 @@ def config_from_gpt2(hf_config: Mapping[str, Any]) -> ModelConfig:
 
 def is_gpt2(config: ModelConfig) -> bool:
     """Whether GPT2Config can say this config: whether it comes back as it was."""
-    try:
-        return config_from_gpt2(_described(config)) == config
-    except FormatError:
-        return False
+    return comes_back(config, _described, config_from_gpt2)
 
 
 def check_gpt2_shapes(hf_config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:

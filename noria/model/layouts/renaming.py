@@ -149,6 +149,18 @@ def reading_fields(refuse: Refuse, expected: str) -> Iterator[None]:
         raise FormatError(error.given, error.expected, error.fix) from error
 
 
+def comes_back(
+    config: ModelConfig,
+    described: Callable[[ModelConfig], dict[str, Any]],
+    read: Callable[[Mapping[str, Any]], ModelConfig],
+) -> bool:
+    """Whether a layout's fields can say a config: whether it comes back from them as it was."""
+    try:
+        return read(described(config)) == config
+    except FormatError:
+        return False
+
+
 def turned(names: Mapping[str, str]) -> dict[str, str]:
     """A table of names, read from right to left."""
     return {theirs: ours for ours, theirs in names.items()}
