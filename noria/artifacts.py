@@ -15,9 +15,9 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,17 @@ def value_digest(value: Any) -> str:
     """SHA-256 (hex) of a JSON value with sorted keys."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def acting(settings: Any, names: Collection[str]) -> dict[str, Any]:
+    """Those of a dataclass's named fields that are not at their default.
+
+    A setting that came later than its stage is in a key only where it acts, so that what was made
+    before it came keeps its key.
+    """
+    chosen = [one for one in fields(settings) if one.name in names]
+    found = {one.name: (getattr(settings, one.name), one.default) for one in chosen}
+    return {name: value for name, (value, default) in found.items() if value != default}
 
 
 def _fsync_path(path: Path) -> None:

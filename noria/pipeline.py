@@ -18,10 +18,13 @@ from noria.stages.converse import Conversation, LocalServer, simulate_users, wat
 from noria.stages.measuring import compress_model, evaluate_trained, export_model
 from noria.stages.page import Made, write_report
 from noria.stages.release import release_model
+from noria.stages.rival import build_ngram
+from noria.stages.search import Found, search_settings
 from noria.stages.text import build_corpus, build_shards, build_tokenizer
-from noria.stages.training import build_ngram, train_model
-from noria.stages.tuning import build_base, evaluate_tuned, tune_base
+from noria.stages.training import scratch_lesson, train_model
+from noria.stages.tuning import build_base, evaluate_tuned, tune_base, tuning_lesson
 from noria.stages.turn import promote_if_earned, take_turn
+from noria.train.parallel import ALONE, Team
 from noria.workspace import Workspace
 
 
@@ -56,6 +59,35 @@ def run(workspace: Workspace) -> Outcome:
     return Outcome(live.weight_hash, _gate_word(made, live.weight_hash), report)
 
 
+def train(workspace: Workspace, team: Team = ALONE) -> Artifact:
+    """Make what training needs, and train with every process of the team; `run` goes on from there.
+
+    The first process prepares the text while the others wait. Raises NoriaError.
+    """
+    if team.is_first:
+        tokenizer, tokens = _prepare(workspace)
+    team.wait()
+    if not team.is_first:
+        tokenizer, tokens = _prepare(workspace)  # all of it is there
+    train_one = tune_base if workspace.recipe.model.base else train_model
+    return train_one(workspace, tokens, tokenizer, team)
+
+
+def search(workspace: Workspace) -> Found:
+    """Try the settings that the recipe names under [search]; raises NoriaError."""
+    tokenizer, tokens = _prepare(workspace)
+    make_lesson = tuning_lesson if workspace.recipe.model.base else scratch_lesson
+    return search_settings(workspace, tokens, lambda trial: make_lesson(trial, tokens, tokenizer))
+
+
+def _prepare(workspace: Workspace) -> tuple[Artifact, Artifact]:
+    """The tokenizer, or the base that brings one, and the tokens."""
+    corpus = build_corpus(workspace)
+    own = not workspace.recipe.model.base
+    tokenizer = build_tokenizer(workspace, corpus) if own else build_base(workspace)
+    return tokenizer, build_shards(workspace, corpus, tokenizer)
+
+
 def _train_from_scratch(workspace: Workspace, corpus: Artifact) -> tuple[Artifact, Artifact]:
     """Own tokenizer, random weights; measured beside an n-gram model."""
     tokenizer = build_tokenizer(workspace, corpus)
@@ -86,6 +118,7 @@ def _turn_the_wheel(workspace: Workspace, made: Made) -> Made:
     """Serve, hear simulated users, challenge, judge, promote, and see the server follow."""
     with LocalServer(workspace) as server:
         conversation = simulate_users(workspace, made.model, server)
+        server.stop()  # both cores and all memory for training
         turn = take_turn(
             workspace,
             made.model,

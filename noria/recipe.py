@@ -1,8 +1,6 @@
-"""The one file that describes a loop: TOML in, frozen dataclasses out, all mistakes in one error.
+"""The settings of a loop: frozen dataclasses, each field with its default, bounds and explanation.
 
-Every setting is a field below with its default, its bounds and one line of explanation; the
-recipe reference in the docs is generated from them. Whether a file that a recipe names exists is
-a question for `noria check`, not for this module.
+The recipe reference in the docs is generated from them; `recipe_file.py` reads them from TOML.
 """
 
 from __future__ import annotations
@@ -10,10 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from noria.errors import InputError, RecipeError
-from noria.toml_tables import TableReader, parse_toml, setting
+from noria.toml_tables import setting
 
 TENANT = "default"  # who owns what a recipe makes, unless a key of another tenant asks
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -205,6 +201,10 @@ class TrainSettings:
         "Stop and name the batch, or go back to the last checkpoint and past the batch.",
         choices=("stop", "back"),
     )
+    shard: bool = setting(
+        False,
+        "Several processes (`torchrun`) share the weights, instead of each having all of them.",
+    )
     precision: str = setting(
         "auto",
         "Of matrix products; auto measures and writes its choice into the lock.",
@@ -214,6 +214,39 @@ class TrainSettings:
         "auto",
         "Whether `torch.compile` is used; auto measures where a compiler is; over a base never.",
         choices=("auto", "on", "off"),
+    )
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Which settings of [train] `noria search` tries, and between which bounds."""
+
+    trials: int = setting(16, "How many trainings are begun.", low=1, high=10_000)
+    tokens: int = setting(
+        0, "Tokens that each trains on; 0: as many as the real one.", low=0, high=10**13
+    )
+    learning_rate: tuple[float, ...] = setting(
+        (), "Lowest and highest; tried evenly on a logarithmic scale.", low=1e-7, high=1.0
+    )
+    weight_decay: tuple[float, ...] = setting((), "Lowest and highest.", low=0.0, high=1.0)
+    warmup: tuple[float, ...] = setting((), "Lowest and highest.", low=0.0, high=0.5)
+    label_smoothing: tuple[float, ...] = setting((), "Lowest and highest.", low=0.0, high=0.5)
+    dropout: tuple[float, ...] = setting((), "Lowest and highest.", low=0.0, high=0.9)
+    batch_tokens: tuple[int, ...] = setting((), "Which ones.", low=64, high=2**24)
+    optimizer: tuple[str, ...] = setting(
+        (), "Which ones.", choices=("adamw", "muon", "adam", "sgd", "adafactor")
+    )
+    schedule: tuple[str, ...] = setting((), "Which ones.", choices=("cosine", "linear", "stable"))
+
+
+@dataclass(frozen=True)
+class TrackSettings:
+    """Where the numbers of a training go beside `metrics.jsonl`."""
+
+    mlflow: str = setting(
+        "",
+        "An MLflow store to mirror them to: `sqlite:///runs.db` or a server's address; needs the "
+        "extra `track`.",
     )
 
 
@@ -316,6 +349,8 @@ class Recipe:
     model: ModelSettings = ModelSettings()
     adapter: AdapterSettings = AdapterSettings()
     train: TrainSettings = TrainSettings()
+    search: SearchSettings = SearchSettings()
+    track: TrackSettings = TrackSettings()
     compress: CompressSettings = CompressSettings()
     export: ExportSettings = ExportSettings()
     serve: ServeSettings = ServeSettings()
@@ -327,82 +362,3 @@ class Recipe:
     def simulates_users(self) -> bool:
         """Whether a run turns the wheel by itself."""
         return bool(self.feedback.simulate or self.feedback.simulate_chats)
-
-
-def _cross_checks(recipe: Recipe, reader: TableReader) -> None:
-    """Mistakes that only show when two settings are seen together."""
-    corpus = recipe.corpus
-    if not corpus.documents and not corpus.tagged and not corpus.conversations:
-        reader.problem("corpus", "no text", 'name your files: documents = ["texts/**/*.txt"]')
-    if corpus.held_out + corpus.test >= 0.9:
-        reader.problem("corpus.held_out", corpus.held_out, "held_out + test must stay below 0.9")
-    named = {
-        "corpus.documents": corpus.documents,
-        "corpus.tagged": corpus.tagged,
-        "corpus.conversations": corpus.conversations,
-        "adapter.replay": recipe.adapter.replay,
-        "adapter.general": recipe.adapter.general,
-        "feedback.simulate": recipe.feedback.simulate,
-        "feedback.simulate_chats": recipe.feedback.simulate_chats,
-        "gate.frozen": recipe.gate.frozen,
-    }
-    if recipe.feedback.simulate and recipe.feedback.simulate_chats:
-        reader.problem("feedback.simulate_chats", "…", "simulate passages or chats, not both")
-    if any(one.startswith("general.") for one in recipe.gate.require) and not (
-        recipe.model.base and recipe.adapter.general
-    ):
-        reader.problem("gate.require", "general.…", 'name the text: adapter.general = ["*.txt"]')
-    if recipe.model.base:
-        for path in ("model.preset", "tokenizer.vocab_size"):
-            if path in reader.lines:
-                reader.problem(path, "…", "leave it out: a base has its own")
-        if recipe.train.compile == "on":
-            reader.problem("train.compile", "on", "leave it out: over a base nothing is compiled")
-    elif recipe.export.gguf:
-        fix = "leave it out: llama.cpp has no rule for a tokenizer of Noria's own"
-        reader.problem("export.gguf", True, fix)
-    if recipe.adapter != AdapterSettings() and not recipe.model.base:
-        reader.problem("adapter", "…", 'name the base that it is for: [model] base = "…"')
-    if any(one.startswith("frozen.") for one in recipe.gate.require) and not recipe.gate.frozen:
-        reader.problem("gate.require", "frozen.…", 'name the text: frozen = ["wanted/*.txt"]')
-    for path, globs in named.items():
-        for glob in globs:
-            match = re.fullmatch(r"package:([^/]+)/.+", glob)
-            if glob.startswith("package:") and (not match or match[1] not in recipe.packages):
-                known = ", ".join(recipe.packages) or "none"
-                reader.problem(path, glob, f"no such package in the recipe; known: {known}")
-    if recipe.train.batch_tokens < recipe.model.context_tokens:
-        reader.problem(
-            "train.batch_tokens",
-            recipe.train.batch_tokens,
-            f"expected at least model.context_tokens ({recipe.model.context_tokens})",
-        )
-
-
-def parse_recipe(text: str, file: str = "noria.toml") -> Recipe:
-    """Parse a recipe. Raises RecipeError with every mistake, each with its line and its fix."""
-    reader = TableReader(file, text)
-    table = parse_toml(text, file)
-    recipe = reader.section(Recipe, table, "")
-    if recipe is not None:
-        _cross_checks(recipe, reader)
-    if recipe is None or reader.problems:
-        raise RecipeError(sorted(reader.problems, key=lambda p: p.line))
-    return recipe
-
-
-def load_recipe(path: Path) -> Recipe:
-    """Read a recipe file. Raises InputError if it can't be read, RecipeError for its mistakes."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder", "a recipe", f"name it: {path}/noria.toml")
-    if not path.is_file():
-        raise InputError(
-            f"{path} does not exist", "a recipe", "write one with: noria init my-model"
-        )
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not UTF-8 (byte {error.start})", "a TOML file in UTF-8", "save it as UTF-8"
-        ) from error
-    return parse_recipe(text, str(path))

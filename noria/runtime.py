@@ -35,6 +35,11 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def num_local_processes() -> int:
+    """How many processes torchrun has started on this machine; 1 without it."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def has_compiler() -> bool:
     """Whether a C++ compiler is there, which `torch.compile` needs on a CPU."""
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
@@ -90,6 +95,11 @@ def release_memory() -> None:
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def switch_telemetry_off() -> None:
+    """Keep MLflow from telling its makers anything; to be called before it is imported."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 
 def cache_folder() -> Path:

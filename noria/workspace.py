@@ -20,7 +20,8 @@ from noria.artifacts import Artifact, Store
 from noria.errors import InputError, StorageError, UsageError
 from noria.feedback.store import FeedbackStore
 from noria.lock import Lock
-from noria.recipe import Recipe, load_recipe
+from noria.recipe import Recipe
+from noria.recipe_file import load_recipe
 from noria.registry import Registry
 from noria.runtime import cache_folder
 from noria.serve.auth import KeyStore

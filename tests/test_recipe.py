@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from noria.errors import InputError, RecipeError
-from noria.recipe import Recipe, load_recipe, parse_recipe
+from noria.recipe import Recipe
+from noria.recipe_file import load_recipe, parse_recipe
 from noria.starter import recipe_text
 
 

@@ -1,7 +1,8 @@
-"""init, check, run: from a recipe to a model."""
+"""init, check, run, train, search: from a recipe to a model."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import typer
@@ -14,6 +15,8 @@ def add_verbs(app: typer.Typer) -> None:
     app.command()(init)
     app.command()(check)
     app.command()(run)
+    app.command()(train)
+    app.command()(search)
 
 
 def init(
@@ -62,3 +65,46 @@ def run(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON)
     )
     if outcome.gate == "refused":
         raise typer.Exit(3)
+
+
+def train(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON) -> None:
+    """Make what training needs and train, then stop; `torchrun -m noria train` uses many processes.
+
+    Each process has all weights, or with train.shard a part of them. `noria run` goes on from here.
+    """
+    from noria.pipeline import train as train_alone
+    from noria.runtime import detect_device
+    from noria.train.parallel import open_team
+
+    with open_team(detect_device()) as team:
+        quiet = as_json or not team.is_first
+        with Opened(recipe, store, quiet) as workspace, contextlib.ExitStack() as held:
+            if team.is_first:
+                held.enter_context(workspace.alone())
+            trained = train_alone(workspace, team)
+        if team.is_first:
+            weight_hash = trained.facts["weight_hash"]
+            show(
+                {"weight_hash": weight_hash, "path": str(trained.path), "processes": team.size},
+                as_json,
+                f"\ntrained: {weight_hash[:12]}   in {trained.path}\n"
+                f"next:\n  {program()} run {recipe}",
+            )
+
+
+def search(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON) -> None:
+    """Try training settings within the bounds of [search]; stopped and called again, it goes on."""
+    from dataclasses import asdict
+
+    from noria.pipeline import search as search_recipe
+    from noria.stages.search import best_as_toml
+
+    with Opened(recipe, store, as_json) as workspace, workspace.alone():
+        found = search_recipe(workspace)
+    show(
+        {**asdict(found), "page": str(found.page)},
+        as_json,
+        f"\nbest held-out loss {found.held_out_loss:.4f} of {found.num_trials} trainings "
+        f"({found.num_pruned} given up early)\n\n{best_as_toml(found)}\n\n"
+        f"what mattered: {found.page}\nnext: write these lines into {recipe}",
+    )

@@ -20,7 +20,8 @@ from noria.runtime import detect_device
 from noria.tokenizer.load import load_tokenizer
 from noria.tokenizer.pack import encode_records, write_shard
 from noria.train.learner import ShardRows, mix_rows, open_learner, open_rows, save_learner
-from noria.train.loop import Choices, StepReport, TrainPlan, train
+from noria.train.loop import train
+from noria.train.plan import Choices, StepReport, TrainPlan
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_meta.json")
 

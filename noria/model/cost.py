@@ -88,6 +88,18 @@ def flops_per_token(config: ModelConfig, context_tokens: int | None = None) -> i
     return forward_flops(config, num_tokens, num_tokens) // num_tokens
 
 
+def training_flops_per_token(
+    config: ModelConfig, num_tokens: int, *, frozen: bool = False
+) -> float:
+    """A token's share of `training_flops` of a sequence so long.
+
+    Where the weights are frozen under an adapter, backward costs as much as forward, not twice: no
+    gradient of theirs is made. The adapter's own small products are not counted.
+    """
+    passes = 2 if frozen else 1 + _BACKWARD
+    return passes * forward_flops(config, num_tokens, num_tokens) / num_tokens
+
+
 def weight_bytes(config: ModelConfig, number_type: str = "float32") -> int:
     """Bytes of all weights as float32, bfloat16, float16 or int8.
 

@@ -83,6 +83,10 @@ class LocalServer:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the server if it runs, and with it its key."""
         if self._process is None:
             return
         assert self._process.stdin is not None and self._process.stdout is not None

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from noria.artifacts import Artifact
+from noria.artifacts import Artifact, artifact_key
 from noria.runtime import peak_memory_bytes, release_memory, reset_peak_memory
 from noria.workspace import Workspace
+
+if TYPE_CHECKING:
+    from noria.train.parallel import Team
 
 Facts = Mapping[str, Any]
 
@@ -28,9 +31,14 @@ def run_stage(
     settings: Mapping[str, Any] | None = None,
     inputs: Mapping[str, str] | None = None,
     lock: Mapping[str, Any] | None = None,
+    team: Team | None = None,
     result: Callable[[Facts], str],
 ) -> Artifact:
-    """Build or re-use the stage's artifact and put its line on the table."""
+    """Build or re-use the stage's artifact and put its line on the table.
+
+    team: whose processes all make it; the first one's files are kept, `make` of the others leaves
+    none. Without one this process makes it alone.
+    """
 
     def make_measured(folder: Path) -> Facts:
         release_memory()  # what earlier stages freed is not this one's
@@ -39,6 +47,11 @@ def run_stage(
         return {**facts, "peak_memory_bytes": peak_memory_bytes()}
 
     workspace.watcher.begin(stage)
+    if team is not None and not team.is_first:
+        key = artifact_key(stage, stage_format, settings or {}, inputs or {}, lock or {})
+        if workspace.store.find(stage, key) is None:
+            make(workspace.root)
+        team.wait()
     artifact = workspace.store.build(
         stage,
         make_measured,
@@ -47,5 +60,7 @@ def run_stage(
         inputs=inputs,
         lock=lock,
     )
+    if team is not None and team.is_first:
+        team.wait()
     workspace.note(stage, artifact, result(artifact.facts))
     return artifact

@@ -7,20 +7,25 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from noria.artifacts import Artifact, file_digest, value_digest
+from noria.artifacts import Artifact, acting, file_digest, value_digest
 from noria.bases.catalogue import resolve_base
 from noria.bases.huggingface import weight_files
 from noria.bases.importing import import_base
 from noria.evaluate.compare import signed
 from noria.evaluate.harness import write_scores
 from noria.model.config import ModelConfig
-from noria.model.cost import num_parameters
+from noria.model.cost import num_parameters, training_flops_per_token
 from noria.model.weights import read_config
 from noria.recipe import Recipe
 from noria.records import Record, read_records
-from noria.runtime import detect_device
+from noria.stages.lesson import (
+    LATER_SETTINGS,
+    Lesson,
+    give_lesson,
+    inspect_shards,
+    obtain_choices,
+    train_plan,
+)
 from noria.stages.measuring import (
     gap_facts,
     gap_interval,
@@ -32,16 +37,10 @@ from noria.stages.measuring import (
     score_of,
 )
 from noria.stages.stage import Facts, plain, run_stage
-from noria.stages.training import (
-    inspect_shards,
-    later_settings,
-    obtain_choices,
-    train_into,
-    train_plan,
-)
 from noria.tokenizer.load import load_tokenizer
 from noria.train.choices import choices_from_lock
 from noria.train.learner import ShardRows, fresh_learner, mix_rows, open_rows
+from noria.train.parallel import ALONE, Team
 from noria.workspace import Workspace
 
 LEARNING_RATE = 0.0005  # of a recipe that names none
@@ -86,12 +85,14 @@ def measured_tokens(recipe: Recipe, config: ModelConfig) -> int:
     return min(recipe.model.context_tokens, config.context_tokens, MEASURED_TOKENS)
 
 
-def tuning_choices(workspace: Workspace, base: Artifact, num_tokens: int) -> dict[str, Any]:
+def tuning_choices(
+    workspace: Workspace, base: Artifact, num_tokens: int, team: Team = ALONE
+) -> dict[str, Any]:
     """What was measured for an adapter over this base, measured now if the lock is silent."""
     recipe = workspace.recipe
     config, _ = read_config(base.path)
     length = measured_tokens(recipe, config)
-    numbers = [] if recipe.adapter.base_precision == "float32" else [recipe.adapter.base_precision]
+    numbers = list(acting(recipe.adapter, ("base_precision",)).values())
     return obtain_choices(
         workspace,
         replace(recipe.train, compile="off"),  # rows of uneven length would be compiled each anew
@@ -100,17 +101,18 @@ def tuning_choices(workspace: Workspace, base: Artifact, num_tokens: int) -> dic
         length,
         max(1, recipe.train.batch_tokens // length),
         num_tokens,
+        team,
     )
 
 
-def tune_base(workspace: Workspace, shards: Artifact, base: Artifact) -> Artifact:
-    """Train an adapter over the base on the recipe's conversations and text, with replay."""
+def tuning_lesson(
+    workspace: Workspace, shards: Artifact, base: Artifact, team: Team = ALONE
+) -> Lesson:
+    """An adapter over the base, on the recipe's conversations and text, with replay."""
     recipe = workspace.recipe
     tokenizer = load_tokenizer(base.path)
     config, _ = read_config(base.path)
     context_tokens = min(recipe.model.context_tokens, config.context_tokens)
-    workspace.watcher.begin("train")
-    inspect_shards(workspace, shards, tokenizer, context_tokens, whole=True)
 
     def rows(split: str, seed: int) -> ShardRows:
         return open_rows(
@@ -128,54 +130,50 @@ def tune_base(workspace: Workspace, shards: Artifact, base: Artifact) -> Artifac
     if share:
         sources.append((rows("replay", recipe.seed + 2), share))
     mixture = mix_rows(sources, recipe.train.batch_tokens)
-    num_sequences = sum(mixture.counts)
     num_tokens = num_tuning_tokens(workspace, own.num_tokens)
-    plan = train_plan(workspace, num_tokens // recipe.train.batch_tokens, LEARNING_RATE)
-    choices = choices_from_lock(tuning_choices(workspace, base, num_tokens))
-    torch.set_num_threads(choices.num_threads)
-    settings = {
-        "adapter": _adapter_settings(recipe),
-        "plan": plan.to_json(),
-        "batch_tokens": recipe.train.batch_tokens,
-        "context_tokens": context_tokens,
-        "seed": recipe.seed,
-        **later_settings(recipe.train),
-    }
-    workspace.watcher.say(
-        f"an adapter of rank {recipe.adapter.rank} over {num_parameters(config):,} frozen weights, "
-        f"{plan.num_steps:,} steps of {num_sequences} sequences"
+    num_steps = num_tokens // recipe.train.batch_tokens
+    plan = train_plan(recipe.train, num_steps, LEARNING_RATE, recipe.seed)
+    return Lesson(
+        build=lambda: fresh_learner(base.path, recipe.adapter, recipe.seed),
+        mixture=mixture,
+        held_out=mix_rows([(rows("held_out", 0), 1.0)], HELD_OUT_TOKENS).batch(0),
+        plan=plan,
+        choices=choices_from_lock(tuning_choices(workspace, base, num_tokens, team)),
+        label_smoothing=recipe.train.label_smoothing,
+        settings={
+            "adapter": _adapter_settings(recipe),
+            "plan": plan.to_json(),
+            "batch_tokens": recipe.train.batch_tokens,
+            "context_tokens": context_tokens,
+            "seed": recipe.seed,
+            **acting(recipe.train, LATER_SETTINGS),
+        },
+        inputs={"tokens": shards.key, "base": base.key},
+        context_tokens=context_tokens,
+        num_tokens=plan.num_steps * recipe.train.batch_tokens,
+        flops_per_token=training_flops_per_token(config, round(own.mean_tokens), frozen=True),
+        tokenizer=base.path,
+        base_name=recipe.model.base,
+        summary=(
+            f"an adapter of rank {recipe.adapter.rank} over {num_parameters(config):,} frozen "
+            f"weights, {plan.num_steps:,} steps of {sum(mixture.counts)} sequences"
+        ),
     )
 
-    def make(folder: Path) -> Facts:
-        model = fresh_learner(base.path, recipe.adapter, recipe.seed).to(detect_device())
-        num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        facts = train_into(
-            workspace,
-            folder,
-            model,
-            mixture,
-            plan,
-            choices,
-            [settings, asdict(choices), shards.key, base.key],
-            mix_rows([(rows("held_out", 0), 1.0)], HELD_OUT_TOKENS).batch(0),
-            context_tokens,
-            base.path,
-            recipe.model.base,
-        )
-        return {
-            **facts,
-            "num_trained_parameters": num_trained,
-            "num_tokens": plan.num_steps * recipe.train.batch_tokens,
-        }
 
-    return run_stage(
+def tune_base(
+    workspace: Workspace, shards: Artifact, base: Artifact, team: Team = ALONE
+) -> Artifact:
+    """Train an adapter over the base on the recipe's conversations and text, with replay."""
+    workspace.watcher.begin("train")
+    lesson = tuning_lesson(workspace, shards, base, team)
+    tokenizer = load_tokenizer(base.path)
+    inspect_shards(workspace, shards, tokenizer, lesson.context_tokens, whole=True)
+    return give_lesson(
         workspace,
-        "train",
-        make,
-        settings=settings,
-        inputs={"tokens": shards.key, "base": base.key},
-        lock=asdict(choices),
-        result=lambda facts: (
+        lesson,
+        team,
+        lambda facts: (
             f"{facts['num_trained_parameters']:,} of {facts['num_parameters']:,} parameters, "
             f"about {facts['num_tokens']:,} tokens, last loss {facts['losses'][-1]['loss']:.3f}, "
             f"weights {facts['weight_hash'][:12]}"
@@ -186,9 +184,8 @@ def tune_base(workspace: Workspace, shards: Artifact, base: Artifact) -> Artifac
 def _adapter_settings(recipe: Recipe) -> dict[str, Any]:
     """What of the adapter's settings decides the weights; a later one only where it acts."""
     settings = {**plain(recipe.adapter), "general": []}  # only measured on
-    if settings["base_precision"] == "float32":
-        del settings["base_precision"]
-    return settings
+    del settings["base_precision"]
+    return settings | acting(recipe.adapter, ("base_precision",))
 
 
 def evaluate_tuned(

@@ -19,6 +19,7 @@ from noria.feedback.interactions import Feedback, Interaction
 from noria.improve.challenger import Start, require_feedback, train_from_champion
 from noria.improve.curate import Curated, curate
 from noria.improve.gate import Verdict, decide, verdict_from_json, verdict_to_json
+from noria.model.cost import training_flops_per_token
 from noria.model.weights import read_config
 from noria.recipe import TENANT
 from noria.records import Record, read_records, write_records
@@ -33,10 +34,9 @@ from noria.stages.measuring import (
 )
 from noria.stages.stage import Facts, plain, run_stage
 from noria.stages.text import clean_documents
-from noria.stages.training import watch_training
-from noria.tracking import MetricsLog
+from noria.stages.watching import watched
 from noria.train.choices import choices_from_lock
-from noria.train.loop import Choices
+from noria.train.plan import Choices
 from noria.workspace import Workspace
 
 
@@ -93,7 +93,10 @@ def _train_one(
     def make(folder: Path) -> Facts:
         name = value_digest([stage, settings, digest, champion.key])[:16]
         checkpoints = workspace.root / "checkpoints" / name
-        with MetricsLog(workspace.metrics_path) as log:
+        config, _ = read_config(champion.path)
+        tuned = start.base is not None
+        flops = training_flops_per_token(config, start.context_tokens, frozen=tuned)
+        with watched(workspace, stage, name, settings, choices, flops) as watch:
             facts = train_from_champion(
                 start,
                 feedback,
@@ -102,7 +105,7 @@ def _train_one(
                 recipe.seed,
                 checkpoints,
                 folder,
-                watch_training(workspace, stage, log),
+                watch,
             )
         shutil.rmtree(checkpoints, ignore_errors=True)
         return facts

@@ -11,6 +11,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from noria.train.parallel import placed_as
+
 
 @final
 class WeightAverage:
@@ -35,7 +37,7 @@ class WeightAverage:
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from a stored mean, of the same names and shapes."""
         for name, own in self.tensors.items():
-            own.copy_(tensors[name])
+            own.copy_(placed_as(tensors[name], own))
 
     @torch.no_grad()
     def swap(self) -> None:

@@ -26,6 +26,11 @@ class Batch(Protocol):
     """What the trainer asks of a batch, whatever is in it."""
 
     @property
+    def ids(self) -> Tensor:
+        """Token ids, a row for each row. (B, T)."""
+        ...
+
+    @property
     def num_counted(self) -> int:
         """How many targets the mean loss is a mean of: tokens, rows or pairs."""
         ...

@@ -14,19 +14,23 @@ Randomness and data position need no file: both are functions of the step number
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save, save_file
 
 from noria.artifacts import atomic_folder, atomic_write, file_digest
 from noria.errors import TrainingError
 from noria.model.weights import weight_hash
 from noria.train.optim import Optimizer
+from noria.train.parallel import ALONE, Team, placed_as, whole
 
 CHECKPOINT_FORMAT = 2
 READABLE_FORMATS = (1, 2)  # 1 had no frozen parameters
@@ -58,18 +62,37 @@ def save_checkpoint(
     losses: Sequence[dict[str, Any]],
     frozen: str,
     average: dict[str, torch.Tensor] | None = None,
+    team: Team = ALONE,
 ) -> Path:
-    """Write `<folder>/step-<step>`, then drop all but the last two. frozen: `frozen_digest`."""
+    """Write `<folder>/step-<step>`, then drop all but the last two. frozen: `frozen_digest`.
+
+    Every process of a team has to call it; the first one writes.
+    """
     path = folder / f"step-{step:08d}"
+    files = {
+        "weights.safetensors": _trained_tensors(model),
+        "optimizer.safetensors": _optimizer_tensors(model, optimizer),
+    }
+    if average is not None:
+        files["average.safetensors"] = {name: whole(one).cpu() for name, one in average.items()}
+    if team.is_first:
+        _write(path, files, step, losses, frozen)
+        for old in _steps(folder)[KEEP_LAST:]:
+            shutil.rmtree(old, ignore_errors=True)
+    team.wait()
+    return path
+
+
+def _write(
+    path: Path,
+    files: Mapping[str, dict[str, torch.Tensor]],
+    step: int,
+    losses: Sequence[dict[str, Any]],
+    frozen: str,
+) -> None:
     with atomic_folder(path) as temporary:
-        files = {
-            "weights.safetensors": _trained_tensors(model),
-            "optimizer.safetensors": _optimizer_tensors(model, optimizer),
-        }
-        if average is not None:
-            files["average.safetensors"] = {name: one.cpu() for name, one in average.items()}
         for name, tensors in files.items():
-            save_file(tensors, temporary / name)
+            _save_tensors(temporary / name, tensors)
         state = {
             "checkpoint_format": CHECKPOINT_FORMAT,
             "step": step,
@@ -78,9 +101,17 @@ def save_checkpoint(
             "files": {name: file_digest(temporary / name) for name in files},
         }
         (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
-    for old in _steps(folder)[KEEP_LAST:]:
-        shutil.rmtree(old, ignore_errors=True)
-    return path
+
+
+def _save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Write a file of tensors; a full disk is the OSError that it is everywhere else."""
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def load_latest_checkpoint(
@@ -94,12 +125,12 @@ def load_latest_checkpoint(
     for path in _steps(folder):
         try:
             state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-            whole = state["checkpoint_format"] in READABLE_FORMATS and all(
+            sound = state["checkpoint_format"] in READABLE_FORMATS and all(
                 file_digest(path / name) == digest for name, digest in state["files"].items()
             )
         except (OSError, ValueError, KeyError):
             continue
-        if not whole:
+        if not sound:
             continue
         weights = load_file(path / "weights.safetensors")
         if state.get("frozen", "") != frozen:
@@ -112,10 +143,12 @@ def load_latest_checkpoint(
     return Progress(0, ())
 
 
-def save_best(folder: Path, model: torch.nn.Module) -> None:
+def save_best(folder: Path, model: torch.nn.Module, team: Team = ALONE) -> None:
     """Write the weights of the best point so far, in place of those before them."""
-    data = save(_trained_tensors(model))
-    atomic_write(folder / BEST_FILE, data)
+    tensors = _trained_tensors(model)
+    if team.is_first:
+        atomic_write(folder / BEST_FILE, save(tensors))
+    team.wait()
 
 
 def load_best(folder: Path, model: torch.nn.Module) -> None:
@@ -133,7 +166,7 @@ def _trained(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
 
 
 def _trained_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: p.detach().cpu() for name, p in _trained(model).items()}
+    return {name: whole(p.detach()).cpu() for name, p in _trained(model).items()}
 
 
 def _restore_weights(path: Path, model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
@@ -144,7 +177,7 @@ def _restore_weights(path: Path, model: torch.nn.Module, weights: dict[str, torc
             raise _foreign(path, f"the trained weights of this model ({name} differs)")
     with torch.no_grad():
         for name, parameter in trained.items():
-            parameter.copy_(weights[name])
+            parameter.copy_(placed_as(weights[name], parameter))
 
 
 def _foreign(path: Path, expected: str) -> TrainingError:
@@ -155,7 +188,7 @@ def _foreign(path: Path, expected: str) -> TrainingError:
 
 def _optimizer_tensors(model: torch.nn.Module, optimizer: Optimizer) -> dict[str, torch.Tensor]:
     return {
-        f"{name}.{key}": value.detach().cpu()
+        f"{name}.{key}": whole(value.detach()).cpu()
         for name, parameter in _trained(model).items()
         for key, value in optimizer.state_of(parameter).items()
     }
@@ -167,4 +200,8 @@ def _restore_optimizer(
     trained = _trained(model)
     for key, tensor in tensors.items():
         name, _, field = key.rpartition(".")
-        optimizer.state_of(trained[name])[field] = tensor.to(trained[name].device)
+        parameter = trained[name]
+        cut = tensor.shape == parameter.shape
+        optimizer.state_of(parameter)[field] = (
+            placed_as(tensor, parameter) if cut else tensor.to(parameter.device)
+        )

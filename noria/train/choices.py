@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from math import inf
 from typing import Any
 
 import torch
@@ -16,11 +17,12 @@ from noria.errors import FormatError
 from noria.model.cost import num_parameters
 from noria.model.transformer import Decoder
 from noria.recipe import TrainSettings
-from noria.runtime import has_compiler, has_fast_bfloat16, num_cores
+from noria.runtime import detect_device, has_compiler, has_fast_bfloat16, num_cores
 from noria.train.batch import TokenBatch
-from noria.train.loop import Choices, compile_blocks
+from noria.train.loop import compile_blocks
 from noria.train.objectives.losses import next_token
 from noria.train.optim import build_optimizer
+from noria.train.plan import Choices
 from noria.train.step import train_step
 
 MICRO_BATCH_TOKENS = (2048, 4096, 8192)
@@ -28,6 +30,7 @@ LARGE_MICRO_BATCH_TOKENS = (256,)  # of a base model, whose activations are what
 LARGE_PARAMETERS = 50_000_000
 WORTH_COMPILING_S = 150.0  # shorter training is over before a compiled block pays back
 NUM_TIMED_STEPS = 3
+MATMUL_WIDTH = 2048
 
 
 def tokens_per_s(
@@ -53,6 +56,23 @@ def tokens_per_s(
         if step > 0:
             best = max(best, ids.numel() / (time.perf_counter() - started_at))
     return best
+
+
+def measure_matmul(choices: Choices) -> dict[str, Any]:
+    """How many multiplications and additions of a large matrix product this machine does a second.
+
+    The best of several, in the precision and with the threads of the training.
+    """
+    torch.set_num_threads(choices.num_threads)
+    number_type = torch.bfloat16 if choices.precision == "bfloat16" else torch.float32
+    shape = (MATMUL_WIDTH, MATMUL_WIDTH)
+    matrix = torch.rand(shape, device=detect_device()).to(number_type)
+    best_s = inf
+    for _ in range(1 + NUM_TIMED_STEPS):
+        started_at = time.perf_counter()
+        float((matrix @ matrix)[0, 0])  # reading a number waits for a GPU
+        best_s = min(best_s, time.perf_counter() - started_at)
+    return {"flops_per_s": round(2 * MATMUL_WIDTH**3 / best_s)}
 
 
 def micro_batch_candidates(

@@ -22,9 +22,10 @@ from noria.errors import TrainingError
 from noria.tokenizer.pack import Shard
 from noria.train.batch import Batch
 from noria.train.checkpoint import frozen_digest, save_checkpoint
-from noria.train.loop import Choices, TrainPlan, held_out_loss
+from noria.train.loop import held_out_loss
 from noria.train.objectives.losses import Objective
 from noria.train.optim import build_optimizer
+from noria.train.plan import Choices, TrainPlan
 from noria.train.step import accumulate
 
 

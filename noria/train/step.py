@@ -11,6 +11,7 @@ from torch import nn
 from noria.train.batch import Batch
 from noria.train.objectives.losses import Objective
 from noria.train.optim import Optimizer
+from noria.train.parallel import ALONE, Team, whole
 
 
 @dataclass(frozen=True)
@@ -37,19 +38,22 @@ def accumulate(
     micro_batch_sequences: int,
     precision: str,
     objective: Objective,
+    team: Team = ALONE,
 ) -> float:
     """Add the gradient of the batch's mean loss to the parameters; returns that loss (nats).
 
     Micro-batches are weighted by what they count: the sum over micro-batches of summed loss /
-    count of the whole batch has the full batch's gradient, however uneven they are.
+    count of the whole batch has the full batch's gradient, however uneven they are, and whichever
+    process has read them.
     """
     num_counted = max(1, batch.num_counted)
     total = 0.0
-    for part in batch.split(micro_batch_sequences):
-        loss = loss_sum(model, part, precision, objective) / num_counted
+    for part, weight in team.parts(batch, micro_batch_sequences):
+        loss = loss_sum(model, part, precision, objective) / num_counted * weight
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
-    return total
+    team.sum_gradients(model)
+    return team.total(total, next(model.parameters()).device)
 
 
 def train_step(
@@ -61,10 +65,11 @@ def train_step(
     clip: float,
     objective: Objective,
     largest_loss: float = float("inf"),
+    team: Team = ALONE,
 ) -> StepResult:
     """Accumulate, clip, update; a loss that is not finite or above the largest changes nothing."""
-    loss = accumulate(model, batch, micro_batch_sequences, precision, objective)
-    norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip))
+    loss = accumulate(model, batch, micro_batch_sequences, precision, objective, team)
+    norm = float(whole(torch.nn.utils.clip_grad_norm_(model.parameters(), clip)))
     sound = isfinite(loss) and loss <= largest_loss
     if sound:
         optimizer.step()

@@ -9,7 +9,7 @@ import torch
 from baseline_data import Corpus, joined, paragraphs_of
 
 from noria.corpus.packages import fetch_package
-from noria.recipe import load_recipe
+from noria.recipe_file import load_recipe
 from noria.runtime import cache_folder
 from noria.tokenizer.load import load_tokenizer
 from noria.tokenizer.train import train_tokenizer

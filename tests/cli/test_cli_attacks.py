@@ -12,7 +12,7 @@ from noria.cli import main
 from noria.corpus.read import find_files, read_documents
 from noria.errors import FormatError, InputError, RecipeError
 from noria.lock import Lock
-from noria.recipe import parse_recipe
+from noria.recipe_file import parse_recipe
 from noria.train.choices import choices_from_lock
 
 RECIPE = 'name = "bad"\n[corpus]\ndocuments = ["*.txt"]\n'

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from noria.corpus.packages import fetch_package
-from noria.recipe import load_recipe
+from noria.recipe_file import load_recipe
 from noria.runtime import cache_folder
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from warm import WarmRunner
 
 from noria.recipe import TENANT
 from noria.registry import Registry
@@ -23,46 +18,9 @@ from noria.registry import Registry
 NUM_KILLS = 10
 
 
-class WarmRunner:
-    """Runs `noria` in forks of a process that has loaded everything already."""
-
-    def __init__(self) -> None:
-        script = Path(__file__).with_name("warm_runner.py")
-        self._process = subprocess.Popen(
-            [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def run(self, words: list[str], kill_after_s: float | None = None) -> int:
-        """Returns the exit code; -9 if it was killed."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(words) + "\n")
-        self._process.stdin.flush()
-        child = int(self._process.stdout.readline())
-        timer = None
-        if kill_after_s is not None:
-            timer = threading.Timer(kill_after_s, self._kill, [child])
-            timer.start()
-        code = int(self._process.stdout.readline())
-        if timer is not None:
-            timer.cancel()
-            timer.join()
-        return code
-
-    @staticmethod
-    def _kill(child: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-
-    def close(self) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=30)
-        self._process.stdout.close()
-
-
 @pytest.fixture(scope="module")
 def runner() -> Iterator[WarmRunner]:
-    warm = WarmRunner()
+    warm = WarmRunner("warm_noria.py")
     yield warm
     warm.close()
 

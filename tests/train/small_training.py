@@ -11,7 +11,8 @@ from noria.model.config import ModelConfig
 from noria.model.transformer import Decoder, build_decoder
 from noria.tokenizer.pack import open_shard, write_shard
 from noria.train.batches import Blocks, Mixture
-from noria.train.loop import Choices, TrainPlan, train
+from noria.train.loop import train
+from noria.train.plan import Choices, TrainPlan
 
 VOCAB_SIZE = 97
 CONFIG = ModelConfig(

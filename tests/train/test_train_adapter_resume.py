@@ -21,8 +21,9 @@ from noria.train import loop
 from noria.train.adapters import adapter_tensors, add_adapter, merged, use_adapter
 from noria.train.batches import Blocks, Mixture
 from noria.train.checkpoint import frozen_digest, load_latest_checkpoint, save_checkpoint
-from noria.train.loop import Choices, StepReport, TrainPlan, train
+from noria.train.loop import train
 from noria.train.optim import build_optimizer
+from noria.train.plan import Choices, StepReport, TrainPlan
 
 PLAN = TrainPlan(num_steps=10, learning_rate=0.02)
 CHOICES = Choices("float32", False, 4, 1)

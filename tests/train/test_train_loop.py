@@ -18,8 +18,9 @@ from noria.train import loop
 from noria.train.batch import TokenBatch
 from noria.train.batches import Blocks, Mixture
 from noria.train.choices import micro_batch_candidates
-from noria.train.loop import StepReport, train
+from noria.train.loop import train
 from noria.train.objectives.losses import next_token
+from noria.train.plan import StepReport
 from noria.train.schedule import learning_rate_at
 from noria.train.step import accumulate
 

@@ -1,0 +1,100 @@
+"""The one file that describes a loop: TOML in, a recipe out, all mistakes in one error.
+
+Whether a file that a recipe names exists is a question for `noria check`, not for this module.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from noria.errors import InputError, RecipeError
+from noria.recipe import AdapterSettings, Recipe
+from noria.toml_tables import TableReader, parse_toml
+
+
+def _cross_checks(recipe: Recipe, reader: TableReader) -> None:
+    """Mistakes that only show when two settings are seen together."""
+    corpus = recipe.corpus
+    if not corpus.documents and not corpus.tagged and not corpus.conversations:
+        reader.problem("corpus", "no text", 'name your files: documents = ["texts/**/*.txt"]')
+    if corpus.held_out + corpus.test >= 0.9:
+        reader.problem("corpus.held_out", corpus.held_out, "held_out + test must stay below 0.9")
+    named = {
+        "corpus.documents": corpus.documents,
+        "corpus.tagged": corpus.tagged,
+        "corpus.conversations": corpus.conversations,
+        "adapter.replay": recipe.adapter.replay,
+        "adapter.general": recipe.adapter.general,
+        "feedback.simulate": recipe.feedback.simulate,
+        "feedback.simulate_chats": recipe.feedback.simulate_chats,
+        "gate.frozen": recipe.gate.frozen,
+    }
+    if recipe.feedback.simulate and recipe.feedback.simulate_chats:
+        reader.problem("feedback.simulate_chats", "…", "simulate passages or chats, not both")
+    if any(one.startswith("general.") for one in recipe.gate.require) and not (
+        recipe.model.base and recipe.adapter.general
+    ):
+        reader.problem("gate.require", "general.…", 'name the text: adapter.general = ["*.txt"]')
+    if recipe.model.base:
+        for path in ("model.preset", "tokenizer.vocab_size"):
+            if path in reader.lines:
+                reader.problem(path, "…", "leave it out: a base has its own")
+        if recipe.train.compile == "on":
+            reader.problem("train.compile", "on", "leave it out: over a base nothing is compiled")
+    elif recipe.export.gguf:
+        fix = "leave it out: llama.cpp has no rule for a tokenizer of Noria's own"
+        reader.problem("export.gguf", True, fix)
+    if recipe.adapter != AdapterSettings() and not recipe.model.base:
+        reader.problem("adapter", "…", 'name the base that it is for: [model] base = "…"')
+    if any(one.startswith("frozen.") for one in recipe.gate.require) and not recipe.gate.frozen:
+        reader.problem("gate.require", "frozen.…", 'name the text: frozen = ["wanted/*.txt"]')
+    search = recipe.search
+    for name in ("learning_rate", "weight_decay", "warmup", "label_smoothing", "dropout"):
+        bounds = getattr(search, name)
+        if bounds and not (len(bounds) == 2 and bounds[0] < bounds[1]):
+            reader.problem(f"search.{name}", list(bounds), "write two: [lowest, highest]")
+    if recipe.model.base and (search.dropout or recipe.train.dropout):
+        path = "search.dropout" if search.dropout else "train.dropout"
+        reader.problem(path, "…", "leave it out: an adapter is trained without dropout")
+    for path, globs in named.items():
+        for glob in globs:
+            match = re.fullmatch(r"package:([^/]+)/.+", glob)
+            if glob.startswith("package:") and (not match or match[1] not in recipe.packages):
+                known = ", ".join(recipe.packages) or "none"
+                reader.problem(path, glob, f"no such package in the recipe; known: {known}")
+    if recipe.train.batch_tokens < recipe.model.context_tokens:
+        reader.problem(
+            "train.batch_tokens",
+            recipe.train.batch_tokens,
+            f"expected at least model.context_tokens ({recipe.model.context_tokens})",
+        )
+
+
+def parse_recipe(text: str, file: str = "noria.toml") -> Recipe:
+    """Parse a recipe. Raises RecipeError with every mistake, each with its line and its fix."""
+    reader = TableReader(file, text)
+    table = parse_toml(text, file)
+    recipe = reader.section(Recipe, table, "")
+    if recipe is not None:
+        _cross_checks(recipe, reader)
+    if recipe is None or reader.problems:
+        raise RecipeError(sorted(reader.problems, key=lambda p: p.line))
+    return recipe
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe file. Raises InputError if it can't be read, RecipeError for its mistakes."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", "a recipe", f"name it: {path}/noria.toml")
+    if not path.is_file():
+        raise InputError(
+            f"{path} does not exist", "a recipe", "write one with: noria init my-model"
+        )
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8 (byte {error.start})", "a TOML file in UTF-8", "save it as UTF-8"
+        ) from error
+    return parse_recipe(text, str(path))
