@@ -7,6 +7,7 @@ numbers in an MLflow store of the user's.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping
 from math import isfinite
@@ -65,6 +66,7 @@ class Mirror:
             from mlflow.exceptions import MlflowException
         except ImportError as error:
             raise MissingExtra("mirroring metrics to MLflow (track.mlflow)", "track") from error
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         self._metric = Metric
         self._uri = uri
         if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):

@@ -70,10 +70,11 @@ def search_settings(workspace: Workspace, inputs: Artifact, make_lesson: MakeLes
         study_name=name,
         storage=f"sqlite:///{workspace.root / 'search.sqlite'}",
         direction="minimize",
-        sampler=optuna.samplers.TPESampler(seed=recipe.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=WARM_UP_TRIALS),
         load_if_exists=True,
     )
+    # With the first seed again, a search that goes on would try what it tried before.
+    study.sampler = optuna.samplers.TPESampler(seed=recipe.seed + len(study.trials))
     _take_up(study)
     workspace.watcher.begin("search")
     ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
