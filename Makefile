@@ -10,7 +10,7 @@ RECIPE ?= recipes/quickstart.toml
 
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 
-.PHONY: run test prove format clean
+.PHONY: run test prove bench-setup format clean
 
 run: $(VENV)/ready
 	@$(VENV)/bin/noria run $(RECIPE)
@@ -26,6 +26,20 @@ test: $(VENV)/ready-dev
 prove: $(VENV)/ready-dev
 	$(VENV)/bin/python -m pytest prove
 
+# What the benchmarks need: the peers in an environment of their own, text, weights, warm caches.
+bench-setup: $(VENV)/ready-dev .venv-bench/ready
+	$(VENV)/bin/python benchmarks/prepare.py
+	$(VENV)/bin/python benchmarks/train.py --quick
+	$(VENV)/bin/python benchmarks/lora.py --quick
+
+.venv-bench/ready: constraints.txt tools/make-venv
+	@tools/make-venv $(PYTHON) .venv-bench
+	@echo "installing the benchmarks' peers into .venv-bench"
+	@.venv-bench/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
+	@.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt \
+		accelerate datasets peft transformers trl
+	@touch $@
+
 format: $(VENV)/ready-dev
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
@@ -33,7 +47,7 @@ format: $(VENV)/ready-dev
 	$(VENV)/bin/python tools/draw_transformer.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-bench benchmarks/cache .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/ready: pyproject.toml constraints.txt tools/make-venv
 	@tools/make-venv $(PYTHON) $(VENV)

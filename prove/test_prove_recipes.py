@@ -63,4 +63,5 @@ def test_the_exported_helpdesk_answers_alike_in_three_engines(
         assert found[0, len(ids) :].tolist() == wanted
         text, num_tokens = greedy_chat(server, messages, ANSWER_TOKENS)
         assert num_tokens == len(ids)
-        assert text == ours.tokenizer.decode(wanted)
+        spoken = ours.tokenizer.decode(wanted).rstrip("\ufffd")  # half a character at the end
+        assert text == spoken

@@ -133,7 +133,10 @@ class Opened:
 
 def program() -> str:
     """How this program was called, so that a printed command works when it is copied."""
-    return "noria" if shutil.which("noria") else sys.argv[0]
+    if shutil.which("noria"):
+        return "noria"
+    as_module = Path(sys.argv[0]).name == "__main__.py"
+    return f"{Path(sys.executable).name} -m noria" if as_module else sys.argv[0]
 
 
 def show(value: dict[str, Any], as_json: bool, text: str) -> None:

@@ -128,7 +128,11 @@ def test_sequence_to_sequence_and_cut_spans_beside_transformers() -> None:
         ours = spread(translator(T5))
         config, tensors = to_t5(T5, ours.state_dict())
         copies = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
-        theirs = fill_reference(T5ForConditionalGeneration(T5Config(**config, decoder_start_token_id=0)), tensors, copies)
+        theirs = fill_reference(
+            T5ForConditionalGeneration(T5Config(**config, decoder_start_token_id=0)),
+            tensors,
+            copies,
+        )
         real = source != IGNORED
         known = source.clamp(min=0)
         wanted = theirs(input_ids=known, attention_mask=real.long(), labels=targets).loss

@@ -1,0 +1,52 @@
+"""Tuning SmolLM2-135M by LoRA: our trainer beside TRL's SFTTrainer, same chats, same adapters.
+
+`make bench-setup` first; `--quick` takes TRL's fastest setting only, with smaller steps. Which
+setting of TRL is its best depends on the machine: the full run tries them all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from judge import PEERS_PYTHON, ROOT, Contestant, compete, machine, report
+
+OURS_PYTHON = ROOT / ".venv" / "bin" / "python"
+TARGETS = ["query", "key", "value", "output", "gate", "up", "down"]
+COMMON = {"rank": 16, "alpha": 32.0, "learning_rate": 0.0005, "targets": TARGETS}
+# name: device_rows, dtype, bf16 (autocast), compile
+TRL = {
+    "TRL bfloat16 weights": (4, "bfloat16", False, False),
+    "TRL autocast": (4, "float32", True, False),
+    "TRL one row at a time": (1, "bfloat16", False, False),
+    "TRL float32": (4, "float32", False, False),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under 50 seconds")
+    parser.add_argument("--rounds", type=int, default=0, help="how often each takes its turn")
+    arguments = parser.parse_args()
+    rounds = arguments.rounds or (7 if arguments.quick else 8)
+    rows = 4 if arguments.quick else 8
+    pace = {"warm_steps": 1, "steps": 1, "rows": rows, **COMMON}
+    contestants = [Contestant("noria", OURS_PYTHON, "ours/tune.py", pace)]
+    chosen = dict(list(TRL.items())[:1]) if arguments.quick else TRL
+    for name, (device_rows, dtype, bf16, compiled) in chosen.items():
+        setting = {"device_rows": device_rows, "dtype": dtype, "bf16": bf16, "compile": compiled}
+        contestants.append(Contestant(name, PEERS_PYTHON, "peers/trl_sft.py", {**pace, **setting}))
+    turns = compete(contestants, rounds)
+    lines = [
+        report(f"lora: noria / {one.name}", turns, "noria", one.name, "tokens/s")
+        for one in contestants[1:]
+    ]
+    losses = {one.name: round(one.end()["held_out_loss"], 4) for one in contestants}
+    print(f"held-out loss after equal tokens (nats): {losses}")
+    lines.sort(key=lambda line: line["ratio"])  # the best peer first
+    first = {**lines[0], "others": lines[1:], "held_out_loss": losses, "machine": machine()}
+    print(json.dumps(first))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Pretraining: our trainer beside Hugging Face's and a loop by hand, on the same text and weights.
+
+13.9 million parameters (GPT-2's form), 12 rows of 256 tokens a step, vocabulary 8,192, AdamW with
+the same settings and clipping. `make bench-setup` first; `--quick` takes the fastest peer only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from judge import PEERS_PYTHON, ROOT, Contestant, compete, machine, report
+
+OURS_PYTHON = ROOT / ".venv" / "bin" / "python"
+COMMON = {"rows": 12, "learning_rate": 0.001}
+FUSED = "adamw_torch_fused"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under 50 seconds")
+    parser.add_argument("--rounds", type=int, default=0, help="how often each takes its turn")
+    quick = parser.parse_args().quick
+    rounds = parser.parse_args().rounds or (7 if quick else 12)
+    pace = {"warm_steps": 2, "steps": 1 if quick else 3, **COMMON}
+    hf = {"bf16": True, "compile": True, "optimizer": FUSED, **pace}
+    ours = {"precision": "bfloat16" if quick else "auto", "compile": "on" if quick else "auto"}
+    contestants = [
+        Contestant("noria", OURS_PYTHON, "ours/pretrain.py", {**pace, **ours}),
+        Contestant("HF Trainer fastest", PEERS_PYTHON, "peers/hf_trainer.py", hf),
+    ]
+    if not quick:
+        default = {**hf, "compile": False, "optimizer": "adamw_torch"}
+        exact = {**default, "bf16": False}
+        nano = {"bf16": False, "compile": True, **pace}
+        contestants += [
+            Contestant("HF Trainer bf16", PEERS_PYTHON, "peers/hf_trainer.py", default),
+            Contestant("HF Trainer float32", PEERS_PYTHON, "peers/hf_trainer.py", exact),
+            Contestant("nanoGPT-like", PEERS_PYTHON, "peers/hand_loop.py", nano),
+            Contestant(
+                "hand loop bf16", PEERS_PYTHON, "peers/hand_loop.py", {**nano, "bf16": True}
+            ),
+        ]
+    turns = compete(contestants, rounds)
+    lines = [
+        report(f"train: noria / {one.name}", turns, "noria", one.name, "tokens/s")
+        for one in contestants[1:]
+    ]
+    losses = {one.name: round(one.end()["held_out_loss"], 4) for one in contestants}
+    print(f"held-out loss after equal tokens (nats): {losses}")
+    first = lines[0]
+    first |= {"others": lines[1:], "held_out_loss": losses, "machine": machine()}
+    print(json.dumps(first))
+
+
+if __name__ == "__main__":
+    main()
