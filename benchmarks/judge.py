@@ -47,7 +47,10 @@ class Contestant:
             text=True,
             env=environment,
         )
-        self.warm = self._hear()
+
+    def warm_up(self) -> None:
+        """Wait until it has compiled and filled its caches."""
+        self._hear()
 
     def _hear(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -79,6 +82,8 @@ class Contestant:
 
 def compete(contestants: Sequence[Contestant], num_rounds: int) -> dict[str, list[dict[str, Any]]]:
     """Every contestant's turns, in rounds; the order changes from round to round."""
+    for one in contestants:
+        one.warm_up()
     turns: dict[str, list[dict[str, Any]]] = {one.name: [] for one in contestants}
     for number in range(num_rounds):
         for one in contestants if number % 2 == 0 else reversed(contestants):

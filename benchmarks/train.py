@@ -21,8 +21,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="under 50 seconds")
     parser.add_argument("--rounds", type=int, default=0, help="how often each takes its turn")
     quick = parser.parse_args().quick
-    rounds = parser.parse_args().rounds or (7 if quick else 12)
-    pace = {"warm_steps": 2, "steps": 1 if quick else 3, **COMMON}
+    rounds = parser.parse_args().rounds or (7 if quick else 8)
+    pace = {"warm_steps": 2, "steps": 1 if quick else 2, **COMMON}
     hf = {"bf16": True, "compile": True, "optimizer": FUSED, **pace}
     ours = {"precision": "bfloat16" if quick else "auto", "compile": "on" if quick else "auto"}
     contestants = [

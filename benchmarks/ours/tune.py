@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from pace import Finished, Pace, tell
 
 from noria.model.weights import load_decoder
 from noria.recipe import TrainSettings
+from noria.train import loop
 from noria.train.adapters import add_adapter
 from noria.train.batches import Mixture, Row
 from noria.train.choices import choices_from_lock, measure_choices
@@ -26,6 +28,7 @@ CACHE = Path(__file__).resolve().parents[1] / "cache"
 LONG = 1_000_000  # steps: a training that the judge ends
 NUM_HELD_OUT, MEASURED_TOKENS = 40, 256
 asked = json.loads(sys.argv[1])
+loop.CHECKPOINT_EVERY_S = inf  # no contestant writes checkpoints while it is timed
 chats = json.loads((CACHE / "chats.json").read_text())
 
 

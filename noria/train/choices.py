@@ -19,6 +19,7 @@ from noria.model.transformer import Decoder
 from noria.recipe import TrainSettings
 from noria.runtime import detect_device, has_compiler, has_fast_bfloat16, num_cores
 from noria.train.batch import TokenBatch
+from noria.train.casting import cast_once
 from noria.train.loop import compile_blocks
 from noria.train.objectives.losses import next_token
 from noria.train.optim import build_optimizer
@@ -50,11 +51,12 @@ def tokens_per_s(
     ids = torch.randint(model.config.vocab_size, shape, generator=generator)
     batch = TokenBatch(ids, ids.roll(-1, 1), torch.ones(shape, dtype=torch.bool))
     best = 0.0
-    for step in range(1 + NUM_TIMED_STEPS):
-        started_at = time.perf_counter()
-        train_step(model, stepping, batch, shape[0], choices.precision, 1.0, next_token())
-        if step > 0:
-            best = max(best, ids.numel() / (time.perf_counter() - started_at))
+    with cast_once(model, choices.precision):
+        for step in range(1 + NUM_TIMED_STEPS):
+            started_at = time.perf_counter()
+            train_step(model, stepping, batch, shape[0], choices.precision, 1.0, next_token())
+            if step > 0:
+                best = max(best, ids.numel() / (time.perf_counter() - started_at))
     return best
 
 

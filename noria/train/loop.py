@@ -27,6 +27,7 @@ from noria.model.heads import HeadConfig
 from noria.runtime import release_memory
 from noria.train.average import WeightAverage
 from noria.train.batch import Batch
+from noria.train.casting import cast_once
 from noria.train.checkpoint import (
     frozen_digest,
     load_best,
@@ -172,7 +173,11 @@ def train(
     run = _begin(
         model, source, plan, choices, checkpoints, held_out, objective or next_token(), team
     )
-    with Prefetch(source.batch) as batches, Signals().heeded(team) as signals:
+    with (
+        cast_once(run.model, choices.precision),
+        Prefetch(source.batch) as batches,
+        Signals().heeded(team) as signals,
+    ):
         try:
             while not run.is_over:
                 _advance(run, batches, watch)

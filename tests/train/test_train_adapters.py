@@ -24,8 +24,10 @@ from noria.train.adapters import (
     use_adapter,
 )
 from noria.train.batch import TokenBatch
+from noria.train.casting import cast_once
 from noria.train.objectives.losses import next_token
-from noria.train.step import accumulate
+from noria.train.optim import build_optimizer
+from noria.train.step import accumulate, train_step
 
 
 @pytest.fixture(autouse=True)
@@ -210,3 +212,24 @@ def test_settings_and_names_that_make_no_adapter_are_refused() -> None:
     tensors = adapter_tensors(model, "one")
     with pytest.raises(FormatError, match="is absent"):
         fill_adapter(model, "one", dict(list(tensors.items())[1:]))
+
+
+def test_frozen_matrices_are_cast_once_and_come_back_without_a_changed_bit() -> None:
+    found = []
+    for once in (False, True):
+        model = adapted()
+        before = {name: one.clone() for name, one in model.state_dict().items()}
+        optimizer = build_optimizer(model, "adamw", 0.01, 0.1)
+        with cast_once(model, "bfloat16" if once else "float32"):
+            matrix = model.blocks[0].attention.query.weight
+            assert matrix.dtype == (torch.bfloat16 if once else torch.float32)
+            batch = TokenBatch(IDS[:, :-1], IDS[:, 1:], torch.ones_like(IDS[:, 1:]).bool())
+            for _ in range(3):
+                loss = train_step(model, optimizer, batch, 2, "bfloat16", 1.0, next_token()).loss
+        after = model.state_dict()
+        trained = trained_names(model)
+        assert all(torch.equal(after[n], one) for n, one in before.items() if n not in trained)
+        assert model.output_weight().dtype == torch.float32
+        found.append((loss, {name: after[name] for name in trained}))
+    assert found[0][0] == found[1][0]
+    assert all(torch.equal(one, found[1][1][name]) for name, one in found[0][1].items())
