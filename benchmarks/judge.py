@@ -32,8 +32,6 @@ class Contestant:
         environment = {
             **os.environ,
             "PYTHONPATH": str(HERE),
-            "OMP_WAIT_POLICY": "passive",  # who waits for his turn spins on no core
-            "KMP_BLOCKTIME": "0",
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_OFFLINE": "1",
             "CUDA_VISIBLE_DEVICES": "",
