@@ -43,10 +43,9 @@ def run(workspace: Workspace) -> Outcome:
     Raises NoriaError of the stage that can't go on; what was finished before it is kept.
     """
     corpus = build_corpus(workspace)
-    if workspace.recipe.model.base:
-        model, evaluated = _tune(workspace, corpus)
-    else:
-        model, evaluated = _train_from_scratch(workspace, corpus)
+    tokenizer, tokens = _prepare(workspace, corpus)
+    raise_one = _tune if workspace.recipe.model.base else _train_from_scratch
+    model, evaluated = raise_one(workspace, corpus, tokenizer, tokens)
     compressed = compress_model(workspace, corpus, model)
     exported = export_model(workspace, corpus, model)
     release_model(workspace, model, compressed)
@@ -65,42 +64,41 @@ def train(workspace: Workspace, team: Team = ALONE) -> Artifact:
     The first process prepares the text while the others wait. Raises NoriaError.
     """
     if team.is_first:
-        tokenizer, tokens = _prepare(workspace)
+        tokenizer, tokens = _prepare(workspace, build_corpus(workspace))
     team.wait()
-    if not team.is_first:
-        tokenizer, tokens = _prepare(workspace)  # all of it is there
+    if not team.is_first:  # all of it is there
+        tokenizer, tokens = _prepare(workspace, build_corpus(workspace))
     train_one = tune_base if workspace.recipe.model.base else train_model
     return train_one(workspace, tokens, tokenizer, team)
 
 
 def search(workspace: Workspace) -> Found:
     """Try the settings that the recipe names under [search]; raises NoriaError."""
-    tokenizer, tokens = _prepare(workspace)
+    tokenizer, tokens = _prepare(workspace, build_corpus(workspace))
     make_lesson = tuning_lesson if workspace.recipe.model.base else scratch_lesson
     return search_settings(workspace, tokens, lambda trial: make_lesson(trial, tokens, tokenizer))
 
 
-def _prepare(workspace: Workspace) -> tuple[Artifact, Artifact]:
+def _prepare(workspace: Workspace, corpus: Artifact) -> tuple[Artifact, Artifact]:
     """The tokenizer, or the base that brings one, and the tokens."""
-    corpus = build_corpus(workspace)
     own = not workspace.recipe.model.base
     tokenizer = build_tokenizer(workspace, corpus) if own else build_base(workspace)
     return tokenizer, build_shards(workspace, corpus, tokenizer)
 
 
-def _train_from_scratch(workspace: Workspace, corpus: Artifact) -> tuple[Artifact, Artifact]:
-    """Own tokenizer, random weights; measured beside an n-gram model."""
-    tokenizer = build_tokenizer(workspace, corpus)
-    tokens = build_shards(workspace, corpus, tokenizer)
+def _train_from_scratch(
+    workspace: Workspace, corpus: Artifact, tokenizer: Artifact, tokens: Artifact
+) -> tuple[Artifact, Artifact]:
+    """Random weights; measured beside an n-gram model."""
     ngram = build_ngram(workspace, tokens, tokenizer)
     model = train_model(workspace, tokens, tokenizer)
     return model, evaluate_trained(workspace, corpus, tokenizer, ngram, model)
 
 
-def _tune(workspace: Workspace, corpus: Artifact) -> tuple[Artifact, Artifact]:
-    """A base model and its tokenizer, tuned by an adapter; measured before and after."""
-    base = build_base(workspace)
-    tokens = build_shards(workspace, corpus, base)
+def _tune(
+    workspace: Workspace, corpus: Artifact, base: Artifact, tokens: Artifact
+) -> tuple[Artifact, Artifact]:
+    """A base model tuned by an adapter; measured before and after."""
     model = tune_base(workspace, tokens, base)
     return model, evaluate_tuned(workspace, corpus, base, model)
 

@@ -74,9 +74,15 @@ def forward_flops(config: ModelConfig, num_tokens: int, num_source_tokens: int =
     return flops
 
 
-def training_flops(config: ModelConfig, num_tokens: int, num_source_tokens: int = 0) -> int:
-    """As `forward_flops`, of forward and backward pass together: three times as many."""
-    return (1 + _BACKWARD) * forward_flops(config, num_tokens, num_source_tokens)
+def training_flops(
+    config: ModelConfig, num_tokens: int, num_source_tokens: int = 0, *, frozen: bool = False
+) -> int:
+    """As `forward_flops`, of forward and backward pass together: three times as many.
+
+    Twice as many where the weights are frozen under an adapter, whose own few are not counted.
+    """
+    passes = 1 + (_BACKWARD - 1 if frozen else _BACKWARD)
+    return passes * forward_flops(config, num_tokens, num_source_tokens)
 
 
 def flops_per_token(config: ModelConfig, context_tokens: int | None = None) -> int:
@@ -86,18 +92,6 @@ def flops_per_token(config: ModelConfig, context_tokens: int | None = None) -> i
     """
     num_tokens = context_tokens or config.context_tokens
     return forward_flops(config, num_tokens, num_tokens) // num_tokens
-
-
-def training_flops_per_token(
-    config: ModelConfig, num_tokens: int, *, frozen: bool = False
-) -> float:
-    """A token's share of `training_flops` of a sequence so long.
-
-    Where the weights are frozen under an adapter, backward costs as much as forward, not twice: no
-    gradient of theirs is made. The adapter's own small products are not counted.
-    """
-    passes = 2 if frozen else 1 + _BACKWARD
-    return passes * forward_flops(config, num_tokens, num_tokens) / num_tokens
 
 
 def weight_bytes(config: ModelConfig, number_type: str = "float32") -> int:

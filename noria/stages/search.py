@@ -206,9 +206,11 @@ def best_as_toml(found: Found) -> str:
 def _page(name: str, found: Found, trials: list[optuna.trial.FrozenTrial]) -> str:
     """What was tried, what it came to, and what mattered."""
     values = [
-        (t.number, t.value) for t in trials if t.value is not None and t.state.name != "PRUNED"
+        (float(number), trial.value)
+        for number, trial in enumerate(trials, 1)
+        if trial.value is not None and trial.state.name != "PRUNED"
     ]
-    finite = [(float(number), value) for number, value in values if value < float("inf")]
+    finite = [(number, value) for number, value in values if value < float("inf")]
     best: list[tuple[float, float]] = []
     for number, value in finite:
         best.append((number, min(value, best[-1][1] if best else value)))
@@ -222,11 +224,11 @@ def _page(name: str, found: Found, trials: list[optuna.trial.FrozenTrial]) -> st
     names = list(found.settings)
     rows = [
         [
-            str(trial.number),
+            str(number),
             *(_short(trial.params.get(key, "–")) for key in names),
             "given up" if trial.state.name == "PRUNED" else f"{trial.value:.4f}",
         ]
-        for trial in trials
+        for number, trial in enumerate(trials, 1)
     ]
     bars = [
         [key, element("meter", value=f"{share:.3f}", min="0", max="1"), f"{share:.0%}"]
@@ -241,6 +243,7 @@ def _page(name: str, found: Found, trials: list[optuna.trial.FrozenTrial]) -> st
             f"{found.num_trials} trainings to the end, {found.num_pruned} given up early. Best "
             f"held-out loss {found.held_out_loss:.4f} nats per token.",
             line_chart(chart),
+            element("h3", "Each of them"),
             table("trials", ["#trial", *(f"#{key}" for key in names), "#held-out loss"], rows),
         ),
         section(

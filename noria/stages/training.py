@@ -11,7 +11,7 @@ from noria.model.config import ModelConfig
 from noria.model.cost import (
     BatchShape,
     num_parameters,
-    training_flops_per_token,
+    training_flops,
     training_memory_bytes,
 )
 from noria.model.presets import preset
@@ -132,7 +132,7 @@ def scratch_lesson(
         inputs={"tokens": shards.key, "tokenizer": tokenizer.key},
         context_tokens=config.context_tokens,
         num_tokens=plan.num_steps * num_sequences * config.context_tokens,
-        flops_per_token=training_flops_per_token(config, config.context_tokens),
+        flops_per_token=training_flops(config, config.context_tokens) / config.context_tokens,
         tokenizer=tokenizer.path,
         base_name="",
         summary=(

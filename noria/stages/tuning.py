@@ -14,7 +14,7 @@ from noria.bases.importing import import_base
 from noria.evaluate.compare import signed
 from noria.evaluate.harness import write_scores
 from noria.model.config import ModelConfig
-from noria.model.cost import num_parameters, training_flops_per_token
+from noria.model.cost import num_parameters, training_flops
 from noria.model.weights import read_config
 from noria.recipe import Recipe
 from noria.records import Record, read_records
@@ -125,6 +125,7 @@ def tuning_lesson(
         )
 
     own = rows("train", recipe.seed)
+    mean_tokens = round(own.mean_tokens)
     share = recipe.adapter.replay_share if recipe.adapter.replay else 0.0
     sources = [(own, 1.0 - share)]
     if share:
@@ -151,7 +152,7 @@ def tuning_lesson(
         inputs={"tokens": shards.key, "base": base.key},
         context_tokens=context_tokens,
         num_tokens=plan.num_steps * recipe.train.batch_tokens,
-        flops_per_token=training_flops_per_token(config, round(own.mean_tokens), frozen=True),
+        flops_per_token=training_flops(config, mean_tokens, frozen=True) / mean_tokens,
         tokenizer=base.path,
         base_name=recipe.model.base,
         summary=(

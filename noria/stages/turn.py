@@ -19,7 +19,7 @@ from noria.feedback.interactions import Feedback, Interaction
 from noria.improve.challenger import Start, require_feedback, train_from_champion
 from noria.improve.curate import Curated, curate
 from noria.improve.gate import Verdict, decide, verdict_from_json, verdict_to_json
-from noria.model.cost import training_flops_per_token
+from noria.model.cost import training_flops
 from noria.model.weights import read_config
 from noria.recipe import TENANT
 from noria.records import Record, read_records, write_records
@@ -95,7 +95,8 @@ def _train_one(
         checkpoints = workspace.root / "checkpoints" / name
         config, _ = read_config(champion.path)
         tuned = start.base is not None
-        flops = training_flops_per_token(config, start.context_tokens, frozen=tuned)
+        length = start.context_tokens
+        flops = training_flops(config, length, frozen=tuned) / length
         with watched(workspace, stage, name, settings, choices, flops) as watch:
             facts = train_from_champion(
                 start,
