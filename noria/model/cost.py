@@ -182,10 +182,12 @@ def _kept_by_stack(config: ModelConfig, num_layers: int, batch: BatchShape, num_
     token += num_layers * _kept_by_feedforward(config)
     row = num_layers * _kept_by_attention(config, num_tokens, num_tokens) + num_tokens * token
     table = 0 if _writes_weights(config, crosses=False) else num_layers * num_tokens**2
+    # Which bias each pair looks up: a 64-bit number, once for all rows and layers.
+    kept = 2 * num_tokens**2 if config.positions.kind == "relative" else 0
     if batch.padded:
-        return batch.num_rows * (row + table)
+        return kept + batch.num_rows * (row + table)
     windowed = 0 < config.attention.window_tokens < num_tokens
-    return batch.num_rows * row + (table if windowed else 0)
+    return kept + batch.num_rows * row + (table if windowed else 0)
 
 
 def _kept_by_crossing(config: ModelConfig, batch: BatchShape) -> int:

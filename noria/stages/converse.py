@@ -53,8 +53,9 @@ class LocalServer:
         """Start the server unless it runs; returns when it answers."""
         if self._process is not None:
             return
-        created = self._workspace.keys.create(TENANT, ("use", "rate"))
-        self._key_id, self.key = created.key_id, created.secret
+        if not self.key:
+            created = self._workspace.keys.create(TENANT, ("use", "rate"))
+            self._key_id, self.key = created.key_id, created.secret
         command = [sys.executable, "-m", "noria", "serve", str(self._workspace.recipe_path)]
         command += ["--store", str(self._workspace.root), "--port", "0", "--host", "127.0.0.1"]
         command += ["--stop-with-stdin", "--json"]
@@ -84,9 +85,11 @@ class LocalServer:
 
     def __exit__(self, *error: object) -> None:
         self.stop()
+        if self.key:
+            self._workspace.keys.revoke(TENANT, self._key_id)
 
     def stop(self) -> None:
-        """End the server if it runs, and with it its key."""
+        """End the server if it runs; it can be started again."""
         if self._process is None:
             return
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -98,7 +101,6 @@ class LocalServer:
             self._process.wait()
         self._process.stdout.close()
         self._process = None
-        self._workspace.keys.revoke(TENANT, self._key_id)
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ class Team:
 
     def sum_gradients(self, model: nn.Module) -> None:
         """Give every process the sum of all processes' gradients; cut weights have it already."""
-        if self.size == 1 or isinstance(model, FSDPModule):
+        if self.size == 1 or is_cut(model):
             return
         sums = []
         for parameter in model.parameters():
@@ -164,6 +164,11 @@ def working_copy(model: nn.Module, team: Team, *, shard: bool) -> nn.Module:
     return deepcopy(model)
 
 
+def is_cut(model: nn.Module) -> bool:
+    """Whether the model's weights are cut over the processes."""
+    return isinstance(model, FSDPModule)
+
+
 def put_together(cut: nn.Module, model: nn.Module) -> None:
     """Copy the trained weights of a cut model into the whole one; every process has to call it."""
     if cut is model:
@@ -177,8 +182,8 @@ def put_together(cut: nn.Module, model: nn.Module) -> None:
 
 def forget_copies(model: nn.Module) -> None:
     """Drop whole weights that a forward pass put together, after which nothing went backward."""
-    if isinstance(model, FSDPModule):
-        model.reshard()
+    if is_cut(model):
+        model.reshard()  # type: ignore[operator]
 
 
 def whole(tensor: Tensor) -> Tensor:

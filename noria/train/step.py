@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from math import isfinite
 
@@ -11,7 +13,7 @@ from torch import nn
 from noria.train.batch import Batch
 from noria.train.objectives.losses import Objective
 from noria.train.optim import Optimizer
-from noria.train.parallel import ALONE, Team, whole
+from noria.train.parallel import ALONE, Team, is_cut, whole
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,24 @@ def accumulate(
     """
     num_counted = max(1, batch.num_counted)
     total = 0.0
-    for part, weight in team.parts(batch, micro_batch_sequences):
-        loss = loss_sum(model, part, precision, objective) / num_counted * weight
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += float(loss.detach())
+    with nullcontext() if is_cut(model) else _casts_kept():
+        for part, weight in team.parts(batch, micro_batch_sequences):
+            loss = loss_sum(model, part, precision, objective) / num_counted * weight
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
     team.sum_gradients(model)
     return team.total(total, next(model.parameters()).device)
+
+
+@contextmanager
+def _casts_kept() -> Iterator[None]:
+    """Keep autocast's short copies of weights, which do not change between micro-batches."""
+    torch.autocast_increment_nesting()
+    try:
+        yield
+    finally:
+        if torch.autocast_decrement_nesting() == 0:
+            torch.clear_autocast_cache()
 
 
 def train_step(
