@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from noria.runtime import machine_name
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = Path(__file__).resolve().parent
@@ -119,19 +120,6 @@ def lower_bound(values: Sequence[float]) -> float:
     return ordered[below]
 
 
-def machine() -> str:
-    """Processor, cores and memory."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
-        model = next(
-            (x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")), model
-        )
-    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{model}, {len(os.sched_getaffinity(0))} cores, {gib:.0f} GiB"
-
-
 def report(
     name: str, turns: Mapping[str, Sequence[Mapping[str, Any]]], ours: str, peer: str, unit: str
 ) -> dict[str, Any]:
@@ -158,3 +146,27 @@ def report(
         f"{cpu[peer]:.3f}"
     )
     return line
+
+
+def conclude(
+    name: str,
+    contestants: Sequence[Contestant],
+    turns: Mapping[str, Sequence[Mapping[str, Any]]],
+    *,
+    best_first: bool,
+) -> None:
+    """Ours against every peer, what each has learned, and one JSON line of all of it.
+
+    The line is about the first peer, or with best_first about the one that comes nearest.
+    """
+    ours, *peers = contestants
+    lines = [
+        report(f"{name}: {ours.name} / {one.name}", turns, ours.name, one.name, "tokens/s")
+        for one in peers
+    ]
+    losses = {one.name: round(one.end()["held_out_loss"], 4) for one in contestants}
+    print(f"held-out loss after equal tokens (nats): {losses}")
+    if best_first:
+        lines.sort(key=lambda line: line["ratio"])
+    first = {**lines[0], "others": lines[1:], "held_out_loss": losses, "machine": machine_name()}
+    print(json.dumps(first))

@@ -7,9 +7,8 @@ setting of TRL is its best depends on the machine: the full run tries them all.
 from __future__ import annotations
 
 import argparse
-import json
 
-from judge import PEERS_PYTHON, ROOT, Contestant, compete, machine, report
+from judge import PEERS_PYTHON, ROOT, Contestant, compete, conclude
 
 OURS_PYTHON = ROOT / ".venv" / "bin" / "python"
 TARGETS = ["query", "key", "value", "output", "gate", "up", "down"]
@@ -40,16 +39,7 @@ def main() -> None:
             "compile": compiled,
         }
         contestants.append(Contestant(name, PEERS_PYTHON, "peers/trl_sft.py", {**pace, **setting}))
-    turns = compete(contestants, rounds)
-    lines = [
-        report(f"lora: noria / {one.name}", turns, "noria", one.name, "tokens/s")
-        for one in contestants[1:]
-    ]
-    losses = {one.name: round(one.end()["held_out_loss"], 4) for one in contestants}
-    print(f"held-out loss after equal tokens (nats): {losses}")
-    lines.sort(key=lambda line: line["ratio"])  # the best peer first
-    first = {**lines[0], "others": lines[1:], "held_out_loss": losses, "machine": machine()}
-    print(json.dumps(first))
+    conclude("lora", contestants, compete(contestants, rounds), best_first=True)
 
 
 if __name__ == "__main__":

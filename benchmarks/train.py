@@ -7,9 +7,8 @@ the same settings and clipping. `make bench-setup` first; `--quick` takes the fa
 from __future__ import annotations
 
 import argparse
-import json
 
-from judge import PEERS_PYTHON, ROOT, Contestant, compete, machine, report
+from judge import PEERS_PYTHON, ROOT, Contestant, compete, conclude
 
 OURS_PYTHON = ROOT / ".venv" / "bin" / "python"
 COMMON = {"rows": 12, "learning_rate": 0.001}
@@ -41,16 +40,7 @@ def main() -> None:
                 "hand loop bf16", PEERS_PYTHON, "peers/hand_loop.py", {**nano, "bf16": True}
             ),
         ]
-    turns = compete(contestants, rounds)
-    lines = [
-        report(f"train: noria / {one.name}", turns, "noria", one.name, "tokens/s")
-        for one in contestants[1:]
-    ]
-    losses = {one.name: round(one.end()["held_out_loss"], 4) for one in contestants}
-    print(f"held-out loss after equal tokens (nats): {losses}")
-    first = lines[0]
-    first |= {"others": lines[1:], "held_out_loss": losses, "machine": machine()}
-    print(json.dumps(first))
+    conclude("train", contestants, compete(contestants, rounds), best_first=False)
 
 
 if __name__ == "__main__":

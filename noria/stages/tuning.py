@@ -80,9 +80,14 @@ def num_tuning_tokens(workspace: Workspace, own_tokens: int) -> int:
     return recipe.train.tokens or PASSES * round(own_tokens / (1.0 - share))
 
 
+def longest_tokens(recipe: Recipe, config: ModelConfig) -> int:
+    """Length of the longest row of tuning."""
+    return min(recipe.model.context_tokens, config.context_tokens)
+
+
 def measured_tokens(recipe: Recipe, config: ModelConfig) -> int:
     """Length of the sequences on which the speed of tuning is measured."""
-    return min(recipe.model.context_tokens, config.context_tokens, MEASURED_TOKENS)
+    return min(longest_tokens(recipe, config), MEASURED_TOKENS)
 
 
 def tuning_choices(
@@ -112,7 +117,7 @@ def tuning_lesson(
     recipe = workspace.recipe
     tokenizer = load_tokenizer(base.path)
     config, _ = read_config(base.path)
-    context_tokens = min(recipe.model.context_tokens, config.context_tokens)
+    context_tokens = longest_tokens(recipe, config)
 
     def rows(split: str, seed: int) -> ShardRows:
         return open_rows(
@@ -167,12 +172,12 @@ def tune_base(
 ) -> Artifact:
     """Train an adapter over the base on the recipe's conversations and text, with replay."""
     workspace.watcher.begin("train")
-    lesson = tuning_lesson(workspace, shards, base, team)
-    tokenizer = load_tokenizer(base.path)
-    inspect_shards(workspace, shards, tokenizer, lesson.context_tokens, whole=True)
+    config, _ = read_config(base.path)
+    context_tokens = longest_tokens(workspace.recipe, config)
+    inspect_shards(workspace, shards, load_tokenizer(base.path), context_tokens, whole=True)
     return give_lesson(
         workspace,
-        lesson,
+        tuning_lesson(workspace, shards, base, team),
         team,
         lambda facts: (
             f"{facts['num_trained_parameters']:,} of {facts['num_parameters']:,} parameters, "

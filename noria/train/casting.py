@@ -14,16 +14,18 @@ from torch import nn
 
 from noria.model.adapted import AdaptedLinear
 from noria.model.likelihood import Scores
+from noria.train.parallel import is_cut
 
 
 @contextmanager
 def cast_once(model: nn.Module, precision: str) -> Iterator[None]:
     """Hold frozen matrices in bfloat16 meanwhile, if that is the precision of products.
 
-    The float32 ones come back afterwards. Embeddings stay as they are for the look-up; a frozen
+    The float32 ones come back afterwards; weights cut over processes are not touched, which FSDP2
+    puts together block by block. Embeddings stay as they are for the look-up; a frozen
     output matrix has a short copy beside it.
     """
-    if precision != "bfloat16":
+    if precision != "bfloat16" or is_cut(model):
         yield
         return
     whole: list[tuple[nn.Parameter, torch.Tensor]] = []
