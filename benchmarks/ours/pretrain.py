@@ -1,6 +1,7 @@
 """Our trainer on the shared text and first weights, precision and compilation as it measures them.
 
-Argument: {"warm_steps", "steps", "precision": "auto" or a name, "learning_rate", "rows"}.
+Argument: {"warm_steps", "steps", "precision": "auto" or a name, "learning_rate", "rows"}; with
+"profile": true those steps are not timed but profiled.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from pace import Finished, Pace, tell
+from profiling import Profiled
 
 from noria.model.weights import load_decoder
 from noria.recipe import TrainSettings
@@ -59,7 +61,10 @@ entry = measure_choices(
 choices = choices_from_lock(entry)
 model = load_decoder(CACHE / "ours")
 plan = TrainPlan(LONG, asked["learning_rate"], warmup=0.0, final_learning_rate=1.0)
-pace = Pace(asked["warm_steps"], asked["steps"], asked["rows"] * CONTEXT_TOKENS)
+tokens_per_step = asked["rows"] * CONTEXT_TOKENS
+pace = (Profiled if asked.get("profile") else Pace)(
+    asked["warm_steps"], asked["steps"], tokens_per_step
+)
 
 
 def watch(report: StepReport) -> None:

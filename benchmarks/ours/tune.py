@@ -1,6 +1,7 @@
 """Our tuning of SmolLM2 by an adapter, on the shared chats, only answers counted.
 
-Argument: {"warm_steps", "steps", "rows", "rank", "alpha", "learning_rate", "targets"}.
+Argument: {"warm_steps", "steps", "rows", "rank", "alpha", "learning_rate", "targets"};
+with "profile": true those steps are not timed but profiled.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from pace import Finished, Pace, tell
+from profiling import Profiled
 
 from noria.model.weights import load_decoder
 from noria.recipe import TrainSettings
@@ -56,7 +58,9 @@ entry = measure_choices(
 choices = choices_from_lock(entry)
 plan = TrainPlan(LONG, asked["learning_rate"], warmup=0.0, final_learning_rate=1.0)
 mean_tokens = round(sum(len(one["ids"]) for one in train_chats) / len(train_chats) * asked["rows"])
-pace = Pace(asked["warm_steps"], asked["steps"], mean_tokens)
+pace = (Profiled if asked.get("profile") else Pace)(
+    asked["warm_steps"], asked["steps"], mean_tokens
+)
 
 
 def watch(report: StepReport) -> None:

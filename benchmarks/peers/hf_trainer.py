@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from pace import Finished, Pace, tell
-from torch.utils.data import Dataset, SequentialSampler
-from transformers import GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
+from torch.utils.data import Dataset
+from trainer import CACHE, InOrder, Turns, settings
+from transformers import GPT2LMHeadModel, TrainingArguments
 
-CACHE = Path(__file__).resolve().parents[1] / "cache"
 CONTEXT_TOKENS = 256
 asked = json.loads(sys.argv[1])
-torch.set_num_threads(torch.get_num_threads())
 
 
 class Rows(Dataset[dict[str, torch.Tensor]]):
@@ -39,19 +37,6 @@ class Rows(Dataset[dict[str, torch.Tensor]]):
         return {"input_ids": ids, "labels": self._ids[start + 1 : start + CONTEXT_TOKENS + 1]}
 
 
-class InOrder(Trainer):
-    def _get_train_sampler(self, *arguments: Any) -> SequentialSampler:
-        return SequentialSampler(self.train_dataset)
-
-
-class Turns(TrainerCallback):
-    def __init__(self) -> None:
-        self.pace = Pace(asked["warm_steps"], asked["steps"], asked["rows"] * CONTEXT_TOKENS)
-
-    def on_step_end(self, *arguments: Any, **named: Any) -> None:
-        self.pace.step_done()
-
-
 def shifted_loss(
     outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None
 ) -> torch.Tensor:
@@ -61,30 +46,13 @@ def shifted_loss(
 
 
 model = GPT2LMHeadModel.from_pretrained(CACHE / "theirs", dtype=torch.float32)
-arguments = TrainingArguments(
-    output_dir=str(CACHE / "hf-output"),
-    per_device_train_batch_size=asked["rows"],
-    max_steps=1_000_000,
-    learning_rate=asked["learning_rate"],
-    lr_scheduler_type="constant",
-    weight_decay=0.1,
-    adam_beta1=0.9,
-    adam_beta2=0.95,
-    max_grad_norm=1.0,
-    bf16=asked["bf16"],
-    torch_compile=asked["compile"],
-    optim=asked["optimizer"],
-    use_cpu=True,
-    report_to="none",
-    save_strategy="no",
-    logging_strategy="no",
-    disable_tqdm=True,
-)
+arguments = TrainingArguments(**settings(asked, asked["rows"], asked["optimizer"]))
+pace = Pace(asked["warm_steps"], asked["steps"], asked["rows"] * CONTEXT_TOKENS)
 trainer = InOrder(
     model,
     arguments,
     train_dataset=Rows("train.npy", asked["rows"]),
-    callbacks=[Turns()],
+    callbacks=[Turns(pace)],
     compute_loss_func=shifted_loss,
 )
 try:

@@ -32,11 +32,10 @@ from noria.baselines.recurrent import (
 from noria.errors import FormatError
 from noria.model.weights import CONFIG_FILE, model_weight_hash, read_json_object
 from noria.tokenizer.load import Tokenizer, load_tokenizer
-from noria.tokenizer.specials import META_FILE, TOKENIZER_FILE
+from noria.tokenizer.specials import TOKENIZER_FILES
 
 MAX_TOKENS = 256  # of a text; what is beyond is not read
 READ_TEXTS = 64  # at a time
-_TOKENIZER_FILES = (TOKENIZER_FILE, META_FILE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +66,7 @@ class LstmClassifier:
     def save(self, folder: Path) -> None:
         """Write the weights, config.json and the tokenizer's files into an existing folder."""
         save_network(folder, self.network, self.config, {"labels": self.labels})
-        for name, data in zip(_TOKENIZER_FILES, self.tokenizer_files, strict=True):
+        for name, data in zip(TOKENIZER_FILES, self.tokenizer_files, strict=True):
             (folder / name).write_bytes(data)
 
 
@@ -115,7 +114,7 @@ def _padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 
 
 def _read_files(folder: Path) -> tuple[bytes, ...]:
-    return tuple((folder / name).read_bytes() for name in _TOKENIZER_FILES)
+    return tuple((folder / name).read_bytes() for name in TOKENIZER_FILES)
 
 
 def load_lstm_classifier(folder: Path) -> LstmClassifier:

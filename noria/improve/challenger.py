@@ -23,8 +23,6 @@ from noria.train.learner import ShardRows, mix_rows, open_learner, open_rows, sa
 from noria.train.loop import train
 from noria.train.plan import Choices, StepReport, TrainPlan
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_meta.json")
-
 
 @dataclass(frozen=True)
 class Start:
@@ -81,9 +79,7 @@ def train_from_champion(
         plan = TrainPlan(num_steps=settings.steps, learning_rate=settings.learning_rate)
         mixture = mix_rows(sources, start.batch_tokens)
         losses = train(model, mixture, plan, choices, checkpoints / "steps", watch=watch)
-    weight_hash = save_learner(out, model, start.base_name)
-    for name in TOKENIZER_FILES:
-        shutil.copyfile(start.champion / name, out / name)
+    weight_hash = save_learner(out, model, start.base_name, start.champion)
     return {"weight_hash": weight_hash, "losses": losses}
 
 

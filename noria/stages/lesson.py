@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from noria.artifacts import Artifact, value_digest
-from noria.improve.challenger import TOKENIZER_FILES
 from noria.model.cost import num_parameters
 from noria.model.transformer import Decoder
 from noria.recipe import TrainSettings
@@ -117,14 +116,12 @@ def give_lesson(
             model, losses = teach(lesson, checkpoints, watch, say, team)
         num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         facts = {
-            "weight_hash": save_learner(folder, model, lesson.base_name),
+            "weight_hash": save_learner(folder, model, lesson.base_name, lesson.tokenizer),
             "num_parameters": num_parameters(model.config),
             "num_trained_parameters": num_trained,
             "num_tokens": lesson.num_tokens,
             "losses": losses,
         }
-        for file in TOKENIZER_FILES:
-            shutil.copyfile(lesson.tokenizer / file, folder / file)
         shutil.rmtree(checkpoints, ignore_errors=True)
         return facts
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterable, Sequence
 from math import inf, isfinite
@@ -27,14 +26,13 @@ from noria.export.gguf import GGUF_FILE, export_gguf
 from noria.export.huggingface import export_huggingface
 from noria.export.verify import verify_export
 from noria.generate.loaded import load_language_model
-from noria.improve.challenger import TOKENIZER_FILES
 from noria.model.weights import load_decoder, model_weight_hash, save_model
 from noria.recipe import Recipe
 from noria.records import Record, read_records, record_texts
 from noria.runtime import backend_name, detect_device
 from noria.stages.stage import Facts, run_stage
 from noria.stages.text import clean_documents
-from noria.tokenizer.load import load_tokenizer
+from noria.tokenizer.load import copy_tokenizer, load_tokenizer
 from noria.workspace import Workspace
 
 MAX_RECORDS = 120  # of a language, about 200 kB; more text moves an interval little
@@ -229,8 +227,7 @@ def compress_model(workspace: Workspace, corpus: Artifact, base: Artifact) -> Ar
     def make(folder: Path) -> Facts:
         small = quantize_model(load_decoder(base.path))
         save_model(folder, small)
-        for name in TOKENIZER_FILES:
-            shutil.copyfile(base.path / name, folder / name)
+        copy_tokenizer(base.path, folder)
         weight_hash = model_weight_hash(small)
         records = sampled(
             read_records(corpus.path / "held_out.jsonl"), max_records(workspace.recipe)

@@ -7,6 +7,7 @@ This module does not know what the ids are used for, nor where a tokenizer came 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -16,7 +17,7 @@ import tokenizers
 from noria.errors import FormatError, UsageError
 from noria.tokenizer.bytelevel import spelled_bytes
 from noria.tokenizer.description import OUR_PRE, Description, read_description
-from noria.tokenizer.specials import META_FILE, TOKENIZER_FILE
+from noria.tokenizer.specials import META_FILE, TOKENIZER_FILE, TOKENIZER_FILES
 
 MAX_TOKENIZER_BYTES = 64 << 20  # far above a vocabulary of 262,144
 
@@ -158,6 +159,12 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     except (OSError, ValueError) as error:
         raise FormatError(f"{path} can't be read ({error})", "a tokenizer", _FIX) from error
     return build_tokenizer(text, description, str(path))
+
+
+def copy_tokenizer(folder: Path, out: Path) -> None:
+    """Put a tokenizer's files, as they are, into another folder (a model's)."""
+    for name in TOKENIZER_FILES:
+        shutil.copyfile(folder / name, out / name)
 
 
 def build_tokenizer(text: str, description: Description, where: str) -> Tokenizer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 TOKENIZER_FORMAT = 2  # 1: the four tokens below at 0 to 3, and nothing but the chat format stated
 TOKENIZER_FILE = "tokenizer.json"
 META_FILE = "tokenizer_meta.json"
+TOKENIZER_FILES = (TOKENIZER_FILE, META_FILE)
 
 END_TEXT, END_ID = "<|endoftext|>", 0  # between documents, and before the first
 TURN_START_TEXT, TURN_START_ID = "<|im_start|>", 1

@@ -14,7 +14,7 @@ from noria.model.transformer import Decoder
 from noria.model.weights import load_decoder, model_weight_hash, save_model
 from noria.recipe import AdapterSettings
 from noria.runtime import release_memory
-from noria.tokenizer.load import Tokenizer
+from noria.tokenizer.load import Tokenizer, copy_tokenizer
 from noria.tokenizer.pack import open_shard
 from noria.train.adapters import adapters, add_adapter, load_adapter, merged, save_adapter
 from noria.train.batches import Blocks, Mixture, RowSource, Sequences
@@ -45,13 +45,17 @@ def _open_base(base: Path, precision: str) -> Decoder:
     return to_int8(model) if precision == "int8" else model
 
 
-def save_learner(out: Path, model: Decoder, base_name: str) -> str:
-    """Write the model folder, an adapter merged into its weights; returns their weight hash."""
+def save_learner(out: Path, model: Decoder, base_name: str, tokenizer: Path) -> str:
+    """Write the model folder, an adapter merged into its weights; returns their weight hash.
+
+    tokenizer: the folder whose tokenizer it gets.
+    """
     release_memory()  # training's, before the weights are copied
     if adapters(model):
         save_adapter(out / ADAPTER_FOLDER, model, ADAPTER_NAME, base_name)
         model = merged(model, ADAPTER_NAME)
     save_model(out, model)
+    copy_tokenizer(tokenizer, out)
     return model_weight_hash(model)
 
 

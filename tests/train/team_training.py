@@ -1,7 +1,7 @@
 """What each process of a team runs in the tests: started by torchrun, with its trainings as JSON.
 
-A training: {"folder": …, "plan": {…}, "adapter": …, "held_out": …, "stop_after": step}. The first
-process writes weights and loss log of each one that comes to its end.
+A training: {"folder": …, "plan": {…}, "adapter": …, "precision": …, "held_out": …, "stop_after":
+step}. The first process writes weights and loss log of each one that comes to its end.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def train_one(asked: Mapping[str, Any], team: Team) -> None:
     model = build_decoder(CONFIG, seed=5)
     if asked.get("adapter"):
         add_adapter(model, "own", 2, 4.0, ["query", "up"], 1)
+    choices = replace(CHOICES, precision=asked.get("precision", CHOICES.precision))
     mixture = mixture_in(folder / f"shard-{team.rank}")
     held_out = mixture.batch(10_000) if asked.get("held_out") else None
 
@@ -41,7 +42,7 @@ def train_one(asked: Mapping[str, Any], team: Team) -> None:
 
     teller = watch if team.is_first else None
     try:
-        losses = train(model, mixture, plan, CHOICES, folder / "ckpt", held_out, teller, team=team)
+        losses = train(model, mixture, plan, choices, folder / "ckpt", held_out, teller, team=team)
     except Interrupted:
         return
     if team.is_first:

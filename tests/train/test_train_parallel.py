@@ -23,9 +23,12 @@ SCRIPT = Path(__file__).with_name("team_training.py")
 
 AVERAGED = {"held_out": True, "plan": {"average": 0.9}}
 CUT = {"held_out": True, "plan": {"average": 0.9, "shard": True}}
+SHORT = {"adapter": True, "held_out": True, "precision": "bfloat16"}
 LAUNCHES = (
     (1, {"alone": AVERAGED, "1 to 3": {**AVERAGED, "stop_after": 5}}),
     (1, {"muon": {"plan": {"optimizer": "muon"}}, "adapter": {"adapter": True, "held_out": True}}),
+    (1, {"short adapter": SHORT}),
+    (2, {"cut short adapter": {**SHORT, "plan": {"shard": True}}}),
     (2, {"copied": AVERAGED, "cut": CUT, "2 to 1": {**CUT, "stop_after": 5}}),
     (2, {"cut muon": {"plan": {"optimizer": "muon", "shard": True}}}),
     (2, {"cut adapter": {"adapter": True, "held_out": True, "plan": {"shard": True}}}),
@@ -80,9 +83,16 @@ def test_a_checkpoint_of_n_processes_goes_on_with_m(trained: Path, name: str) ->
 
 
 # Muon turns matrices in bfloat16, which makes more of a rounding.
-@pytest.mark.parametrize(("name", "far"), [("muon", 1e-2), ("adapter", 2e-5)])
-def test_muon_and_an_adapter_train_over_cut_weights(trained: Path, name: str, far: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "far"), [("muon", 1e-2), ("adapter", 2e-5), ("short adapter", 2e-5)]
+)
+def test_muon_and_adapters_train_over_cut_weights(trained: Path, name: str, far: float) -> None:
     assert_same(trained / f"cut {name}", trained / name, far)
+
+
+def test_products_in_bfloat16_are_others(trained: Path) -> None:
+    with pytest.raises(AssertionError):
+        assert_same(trained / "short adapter", trained / "adapter", 2e-5)
 
 
 def test_every_row_is_read_by_one_process_and_all_have_as_many_parts(tmp_path: Path) -> None:
