@@ -1,7 +1,7 @@
 """Tuning SmolLM2-135M by LoRA: our trainer beside TRL's SFTTrainer, same chats, same adapters.
 
-`make bench-setup` first; `--quick` takes TRL's fastest setting only, with smaller steps. Which
-setting of TRL is its best depends on the machine: the full run tries them all.
+`make bench-setup` first; `--quick` takes one setting of TRL, smaller steps, and fewer held-out
+chats. Which setting of TRL is its best depends on the machine: the full run tries them all.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def main() -> None:
     rounds = arguments.rounds or 7
     rows = 1 if arguments.quick else 4
     pace = {"warm_steps": 1, "steps": 1, "rows": rows, **COMMON}
-    contestants = [Contestant("noria", OURS_PYTHON, "ours/tune.py", pace)]
+    pace["num_held_out"] = 8 if arguments.quick else 40
+    ours = {"precision": "bfloat16" if arguments.quick else "auto"}
+    contestants = [Contestant("noria", OURS_PYTHON, "ours/tune.py", {**pace, **ours})]
     chosen = dict(list(TRL.items())[:1]) if arguments.quick else TRL
     for name, (device_rows, dtype, bf16, compiled) in chosen.items():
         setting = {

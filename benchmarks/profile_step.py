@@ -23,7 +23,7 @@ def main() -> None:
         asked = {"precision": "auto", "compile": "auto", **train.COMMON}
     else:
         script = "ours/tune.py"
-        asked = {"rows": 4, **lora.COMMON}
+        asked = {"rows": 4, "num_held_out": 4, "precision": "auto", **lora.COMMON}
     asked |= {"warm_steps": 2, "steps": 3, "profile": True}
     command = [str(train.OURS_PYTHON), "-W", "ignore", str(HERE / script), json.dumps(asked)]
     subprocess.run(command, env={**os.environ, "PYTHONPATH": str(HERE)}, check=True)

@@ -1,7 +1,7 @@
 """Our tuning of SmolLM2 by an adapter, on the shared chats, only answers counted.
 
-Argument: {"warm_steps", "steps", "rows", "rank", "alpha", "learning_rate", "targets"};
-with "profile": true those steps are not timed but profiled.
+Argument: {"warm_steps", "steps", "rows", "rank", "alpha", "learning_rate", "targets",
+"num_held_out", "precision"}; with "profile": true those steps are not timed but profiled.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from noria.train.plan import StepReport, TrainPlan
 
 CACHE = Path(__file__).resolve().parents[1] / "cache"
 LONG = 1_000_000  # steps: a training that the judge ends
-NUM_HELD_OUT, MEASURED_TOKENS = 40, 256
+FIRST_TRAINED, MEASURED_TOKENS = 40, 256
 asked = json.loads(sys.argv[1])
 loop.CHECKPOINT_EVERY_S = inf  # no contestant writes checkpoints while it is timed
 chats = json.loads((CACHE / "chats.json").read_text())
@@ -48,8 +48,10 @@ class InOrder:
         return f"chat {index}"
 
 
-held_out, train_chats = chats[:NUM_HELD_OUT], chats[NUM_HELD_OUT:]
-settings = TrainSettings(compile="off", batch_tokens=asked["rows"] * MEASURED_TOKENS)
+held_out, train_chats = chats[: asked["num_held_out"]], chats[FIRST_TRAINED:]
+settings = TrainSettings(
+    precision=asked["precision"], compile="off", batch_tokens=asked["rows"] * MEASURED_TOKENS
+)
 model = load_decoder(CACHE / "smollm2")
 add_adapter(model, "tuned", asked["rank"], asked["alpha"], asked["targets"], seed=1)
 entry = measure_choices(
@@ -72,5 +74,5 @@ with tempfile.TemporaryDirectory() as folder:
     try:
         train(model, mixture, plan, choices, Path(folder), watch=watch)
     except Finished:
-        batch = Mixture([(InOrder(held_out), 1.0)], NUM_HELD_OUT).batch(0)
+        batch = Mixture([(InOrder(held_out), 1.0)], len(held_out)).batch(0)
         tell({"held_out_loss": held_out_loss(model, batch, choices, next_token())})

@@ -1,7 +1,7 @@
 """TRL's SFTTrainer with PEFT's LoRA over SmolLM2, on the shared chats, only answers counted.
 
 Argument: {"warm_steps", "steps", "rows", "device_rows", "dtype", "bf16", "compile", "rank",
-"alpha", "learning_rate", "targets"}.
+"alpha", "learning_rate", "targets", "num_held_out"}.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trainer import CACHE, InOrder, Turns, settings
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 
-NUM_HELD_OUT = 40
+FIRST_TRAINED = 40
 asked = json.loads(sys.argv[1])
 chats = json.loads((CACHE / "chats.json").read_text())
 
@@ -33,7 +33,7 @@ class SFTInOrder(InOrder, SFTTrainer):
     pass
 
 
-train, held_out = chats[NUM_HELD_OUT:], chats[:NUM_HELD_OUT]
+train, held_out = chats[FIRST_TRAINED:], chats[: asked["num_held_out"]]
 rows, device_rows = asked["rows"], asked["device_rows"]
 # Tokens that are no padding, as for ours.
 mean_tokens = round(sum(len(one["ids"]) for one in train) / len(train) * rows)
