@@ -19,8 +19,8 @@ from noria.model.transformer import Decoder
 from noria.recipe import TrainSettings
 from noria.runtime import detect_device, has_compiler, has_fast_bfloat16, num_cores
 from noria.train.batch import TokenBatch
+from noria.train.blocks import compile_blocks
 from noria.train.casting import cast_once
-from noria.train.loop import compile_blocks
 from noria.train.objectives.losses import next_token
 from noria.train.optim import build_optimizer
 from noria.train.plan import Choices

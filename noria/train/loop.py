@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import dataclass, field
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,15 +17,12 @@ from zlib import crc32
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from noria.errors import Interrupted, TrainingError
-from noria.model.block import Block
-from noria.model.config import ModelConfig
-from noria.model.heads import HeadConfig
 from noria.runtime import release_memory
 from noria.train.average import WeightAverage
 from noria.train.batch import Batch
+from noria.train.blocks import compile_blocks, has_dropout, recompute_blocks
 from noria.train.casting import cast_once
 from noria.train.checkpoint import (
     frozen_digest,
@@ -116,25 +112,6 @@ class _Run:
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
-
-
-def compile_blocks(model: nn.Module) -> None:
-    """Compile the blocks in place; all blocks share one compiled code, so it takes seconds."""
-    for block in _blocks(model):
-        block.compile(dynamic=False)
-
-
-def recompute_blocks(model: nn.Module) -> None:
-    """Keep only what enters each block, and compute the rest again for the backward pass.
-
-    Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost".
-    """
-    for block in _blocks(model):
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
-
-
-def _blocks(model: nn.Module) -> list[Block]:
-    return [module for module in model.modules() if isinstance(module, Block)]
 
 
 def held_out_loss(
@@ -338,7 +315,7 @@ def _measure(run: _Run, held_out: Batch) -> float:
     """The held-out loss of what training would end with now; the best one's weights are kept."""
     if run.average is not None:
         run.average.swap()
-    dropping = _has_dropout(run.model)
+    dropping = has_dropout(run.model)
     if dropping:
         run.model.eval()
     loss = held_out_loss(run.model, held_out, run.choices, run.objective, run.team)
@@ -350,11 +327,3 @@ def _measure(run: _Run, held_out: Batch) -> float:
     if run.average is not None:
         run.average.swap()
     return loss
-
-
-def _has_dropout(model: nn.Module) -> bool:
-    """Whether evaluation mode makes a difference; compiled code is made again for each mode."""
-    config = getattr(model, "config", None)
-    rates = asdict(config.dropout).values() if isinstance(config, ModelConfig) else ()
-    head = getattr(model, "head_config", None)
-    return any(rates) or (isinstance(head, HeadConfig) and head.dropout > 0)

@@ -20,7 +20,8 @@ from noria.model.weights import model_weight_hash
 from noria.train import loop
 from noria.train.average import WeightAverage
 from noria.train.batch import TokenBatch
-from noria.train.loop import recompute_blocks, train
+from noria.train.blocks import recompute_blocks
+from noria.train.loop import train
 from noria.train.objectives.losses import next_token
 from noria.train.optim import OPTIMIZERS, build_optimizer
 from noria.train.plan import StepReport, TrainPlan
