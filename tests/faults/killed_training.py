@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 
@@ -31,12 +32,11 @@ def kill_training(
     It has to end with every bit of the uninterrupted one, each time that it comes to its end.
     """
     asked = {"folder": str(folder / "whole"), "case": case}
-    started_at = time.monotonic()
-    assert runner.run(asked) == 0
-    whole_s = time.monotonic() - started_at
+    whole_s = _end(runner, asked)
     expected, kills = outcome(folder / "whole"), 0
     asked["folder"] = str(folder / "killed")
     while kills < num_kills:
+        fresh, started_at = not (folder / "killed").exists(), time.monotonic()
         if kills % 2:
             ended = runner.run(asked, random.uniform(0.05, 0.7) * whole_s)
         else:
@@ -47,6 +47,15 @@ def kill_training(
         assert ended == 0
         assert outcome(folder / "killed") == expected
         shutil.rmtree(folder / "killed")
-    assert runner.run(asked) == 0
+        if fresh:  # the first one of all had caches to fill
+            whole_s = min(whole_s, time.monotonic() - started_at)
+    _end(runner, asked)
     assert outcome(folder / "killed") == expected
     shutil.rmtree(folder)
+
+
+def _end(runner: WarmRunner, asked: Mapping[str, str]) -> float:
+    """Let a training come to its end; seconds that it took."""
+    started_at = time.monotonic()
+    assert runner.run(asked) == 0
+    return time.monotonic() - started_at
