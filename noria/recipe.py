@@ -62,6 +62,12 @@ class CorpusSettings:
         "What happens to phone numbers, e-mails, cards, identity numbers and the like.",
         choices=("replace", "keep"),
     )
+    language: str = setting(
+        "script",
+        "Whether each record's script is told, or its language named; naming needs the extra "
+        "`data`.",
+        choices=("script", "named"),
+    )
     near_duplicates: bool = setting(True, "Whether near-duplicate documents are dropped.")
     min_characters: int = setting(20, "Shorter documents are dropped.", low=1, high=100_000)
 

@@ -18,7 +18,7 @@ from noria.corpus.clean import clean_text
 from noria.corpus.decontaminate import drop_contaminated
 from noria.corpus.deduplicate import RecordT, drop_duplicates, source_order, whole_text
 from noria.corpus.deidentify import replace_identities
-from noria.corpus.language import guess_language
+from noria.corpus.language import language_namer
 from noria.corpus.read import SourceFile, read_conversations, read_documents, read_tagged_text
 from noria.corpus.split import SPLITS, split_records
 from noria.errors import InputError
@@ -68,6 +68,7 @@ def prepare_corpus(
     `progress` gets (step, done, total). Raises InputError for a file that can't be read, or if
     fewer than three records are left.
     """
+    language_namer(settings.language)  # what is not installed is said before the work
     tally = _Tally()
     files = files_documents + files_tagged + files_conversations
     documents: list[Document] = []
@@ -175,9 +176,21 @@ def _distinct(
                 duplicate_of=asdict(drop.duplicate_of),
                 similarity=round(drop.similarity, 4),
             )
-    for record in result.kept:
-        tally.languages[guess_language(whole_text(record))] += 1
-    return result.kept
+    return _with_languages(result.kept, settings, tally, progress)
+
+
+def _with_languages(
+    records: list[RecordT], settings: CorpusSettings, tally: _Tally, progress: Progress
+) -> list[RecordT]:
+    """Count languages; where they are named, each record keeps its own."""
+    name = language_namer(settings.language)
+    found = []
+    for index, record in enumerate(records):
+        language = name(whole_text(record))
+        tally.languages[language] += 1
+        found.append(replace(record, language=language) if settings.language == "named" else record)
+        progress("language", index + 1, len(records))
+    return found
 
 
 def _split(

@@ -129,7 +129,7 @@ def test_progress_reaches_its_total_in_every_step(folder: Path, tmp_path: Path) 
         tmp_path,
         lambda step, done, total: last.__setitem__(step, (done, total)),
     )
-    assert list(last) == ["read", "clean", "deduplicate", "decontaminate", "write"]
+    assert list(last) == ["read", "clean", "deduplicate", "language", "decontaminate", "write"]
     assert all(done == total for done, total in last.values())
 
 
