@@ -62,6 +62,30 @@ class CorpusSettings:
         "What happens to phone numbers, e-mails, cards, identity numbers and the like.",
         choices=("replace", "keep"),
     )
+    mojibake: str = setting(
+        "keep",
+        "Whether text that was decoded by the wrong table (`Ã©` for `é`) is repaired; needs the "
+        "extra `data`.",
+        choices=("keep", "repair"),
+    )
+    width: str = setting(
+        "keep",
+        "Whether full-width letters, digits and signs (`Ａ１＋`) become plain ones; punctuation "
+        "stays.",
+        choices=("keep", "plain"),
+    )
+    chinese: str = setting(
+        "keep",
+        "Which characters Chinese text is converted to, by document; needs the extra `data`.",
+        choices=("keep", "simplified", "traditional"),
+    )
+    boilerplate: float = setting(
+        0.0,
+        "A line in this share of a source's documents, and in 5 at least, is removed from them; "
+        "0: none. A source is a package, or the first folder of a file's name.",
+        low=0.0,
+        high=1.0,
+    )
     language: str = setting(
         "script",
         "Whether each record's script is told, or its language named; naming needs the extra "

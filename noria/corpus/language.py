@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from noria.corpus.chinese import count_variants, variant_characters
 from noria.errors import MissingExtra
 
 SAMPLE_CHARACTERS = 4000
@@ -58,6 +59,15 @@ def guess_script(text: str) -> str:
     return "other"
 
 
+def has_chinese(text: str) -> bool:
+    """Whether the Han characters of a text are Chinese: hardly any kana or hangul beside them."""
+    num_han = 0 if text.isascii() else len(_HAN.findall(text))
+    if not num_han:
+        return False
+    num_others = len(_KANA.findall(text)) + len(_HANGUL.findall(text))
+    return num_others <= MAX_KANA * (num_han + num_others)
+
+
 def language_namer(how: str) -> Callable[[str], str]:
     """The function that names languages: 'named' by tag, 'script' by script alone.
 
@@ -65,7 +75,7 @@ def language_namer(how: str) -> Callable[[str], str]:
     """
     if how == "script":
         return guess_script
-    _detector(), _variants()
+    _detector(), variant_characters()
     return name_language
 
 
@@ -94,9 +104,7 @@ def _num_alphabet_words(sample: str) -> int:
 
 def _chinese(sample: str) -> str:
     """By the characters that only one of both ways of writing has."""
-    simplified, traditional = _variants()
-    num_simplified = sum(one in simplified for one in sample)
-    num_traditional = sum(one in traditional for one in sample)
+    num_simplified, num_traditional = count_variants(sample)
     if num_simplified == num_traditional:
         return "zh"
     return "zh-Hans" if num_simplified > num_traditional else "zh-Hant"
@@ -129,24 +137,4 @@ def _detector() -> Any:
     # "lite" is the model inside the package; every other choice may download one.
     return LangDetector(
         LangDetectConfig(model="lite", max_input_length=None, normalize_input=False)
-    )
-
-
-@lru_cache(maxsize=1)
-def _variants() -> tuple[frozenset[str], frozenset[str]]:
-    """Characters that only simplified and only traditional Chinese has, by OpenCC's tables."""
-    try:
-        from opencc import OpenCC
-    except ImportError as error:
-        raise MissingExtra(
-            "OpenCC, which tells both ways of writing Chinese apart,", "data"
-        ) from error
-    characters = [chr(code) for code in range(0x4E00, 0xA000)]
-    lines = "\n".join(characters)
-    to_simple = OpenCC("t2s").convert(lines).split("\n")
-    to_traditional = OpenCC("s2t").convert(lines).split("\n")
-    rows = list(zip(characters, to_simple, to_traditional, strict=True))
-    return (
-        frozenset(one for one, _, other in rows if other != one),
-        frozenset(one for one, other, _ in rows if other != one),
     )

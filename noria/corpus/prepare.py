@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from noria.corpus.clean import clean_text
+from noria.corpus.boilerplate import RemovedLine, remove_boilerplate
+from noria.corpus.clean import choices_of, clean_text
 from noria.corpus.decontaminate import drop_contaminated
 from noria.corpus.deduplicate import RecordT, drop_duplicates, source_order, whole_text
 from noria.corpus.deidentify import replace_identities
@@ -34,6 +35,7 @@ from noria.records import (
 )
 
 REPORT_FORMAT = 1
+NUM_EXAMPLES = 3  # of everything that a step removed
 Progress = Callable[[str, int, int], None]
 
 
@@ -47,6 +49,7 @@ class _Tally:
     near: int = 0
     contaminated: int = 0
     identities: Counter[str] = field(default_factory=Counter)
+    boilerplate: dict[str, list[RemovedLine]] = field(default_factory=dict)
     languages: Counter[str] = field(default_factory=Counter)
     dropped: list[dict[str, Any]] = field(default_factory=list)
 
@@ -68,7 +71,8 @@ def prepare_corpus(
     `progress` gets (step, done, total). Raises InputError for a file that can't be read, or if
     fewer than three records are left.
     """
-    language_namer(settings.language)  # what is not installed is said before the work
+    choices_of(settings).check()  # what is not installed is said before the work
+    language_namer(settings.language)
     tally = _Tally()
     files = files_documents + files_tagged + files_conversations
     documents: list[Document] = []
@@ -85,6 +89,7 @@ def prepare_corpus(
     total = len(documents) + len(chats)
     documents = _clean_documents(documents, settings, tally, progress, total)
     chats = _clean_conversations(chats, settings, tally, progress, total)
+    documents = _without_boilerplate(documents, settings, tally)
     documents = _distinct(documents, settings, tally, progress)
     chats = _distinct(chats, settings, tally, progress)
     splits = _split(documents, chats, settings, seed)
@@ -108,7 +113,7 @@ def prepare_corpus(
 
 def _clean_content(content: Content, settings: CorpusSettings, tally: _Tally) -> Content:
     text = content_text(content)
-    cleaned = clean_text(text)
+    cleaned = clean_text(text, choices_of(settings))
     tally.changed += cleaned != text
     if settings.identities == "replace":
         cleaned, counts = replace_identities(cleaned)
@@ -155,6 +160,25 @@ def _clean_conversations(
             tally.too_short += 1
             tally.drop("too short", record.source)
         progress("clean", total - len(chats) + index + 1, total)
+    return kept
+
+
+def _without_boilerplate(
+    documents: list[Document], settings: CorpusSettings, tally: _Tally
+) -> list[Document]:
+    """Documents without the lines that their source repeats; too short ones are left out then."""
+    left, tally.boilerplate = remove_boilerplate(documents, settings.boilerplate)
+    kept = []
+    for before, record in zip(documents, left, strict=True):
+        if record is before:
+            kept.append(record)
+            continue
+        text = clean_text(content_text(record.content), choices_of(settings))  # blank lines met
+        if len(text) >= settings.min_characters:
+            kept.append(replace(record, content=text_content(text)))
+        else:
+            tally.too_short += 1
+            tally.drop("too short without boilerplate", record.source)
     return kept
 
 
@@ -228,6 +252,7 @@ def _report(
         "read": num_read,
         "cleaned": tally.changed,
         "identities": dict(sorted(tally.identities.items())),
+        "boilerplate": {name: _lines_facts(lines) for name, lines in tally.boilerplate.items()},
         "too_short": tally.too_short,
         "exact_duplicates": tally.exact,
         "near_duplicates": tally.near,
@@ -236,6 +261,14 @@ def _report(
         "groups": len(set().union(*groups)),
         "groups_in_several_splits": sum(map(len, groups)) - len(set().union(*groups)),
         "splits": {name: _sizes(splits[name]) for name in SPLITS},
+    }
+
+
+def _lines_facts(lines: Sequence[RemovedLine]) -> dict[str, Any]:
+    return {
+        "lines": len(lines),
+        "removed": sum(one.num_removed for one in lines),
+        "examples": [asdict(one) for one in lines[:NUM_EXAMPLES]],
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from noria.artifacts import Artifact, acting, value_digest
-from noria.corpus.clean import clean_text
+from noria.corpus.clean import choices_of, clean_text
 from noria.corpus.deidentify import replace_identities
 from noria.corpus.packages import fetch_package
 from noria.corpus.prepare import prepare_corpus
@@ -97,7 +97,7 @@ def clean_chats(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Conver
 
 
 def _cleaned(workspace: Workspace, text: str) -> str:
-    text = clean_text(text)
+    text = clean_text(text, choices_of(workspace.recipe.corpus))
     if workspace.recipe.corpus.identities == "replace":
         text = replace_identities(text)[0]
     return text

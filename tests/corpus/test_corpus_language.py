@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from noria.corpus import chinese
 from noria.corpus import language as languages
 from noria.corpus.language import guess_script, language_namer, name_language
 from noria.corpus.prepare import prepare_corpus
@@ -85,14 +86,18 @@ def test_formulas_and_names_in_capitals_do_not_outvote_the_prose_around_them() -
     )
 
 
+def _forget_tables() -> None:
+    for cached in (languages._detector, chinese.variant_characters, chinese._converter):
+        cached.cache_clear()
+
+
 def test_languages_are_named_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a connection was tried")
 
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "create_connection", refuse)
-    languages._detector.cache_clear()
-    languages._variants.cache_clear()
+    _forget_tables()
     assert name_language(SENTENCES["fr"][0]) == "fr"
     assert name_language(SENTENCES["zh-Hant"][0]) == "zh-Hant"
 
@@ -102,8 +107,7 @@ def test_naming_without_its_libraries_says_which_extra_brings_them(
     monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    languages._detector.cache_clear()
-    languages._variants.cache_clear()
+    _forget_tables()
     with pytest.raises(MissingExtra, match=r"noria\[data\]"):
         language_namer("named")
     assert language_namer("script")("The harbour is quiet.") == "latin"
