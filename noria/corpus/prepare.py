@@ -20,6 +20,7 @@ from noria.corpus.decontaminate import drop_contaminated
 from noria.corpus.deduplicate import RecordT, drop_duplicates, source_order, whole_text
 from noria.corpus.deidentify import replace_identities
 from noria.corpus.language import language_namer
+from noria.corpus.quality import Excess, judge_documents, quality_facts
 from noria.corpus.read import SourceFile, read_conversations, read_documents, read_tagged_text
 from noria.corpus.split import SPLITS, split_records
 from noria.errors import InputError
@@ -49,6 +50,7 @@ class _Tally:
     near: int = 0
     contaminated: int = 0
     identities: Counter[str] = field(default_factory=Counter)
+    beyond: list[tuple[Document, list[Excess]]] = field(default_factory=list)
     boilerplate: dict[str, list[RemovedLine]] = field(default_factory=dict)
     languages: Counter[str] = field(default_factory=Counter)
     dropped: list[dict[str, Any]] = field(default_factory=list)
@@ -90,6 +92,7 @@ def prepare_corpus(
     documents = _clean_documents(documents, settings, tally, progress, total)
     chats = _clean_conversations(chats, settings, tally, progress, total)
     documents = _without_boilerplate(documents, settings, tally)
+    documents = _worth_learning(documents, settings, tally, progress)
     documents = _distinct(documents, settings, tally, progress)
     chats = _distinct(chats, settings, tally, progress)
     splits = _split(documents, chats, settings, seed)
@@ -107,6 +110,8 @@ def prepare_corpus(
             "add text, or lower corpus.held_out and corpus.test",
         )
     report = _report(files, num_read, tally, splits)
+    if settings.quality.judge != "off":
+        report["quality"] = quality_facts(tally.beyond, settings.quality)
     _write(out, splits, tally, report, progress)
     return report
 
@@ -179,6 +184,26 @@ def _without_boilerplate(
         else:
             tally.too_short += 1
             tally.drop("too short without boilerplate", record.source)
+    return kept
+
+
+def _worth_learning(
+    documents: list[Document], settings: CorpusSettings, tally: _Tally, progress: Progress
+) -> list[Document]:
+    """Documents within the limits of quality; all of them where the recipe only wants to know."""
+    limits = settings.quality
+    if limits.judge == "off":
+        return documents
+    kept = []
+    judged = judge_documents(documents, limits, lambda done, of: progress("quality", done, of))
+    for record, excesses in zip(documents, judged, strict=True):
+        if excesses:
+            tally.beyond.append((record, excesses))
+        if excesses and limits.judge == "cut":
+            signals = {one.signal: round(one.value, 4) for one in excesses}
+            tally.drop("quality", record.source, signals=signals)
+        else:
+            kept.append(record)
     return kept
 
 

@@ -158,9 +158,14 @@ def _corpus_line(facts: Facts) -> str:
         f"{sum(facts['read'].values()):,} records from {facts['files']} files; "
         f"dropped {sum(facts[name] for name in dropped):,} "
         f"(duplicates {facts['exact_duplicates'] + facts['near_duplicates']:,}, "
-        f"overlap with held-out text {facts['contaminated']:,}); "
+        f"overlap with held-out text {facts['contaminated']:,}{_cut(facts)}); "
         f"identities replaced {sum(facts['identities'].values()):,}; {sizes}"
     )
+
+
+def _cut(facts: Facts) -> str:
+    judged = facts.get("quality", {})
+    return f", quality {judged['documents']:,}" if judged.get("judge") == "cut" else ""
 
 
 def _texts(path: Path) -> Iterator[str]:
