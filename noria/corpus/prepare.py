@@ -17,7 +17,14 @@ from typing import Any
 from noria.corpus.boilerplate import RemovedLine, remove_boilerplate
 from noria.corpus.clean import choices_of, clean_text
 from noria.corpus.decontaminate import drop_contaminated
-from noria.corpus.deduplicate import RecordT, drop_duplicates, source_order, whole_text
+from noria.corpus.deduplicate import (
+    Drop,
+    RecordT,
+    count_between,
+    drop_duplicates,
+    source_order,
+    whole_text,
+)
 from noria.corpus.deidentify import replace_identities
 from noria.corpus.language import language_namer
 from noria.corpus.quality import Excess, judge_documents, quality_facts
@@ -46,8 +53,8 @@ class _Tally:
 
     changed: int = 0
     too_short: int = 0
-    exact: int = 0
-    near: int = 0
+    exact: list[Drop] = field(default_factory=list)
+    near: list[Drop] = field(default_factory=list)
     contaminated: int = 0
     identities: Counter[str] = field(default_factory=Counter)
     beyond: list[tuple[Document, list[Excess]]] = field(default_factory=list)
@@ -215,8 +222,8 @@ def _distinct(
         settings.near_duplicates,
         lambda done, total: progress("deduplicate", done, total),
     )
-    tally.exact += len(result.exact)
-    tally.near += len(result.near)
+    tally.exact += result.exact
+    tally.near += result.near
     for reason, drops in (("exact duplicate", result.exact), ("near duplicate", result.near)):
         for drop in drops:
             tally.drop(
@@ -279,8 +286,9 @@ def _report(
         "identities": dict(sorted(tally.identities.items())),
         "boilerplate": {name: _lines_facts(lines) for name, lines in tally.boilerplate.items()},
         "too_short": tally.too_short,
-        "exact_duplicates": tally.exact,
-        "near_duplicates": tally.near,
+        "exact_duplicates": len(tally.exact),
+        "near_duplicates": len(tally.near),
+        "duplicates_between": [asdict(one) for one in count_between(tally.exact, tally.near)],
         "contaminated": tally.contaminated,
         "languages": dict(sorted(tally.languages.items())),
         "groups": len(set().union(*groups)),

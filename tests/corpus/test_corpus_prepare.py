@@ -62,6 +62,10 @@ def test_report_accounts_for_every_record(folder: Path, tmp_path: Path) -> None:
     dropped = _json_lines(tmp_path / "dropped.jsonl")
     reasons = [drop["reason"] for drop in dropped]
     assert kept + len(dropped) == 72
+    matrix = report["duplicates_between"]
+    assert sum(row["exact"] for row in matrix) == report["exact_duplicates"]
+    assert sum(row["near"] for row in matrix) == report["near_duplicates"]
+    assert {(row["source"], row["duplicate_of"]) for row in matrix} == {(".", ".")}
     assert reasons.count("contaminated") == report["contaminated"]
     assert reasons.count("near duplicate") == report["near_duplicates"]
     (copy,) = [drop for drop in dropped if drop["reason"] == "exact duplicate"]
