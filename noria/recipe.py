@@ -35,6 +35,46 @@ class PackageSettings:
 
 
 @dataclass(frozen=True)
+class QualitySettings:
+    """Which documents are no text worth learning; conversations are not judged.
+
+    A limit of 0 is none. Shares are of a document's characters without spaces.
+    """
+
+    judge: str = setting(
+        "off",
+        "Whether documents are judged: not at all, only on the report, or left out.",
+        choices=("off", "report", "cut"),
+    )
+    repeated_lines: float = setting(
+        0.3, "Largest share of text in lines that stood there before.", low=0.0, high=1.0
+    )
+    repeated_runs: float = setting(
+        0.3,
+        "Largest share of words in runs of ten (Chinese: characters) that stood there before.",
+        low=0.0,
+        high=1.0,
+    )
+    symbols: float = setting(
+        0.5, "Largest share of what is neither letter nor digit.", low=0.0, high=1.0
+    )
+    digits: float = setting(0.5, "Largest share of digits.", low=0.0, high=1.0)
+    shortest_words: float = setting(
+        2.0, "Smallest mean length of the words of an alphabet.", low=0.0, high=100.0
+    )
+    longest_words: float = setting(
+        15.0, "Largest mean length of the words of an alphabet.", low=0.0, high=1000.0
+    )
+    characters: int = setting(0, "Largest number of characters.", low=0, high=10**9)
+    bits_per_byte: float = setting(
+        6.0,
+        "Largest surprise to a character trigram model of the other documents of its script.",
+        low=0.0,
+        high=100.0,
+    )
+
+
+@dataclass(frozen=True)
 class CorpusSettings:
     """What the model learns from."""
 
@@ -62,8 +102,39 @@ class CorpusSettings:
         "What happens to phone numbers, e-mails, cards, identity numbers and the like.",
         choices=("replace", "keep"),
     )
+    mojibake: str = setting(
+        "keep",
+        "Whether text that was decoded by the wrong table (`Ã©` for `é`) is repaired; needs the "
+        "extra `data`.",
+        choices=("keep", "repair"),
+    )
+    width: str = setting(
+        "keep",
+        "Whether full-width letters, digits and signs (`Ａ１＋`) become plain ones; punctuation "
+        "stays.",
+        choices=("keep", "plain"),
+    )
+    chinese: str = setting(
+        "keep",
+        "Which characters Chinese text is converted to, by document; needs the extra `data`.",
+        choices=("keep", "simplified", "traditional"),
+    )
+    boilerplate: float = setting(
+        0.0,
+        "A line in this share of a source's documents, and in 5 at least, is removed from them; "
+        "0: none. A source is a package, or the first folder of a file's name.",
+        low=0.0,
+        high=1.0,
+    )
+    language: str = setting(
+        "script",
+        "Whether each record's script is told, or its language named; naming needs the extra "
+        "`data`.",
+        choices=("script", "named"),
+    )
     near_duplicates: bool = setting(True, "Whether near-duplicate documents are dropped.")
     min_characters: int = setting(20, "Shorter documents are dropped.", low=1, high=100_000)
+    quality: QualitySettings = QualitySettings()
 
 
 @dataclass(frozen=True)

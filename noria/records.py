@@ -53,11 +53,15 @@ def content_text(content: Content) -> str:
 
 @dataclass(frozen=True)
 class Document:
-    """Running text. `group` names what must stay on one side of a split (a file, a thread)."""
+    """Running text. `group` names what must stay on one side of a split (a file, a thread).
+
+    `language` is a BCP 47 tag, where the corpus named it.
+    """
 
     content: Content
     source: Source
     group: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Conversation:
     messages: tuple[Message, ...]
     source: Source
     group: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,8 +151,15 @@ def shape_of(record: Record) -> str:
 
 
 def record_to_json(record: Record) -> dict[str, Any]:
-    """Turn a record into plain JSON values; `shape` and `v` say how to read it back."""
-    return {"shape": shape_of(record), "v": RECORD_FORMAT, **asdict(record)}
+    """Turn a record into plain JSON values; `shape` and `v` say how to read it back.
+
+    A field that came later than the format is written only where it says something, so that records
+    without it keep their bytes and ids.
+    """
+    value = {"shape": shape_of(record), "v": RECORD_FORMAT, **asdict(record)}
+    if not value.get("language", "said"):
+        del value["language"]
+    return value
 
 
 def _content(value: Any) -> Content:

@@ -48,6 +48,11 @@ def recipe_reference() -> str:
             cls = type(section.default)
             lines += ["", f"## [{section.name}]", "", inspect.getdoc(cls) or "", ""]
             lines += settings_table(cls, f"{section.name}.")
+            for inner in fields(cls):  # a table within the table
+                if hasattr(inner.default, "__dataclass_fields__"):
+                    name = f"{section.name}.{inner.name}"
+                    lines += ["", f"## [{name}]", "", inspect.getdoc(type(inner.default)) or "", ""]
+                    lines += settings_table(type(inner.default), f"{name}.")
     lines += ["", "## [packages.NAME]", "", PackageSettings.__doc__ or "", ""]
     lines += settings_table(PackageSettings, "packages.NAME.")
     return "\n".join(lines) + "\n"

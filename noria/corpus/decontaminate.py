@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from noria.corpus.deduplicate import whole_text
-from noria.corpus.language import guess_language
+from noria.corpus.language import guess_script
 from noria.corpus.shingles import Hashes, WordHasher, ngrams
 from noria.records import Conversation, Document
 
@@ -42,7 +42,7 @@ def drop_contaminated(
 
 def _runs(hasher: WordHasher, record: Document | Conversation) -> Hashes:
     text = whole_text(record)
-    size = RUN_CHARACTERS if guess_language(text) == "zh" else RUN_WORDS
+    size = RUN_CHARACTERS if guess_script(text) == "zh" else RUN_WORDS
     return ngrams(hasher.words(text), size)
 
 

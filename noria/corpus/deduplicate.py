@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from noria.corpus.shingles import Hashes, WordHasher, mix, ngrams
+from noria.corpus.sources import source_name
 from noria.records import Conversation, Document, Source, record_texts
 
 SHINGLE_WORDS = 5
@@ -40,6 +41,16 @@ class Drop:
 
 
 @dataclass(frozen=True)
+class Between:
+    """How many records of one source repeat one of another (or of the same), and how."""
+
+    source: str
+    duplicate_of: str
+    exact: int
+    near: int
+
+
+@dataclass(frozen=True)
 class Deduplicated(Generic[RecordT]):
     """What stays, in the order of the sources, and what went."""
 
@@ -48,9 +59,14 @@ class Deduplicated(Generic[RecordT]):
     near: list[Drop]
 
 
-def source_order(record: Document | Conversation) -> tuple[str, int]:
-    """The order that decides which copy stays: the file's name, then the position in it."""
-    return record.source.file, record.source.byte_start
+def source_order(record: Document | Conversation) -> tuple[str | int, ...]:
+    """The order that decides which copy stays: the file's name, then the position in it.
+
+    Where a reader gives several records one position, their text decides.
+    """
+    source = record.source
+    position = source.byte_start, source.line, source.byte_end, source.interaction
+    return source.file, *position, whole_text(record)
 
 
 def whole_text(record: Document | Conversation) -> str:
@@ -85,32 +101,82 @@ def drop_duplicates(
     return Deduplicated(kept, exact, near)
 
 
+def count_between(exact: Iterable[Drop], near: Iterable[Drop]) -> list[Between]:
+    """The matrix of what repeats what, source by source, without its zeros."""
+    counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    for kind, drops in enumerate((exact, near)):
+        for drop in drops:
+            counts[source_name(drop.source), source_name(drop.duplicate_of)][kind] += 1
+    return [Between(*names, *numbers) for names, numbers in sorted(counts.items())]
+
+
 def _drop_near(
     records: list[RecordT], progress: Callable[[int, int], None]
 ) -> tuple[list[RecordT], list[Drop]]:
-    hasher, factors, offsets = WordHasher(), *_permutations()
-    buckets: dict[tuple[int, int], list[int]] = defaultdict(list)  # band, its hash -> kept records
+    """Beside the texts, this holds 300 bytes a record, and the shingles of those that share a band.
+
+    (25 band hashes of 8 bytes, 25 bucket numbers of 4.)
+    """
+    hasher = WordHasher()
+    buckets = shared_buckets(lambda: _all_shingles(hasher, records, progress), len(records))
+    members: dict[int, list[int]] = defaultdict(list)  # bucket -> kept records, in order
     sets: dict[int, Hashes] = {}
+    kept: list[RecordT] = []
     drops: list[Drop] = []
     for index, record in enumerate(records):
-        shingles = _shingles(hasher.words(whole_text(record)))
-        keys = list(enumerate(_band_hashes(shingles, factors, offsets)))
-        proposed = sorted({other for key in keys for other in buckets.get(key, ())})
-        for other in proposed:
-            similarity = _jaccard(shingles, sets[other])
+        keys = [int(key) for key in buckets[index] if key >= 0]
+        if not keys:
+            kept.append(record)
+            continue
+        shingles = shingles_of(hasher, whole_text(record))
+        for other in sorted({other for key in keys for other in members.get(key, ())}):
+            similarity = jaccard(shingles, sets[other])
             if similarity >= MIN_JACCARD:
                 drops.append(Drop(record.source, records[other].source, similarity))
                 break
         else:
+            kept.append(record)
             sets[index] = shingles
             for key in keys:
-                buckets[key].append(index)
+                members[key].append(index)
+    return kept, drops
+
+
+def _all_shingles(
+    hasher: WordHasher, records: list[RecordT], progress: Callable[[int, int], None]
+) -> Iterator[Hashes]:
+    for index, record in enumerate(records):
+        yield shingles_of(hasher, whole_text(record))
         progress(index + 1, len(records))
-    return [records[index] for index in sets], drops
 
 
-def _shingles(words: Hashes) -> Hashes:
+def shared_buckets(
+    shingles: Callable[[], Iterable[Hashes]], num_texts: int
+) -> npt.NDArray[np.int32]:
+    """(texts, bands): the bucket that a text shares with another in a band, -1 where it has none.
+
+    Two texts in one bucket are probably similar; a text without words shares none.
+    """
+    factors, offsets = _permutations()
+    hashes = np.zeros((num_texts, NUM_BANDS), np.uint64)
+    has_words = np.zeros(num_texts, bool)
+    for index, some in enumerate(shingles()):
+        has_words[index] = len(some) > 0
+        if len(some):
+            hashes[index] = _band_hashes(some, factors, offsets)
+    buckets = np.full((num_texts, NUM_BANDS), -1, np.int32)
+    first = 0
+    for band in range(NUM_BANDS):
+        _, inverse, counts = np.unique(hashes[:, band], return_inverse=True, return_counts=True)
+        shared = (counts[inverse] > 1) & has_words
+        buckets[shared, band] = inverse[shared] + first
+        first += len(counts)
+    return buckets
+
+
+def shingles_of(hasher: WordHasher, text: str) -> Hashes:
     """Sorted distinct shingles; a text of fewer than five words is one shingle."""
+    words = hasher.words(text)
     return np.unique(ngrams(words, min(SHINGLE_WORDS, max(1, len(words)))))
 
 
@@ -121,18 +187,17 @@ def _permutations() -> tuple[Hashes, Hashes]:
     return factors | np.uint64(1), offsets
 
 
-def _band_hashes(shingles: Hashes, factors: Hashes, offsets: Hashes) -> list[int]:
-    """One hash for each band of the MinHash signature; none for a text without words."""
-    if not len(shingles):
-        return []
-    signature: npt.NDArray[np.uint64] = ((shingles * factors + offsets) >> np.uint64(32)).min(1)
+def _band_hashes(shingles: Hashes, factors: Hashes, offsets: Hashes) -> Hashes:
+    """One hash for each band of the MinHash signature of a text that has words."""
+    signature: Hashes = ((shingles * factors + offsets) >> np.uint64(32)).min(1)
     rows = signature.reshape(NUM_BANDS, ROWS_PER_BAND)
     total = rows[:, 0].copy()
     for row in range(1, ROWS_PER_BAND):
         total = mix(total) + rows[:, row]
-    return [int(value) for value in total]
+    return total
 
 
-def _jaccard(a: Hashes, b: Hashes) -> float:
+def jaccard(a: Hashes, b: Hashes) -> float:
+    """Share of the shingles of both that are in each."""
     num_shared = len(np.intersect1d(a, b, assume_unique=True))
     return num_shared / (len(a) + len(b) - num_shared)

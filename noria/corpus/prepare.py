@@ -14,11 +14,20 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from noria.corpus.clean import clean_text
+from noria.corpus.boilerplate import RemovedLine, remove_boilerplate
+from noria.corpus.clean import choices_of, clean_text
 from noria.corpus.decontaminate import drop_contaminated
-from noria.corpus.deduplicate import RecordT, drop_duplicates, source_order, whole_text
+from noria.corpus.deduplicate import (
+    Drop,
+    RecordT,
+    count_between,
+    drop_duplicates,
+    source_order,
+    whole_text,
+)
 from noria.corpus.deidentify import replace_identities
-from noria.corpus.language import guess_language
+from noria.corpus.language import language_namer
+from noria.corpus.quality import Excess, judge_documents, quality_facts
 from noria.corpus.read import SourceFile, read_conversations, read_documents, read_tagged_text
 from noria.corpus.split import SPLITS, split_records
 from noria.errors import InputError
@@ -34,6 +43,7 @@ from noria.records import (
 )
 
 REPORT_FORMAT = 1
+NUM_EXAMPLES = 3  # of everything that a step removed
 Progress = Callable[[str, int, int], None]
 
 
@@ -43,10 +53,12 @@ class _Tally:
 
     changed: int = 0
     too_short: int = 0
-    exact: int = 0
-    near: int = 0
+    exact: list[Drop] = field(default_factory=list)
+    near: list[Drop] = field(default_factory=list)
     contaminated: int = 0
     identities: Counter[str] = field(default_factory=Counter)
+    beyond: list[tuple[Document, list[Excess]]] = field(default_factory=list)
+    boilerplate: dict[str, list[RemovedLine]] = field(default_factory=dict)
     languages: Counter[str] = field(default_factory=Counter)
     dropped: list[dict[str, Any]] = field(default_factory=list)
 
@@ -68,6 +80,8 @@ def prepare_corpus(
     `progress` gets (step, done, total). Raises InputError for a file that can't be read, or if
     fewer than three records are left.
     """
+    choices_of(settings).check()  # what is not installed is said before the work
+    language_namer(settings.language)
     tally = _Tally()
     files = files_documents + files_tagged + files_conversations
     documents: list[Document] = []
@@ -84,6 +98,8 @@ def prepare_corpus(
     total = len(documents) + len(chats)
     documents = _clean_documents(documents, settings, tally, progress, total)
     chats = _clean_conversations(chats, settings, tally, progress, total)
+    documents = _without_boilerplate(documents, settings, tally)
+    documents = _worth_learning(documents, settings, tally, progress)
     documents = _distinct(documents, settings, tally, progress)
     chats = _distinct(chats, settings, tally, progress)
     splits = _split(documents, chats, settings, seed)
@@ -101,13 +117,15 @@ def prepare_corpus(
             "add text, or lower corpus.held_out and corpus.test",
         )
     report = _report(files, num_read, tally, splits)
+    if settings.quality.judge != "off":
+        report["quality"] = quality_facts(tally.beyond, settings.quality)
     _write(out, splits, tally, report, progress)
     return report
 
 
 def _clean_content(content: Content, settings: CorpusSettings, tally: _Tally) -> Content:
     text = content_text(content)
-    cleaned = clean_text(text)
+    cleaned = clean_text(text, choices_of(settings))
     tally.changed += cleaned != text
     if settings.identities == "replace":
         cleaned, counts = replace_identities(cleaned)
@@ -157,6 +175,45 @@ def _clean_conversations(
     return kept
 
 
+def _without_boilerplate(
+    documents: list[Document], settings: CorpusSettings, tally: _Tally
+) -> list[Document]:
+    """Documents without the lines that their source repeats; too short ones are left out then."""
+    left, tally.boilerplate = remove_boilerplate(documents, settings.boilerplate)
+    kept = []
+    for before, record in zip(documents, left, strict=True):
+        if record is before:
+            kept.append(record)
+            continue
+        text = clean_text(content_text(record.content), choices_of(settings))  # blank lines met
+        if len(text) >= settings.min_characters:
+            kept.append(replace(record, content=text_content(text)))
+        else:
+            tally.too_short += 1
+            tally.drop("too short without boilerplate", record.source)
+    return kept
+
+
+def _worth_learning(
+    documents: list[Document], settings: CorpusSettings, tally: _Tally, progress: Progress
+) -> list[Document]:
+    """Documents within the limits of quality; all of them where the recipe only wants to know."""
+    limits = settings.quality
+    if limits.judge == "off":
+        return documents
+    kept = []
+    judged = judge_documents(documents, limits, lambda done, of: progress("quality", done, of))
+    for record, excesses in zip(documents, judged, strict=True):
+        if excesses:
+            tally.beyond.append((record, excesses))
+        if excesses and limits.judge == "cut":
+            signals = {one.signal: round(one.value, 4) for one in excesses}
+            tally.drop("quality", record.source, signals=signals)
+        else:
+            kept.append(record)
+    return kept
+
+
 def _distinct(
     records: list[RecordT], settings: CorpusSettings, tally: _Tally, progress: Progress
 ) -> list[RecordT]:
@@ -165,8 +222,8 @@ def _distinct(
         settings.near_duplicates,
         lambda done, total: progress("deduplicate", done, total),
     )
-    tally.exact += len(result.exact)
-    tally.near += len(result.near)
+    tally.exact += result.exact
+    tally.near += result.near
     for reason, drops in (("exact duplicate", result.exact), ("near duplicate", result.near)):
         for drop in drops:
             tally.drop(
@@ -175,9 +232,21 @@ def _distinct(
                 duplicate_of=asdict(drop.duplicate_of),
                 similarity=round(drop.similarity, 4),
             )
-    for record in result.kept:
-        tally.languages[guess_language(whole_text(record))] += 1
-    return result.kept
+    return _with_languages(result.kept, settings, tally, progress)
+
+
+def _with_languages(
+    records: list[RecordT], settings: CorpusSettings, tally: _Tally, progress: Progress
+) -> list[RecordT]:
+    """Count languages; where they are named, each record keeps its own."""
+    name = language_namer(settings.language)
+    found = []
+    for index, record in enumerate(records):
+        language = name(whole_text(record))
+        tally.languages[language] += 1
+        found.append(replace(record, language=language) if settings.language == "named" else record)
+        progress("language", index + 1, len(records))
+    return found
 
 
 def _split(
@@ -215,14 +284,24 @@ def _report(
         "read": num_read,
         "cleaned": tally.changed,
         "identities": dict(sorted(tally.identities.items())),
+        "boilerplate": {name: _lines_facts(lines) for name, lines in tally.boilerplate.items()},
         "too_short": tally.too_short,
-        "exact_duplicates": tally.exact,
-        "near_duplicates": tally.near,
+        "exact_duplicates": len(tally.exact),
+        "near_duplicates": len(tally.near),
+        "duplicates_between": [asdict(one) for one in count_between(tally.exact, tally.near)],
         "contaminated": tally.contaminated,
         "languages": dict(sorted(tally.languages.items())),
         "groups": len(set().union(*groups)),
         "groups_in_several_splits": sum(map(len, groups)) - len(set().union(*groups)),
         "splits": {name: _sizes(splits[name]) for name in SPLITS},
+    }
+
+
+def _lines_facts(lines: Sequence[RemovedLine]) -> dict[str, Any]:
+    return {
+        "lines": len(lines),
+        "removed": sum(one.num_removed for one in lines),
+        "examples": [asdict(one) for one in lines[:NUM_EXAMPLES]],
     }
 
 

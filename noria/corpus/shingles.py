@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 Hashes = npt.NDArray[np.uint64]
 
+MAX_KNOWN_WORDS = 500_000  # about 75 MB; then it starts again
+
 _UNIT = re.compile(
     "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]|[^\\W\u3040-\u9fff]+"
 )
@@ -31,6 +33,8 @@ class WordHasher:
     def words(self, text: str) -> Hashes:
         """Hash of each word (Chinese: character) in order, small and capital letters alike."""
         known = self._known
+        if len(known) > MAX_KNOWN_WORDS:
+            known.clear()
         units = _UNIT.findall(text.lower())
         for unit in set(units).difference(known):
             digest = hashlib.blake2b(unit.encode("utf-8", "replace"), digest_size=8).digest()

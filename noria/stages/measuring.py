@@ -13,7 +13,7 @@ import numpy as np
 from noria.artifacts import Artifact
 from noria.baselines.ngram import load_ngram
 from noria.compress.quantize import quantize_model
-from noria.corpus.language import guess_language
+from noria.corpus.language import guess_script
 from noria.evaluate.harness import (
     Score,
     data_digest,
@@ -28,7 +28,7 @@ from noria.export.verify import verify_export
 from noria.generate.loaded import load_language_model
 from noria.model.weights import load_decoder, model_weight_hash, save_model
 from noria.recipe import Recipe
-from noria.records import Record, read_records, record_texts
+from noria.records import Conversation, Document, Record, read_records, record_texts
 from noria.runtime import backend_name, detect_device
 from noria.stages.stage import Facts, run_stage
 from noria.stages.text import clean_documents
@@ -70,7 +70,9 @@ def sampled_by_language(records: Iterable[Record], at_most: int) -> list[Record]
 
 
 def _language(record: Record) -> str:
-    return guess_language("\n".join(record_texts(record)))
+    """As the corpus named it, else its script."""
+    named = record.language if isinstance(record, Document | Conversation) else ""
+    return named or guess_script("\n".join(record_texts(record)))
 
 
 def parts_by_language(

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from noria.artifacts import Artifact, value_digest
-from noria.corpus.clean import clean_text
+from noria.artifacts import Artifact, acting, value_digest
+from noria.corpus.clean import choices_of, clean_text
 from noria.corpus.deidentify import replace_identities
 from noria.corpus.packages import fetch_package
 from noria.corpus.prepare import prepare_corpus
 from noria.corpus.read import SourceFile, find_files, read_conversations, read_documents
 from noria.errors import InputError
+from noria.recipe import CorpusSettings
 from noria.records import (
     Conversation,
     Document,
@@ -28,6 +30,17 @@ from noria.tokenizer.load import load_tokenizer
 from noria.tokenizer.pack import encode_records, write_shard
 from noria.tokenizer.train import train_tokenizer
 from noria.workspace import Workspace
+
+FIRST_CORPUS_SETTINGS = {  # always in the corpus's key; those that came later where they act
+    "documents",
+    "tagged",
+    "conversations",
+    "held_out",
+    "test",
+    "identities",
+    "near_duplicates",
+    "min_characters",
+}
 
 
 def fetch_packages(workspace: Workspace, globs: Sequence[str]) -> dict[str, Path]:
@@ -84,7 +97,7 @@ def clean_chats(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Conver
 
 
 def _cleaned(workspace: Workspace, text: str) -> str:
-    text = clean_text(text)
+    text = clean_text(text, choices_of(workspace.recipe.corpus))
     if workspace.recipe.corpus.identities == "replace":
         text = replace_identities(text)[0]
     return text
@@ -120,7 +133,7 @@ def build_corpus(workspace: Workspace) -> Artifact:
         workspace,
         "corpus",
         make,
-        settings={**plain(recipe.corpus), "seed": recipe.seed},
+        settings={**_corpus_settings(recipe.corpus), "seed": recipe.seed},
         inputs={
             "documents": files_digest(documents),
             **({"tagged": files_digest(tagged)} if tagged else {}),
@@ -128,6 +141,13 @@ def build_corpus(workspace: Workspace) -> Artifact:
         },
         result=_corpus_line,
     )
+
+
+def _corpus_settings(settings: CorpusSettings) -> dict[str, Any]:
+    """What is in the corpus's key: the first settings always, later ones where they act."""
+    whole = plain(settings)
+    names = FIRST_CORPUS_SETTINGS | acting(settings, whole.keys()).keys()
+    return {name: value for name, value in whole.items() if name in names}
 
 
 def _corpus_line(facts: Facts) -> str:
@@ -138,9 +158,14 @@ def _corpus_line(facts: Facts) -> str:
         f"{sum(facts['read'].values()):,} records from {facts['files']} files; "
         f"dropped {sum(facts[name] for name in dropped):,} "
         f"(duplicates {facts['exact_duplicates'] + facts['near_duplicates']:,}, "
-        f"overlap with held-out text {facts['contaminated']:,}); "
+        f"overlap with held-out text {facts['contaminated']:,}{_cut(facts)}); "
         f"identities replaced {sum(facts['identities'].values()):,}; {sizes}"
     )
+
+
+def _cut(facts: Facts) -> str:
+    judged = facts.get("quality", {})
+    return f", quality {judged['documents']:,}" if judged.get("judge") == "cut" else ""
 
 
 def _texts(path: Path) -> Iterator[str]:

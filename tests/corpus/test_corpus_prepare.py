@@ -62,6 +62,10 @@ def test_report_accounts_for_every_record(folder: Path, tmp_path: Path) -> None:
     dropped = _json_lines(tmp_path / "dropped.jsonl")
     reasons = [drop["reason"] for drop in dropped]
     assert kept + len(dropped) == 72
+    matrix = report["duplicates_between"]
+    assert sum(row["exact"] for row in matrix) == report["exact_duplicates"]
+    assert sum(row["near"] for row in matrix) == report["near_duplicates"]
+    assert {(row["source"], row["duplicate_of"]) for row in matrix} == {(".", ".")}
     assert reasons.count("contaminated") == report["contaminated"]
     assert reasons.count("near duplicate") == report["near_duplicates"]
     (copy,) = [drop for drop in dropped if drop["reason"] == "exact duplicate"]
@@ -129,7 +133,7 @@ def test_progress_reaches_its_total_in_every_step(folder: Path, tmp_path: Path) 
         tmp_path,
         lambda step, done, total: last.__setitem__(step, (done, total)),
     )
-    assert list(last) == ["read", "clean", "deduplicate", "decontaminate", "write"]
+    assert list(last) == ["read", "clean", "deduplicate", "language", "decontaminate", "write"]
     assert all(done == total for done, total in last.values())
 
 

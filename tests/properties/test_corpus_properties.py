@@ -1,11 +1,12 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noria.artifacts import file_digest
-from noria.corpus.clean import clean_text
+from noria.corpus.clean import Choices, clean_text
 from noria.corpus.deduplicate import drop_duplicates
 from noria.corpus.deidentify import replace_identities
 from noria.corpus.read import SourceFile, read_documents
@@ -25,6 +26,23 @@ MIXED = st.lists(st.one_of(PIECES, st.text(max_size=5)), max_size=30).map("".joi
 def test_cleaning_again_changes_nothing(text: str) -> None:
     once = clean_text(text)
     assert clean_text(once) == once
+
+
+BROKEN = "Ã©|Ã|©|â€|â€œ|å¥½|æ|\x92|\xa0|Â|ï»¿|Ａ|１|．|％|，|ﾗ|ﾟ|燈|灯|後|后|面|裡|里|於|乾|国|の|é"
+CHOICES = [
+    Choices(mojibake, width, chinese)
+    for mojibake in ("keep", "repair")
+    for width in ("keep", "plain")
+    for chinese in ("keep", "simplified", "traditional")
+]
+
+
+@pytest.mark.parametrize("choices", CHOICES, ids=str)
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.one_of(st.sampled_from(BROKEN.split("|")), MIXED), max_size=20).map("".join))
+def test_cleaning_again_changes_nothing_whatever_was_chosen(choices: Choices, text: str) -> None:
+    once = clean_text(text, choices)
+    assert clean_text(once, choices) == once
 
 
 @given(MIXED)
