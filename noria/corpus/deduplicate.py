@@ -20,14 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from noria.corpus.shingles import Hashes, WordHasher, mix, ngrams
-from noria.records import Conversation, Document, Source, record_texts
+from noria.records import Record, Source, record_texts
 
 SHINGLE_WORDS = 5
 MIN_JACCARD = 0.8
 NUM_BANDS = 25  # 25 bands of 5 rows find a pair of similarity 0.8 with probability 0.99995,
 ROWS_PER_BAND = 5  # of 0.5 with 0.55: few exact comparisons are wasted
 
-RecordT = TypeVar("RecordT", bound=Document | Conversation)
+RecordT = TypeVar("RecordT", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Deduplicated(Generic[RecordT]):
     near: list[Drop]
 
 
-def source_order(record: Document | Conversation) -> tuple[str, int]:
+def source_order(record: Record) -> tuple[str, int, int]:
     """The order that decides which copy stays: the file's name, then the position in it."""
-    return record.source.file, record.source.byte_start
+    return record.source.file, record.source.byte_start, record.source.line
 
 
-def whole_text(record: Document | Conversation) -> str:
+def whole_text(record: Record) -> str:
     """All texts of a record as one."""
     return "\n".join(record_texts(record))
 
