@@ -14,7 +14,10 @@ from noria.toml_tables import setting
 TENANT = "default"  # who owns what a recipe makes, unless a key of another tenant asks
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 PRESET_PATTERN = re.compile(r"decoder-(\d+)(m|b)")
-FORMATS = ("text", "tagged", "csv", "tsv", "jsonl", "json", "yaml", "conll")
+FORMATS = (
+    *("text", "tagged", "csv", "tsv", "jsonl", "json", "yaml", "conll", "html", "pdf", "docx"),
+    *("epub", "parquet", "mail", "po", "mo", "tmx", "code"),
+)
 REQUIREMENT_PATTERN = re.compile(
     r"(?P<metric>(corpus|feedback|frozen|general)\.bits_per_byte)\s*(?P<relation><=|<)\s*(?P<rival>champion|control)"
 )

@@ -10,17 +10,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from noria.artifacts import file_digest
+from noria.corpus.read.archives import is_archive, read_archive
+from noria.corpus.read.code import LANGUAGES, read_code
 from noria.corpus.read.columns import Wanted
 from noria.corpus.read.compressed import TORN
 from noria.corpus.read.conll import read_conll
 from noria.corpus.read.dialogues import read_dialogues
+from noria.corpus.read.docx import read_docx
+from noria.corpus.read.epub import read_epub
 from noria.corpus.read.files import SourceFile, plain_name
+from noria.corpus.read.gettext import read_mo, read_po
 from noria.corpus.read.jsonrows import read_json, read_json_lines
+from noria.corpus.read.mail import read_mail
+from noria.corpus.read.markup import read_html
+from noria.corpus.read.parquet import read_parquet
+from noria.corpus.read.pdf import read_pdf
 from noria.corpus.read.quarantine import Quarantined, WrongRow, quarantined
 from noria.corpus.read.reader import Found, Say
 from noria.corpus.read.tables import read_table
 from noria.corpus.read.tagged import read_tagged_text
 from noria.corpus.read.text import read_running_text
+from noria.corpus.read.tmx import read_tmx
 from noria.errors import InputError
 from noria.records import Record, record_texts, shape_of
 
@@ -44,6 +54,16 @@ FORMATS: dict[str, Format] = {
     "json": Format(read_json, (".json",)),
     "yaml": Format(read_dialogues, (".yml", ".yaml")),
     "conll": Format(read_conll, (".conll", ".conllu", ".bio", ".iob", ".bmes", ".ner")),
+    "html": Format(read_html, (".html", ".htm", ".xhtml")),
+    "pdf": Format(read_pdf, (".pdf",)),
+    "docx": Format(read_docx, (".docx",)),
+    "epub": Format(read_epub, (".epub",)),
+    "parquet": Format(read_parquet, (".parquet", ".pq")),
+    "mail": Format(read_mail, (".mbox", ".eml")),
+    "po": Format(read_po, (".po", ".pot")),
+    "mo": Format(read_mo, (".mo", ".gmo")),
+    "tmx": Format(read_tmx, (".tmx",)),
+    "code": Format(read_code, tuple(LANGUAGES)),
 }
 _BY_SHAPE = {"conversation": "jsonl", "tagged": "conll", "labelled": "csv", "pair": "tsv"}
 _BY_SHAPE["preference"] = "jsonl"
@@ -68,7 +88,11 @@ def read_file(file: SourceFile, wanted: Wanted, say: Say) -> Found:
     """
     num_found = 0
     try:
-        for found in FORMATS[format_of(file, wanted)].read(file, wanted, say):
+        if is_archive(file.name):
+            every = read_archive(file, wanted, say, read_file)
+        else:
+            every = FORMATS[format_of(file, wanted)].read(file, wanted, say)
+        for found in every:
             num_found += 1
             yield _checked(file, found, wanted)
     except (InputError, WrongRow, *TORN, OSError, MemoryError, RecursionError) as error:
