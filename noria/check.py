@@ -6,11 +6,10 @@ Time is estimated by training a few real steps of the real shape on this machine
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from noria.corpus.read import SourceFile, read_conversations, read_documents, read_tagged_text
+from noria.corpus.read import Quarantined, SourceFile, Wanted, read_file
 from noria.errors import InputError, NoriaError, Problem, RecipeError
 from noria.model.adapted import TARGETS
 from noria.model.cost import (
@@ -20,7 +19,6 @@ from noria.model.cost import (
     training_memory_bytes,
 )
 from noria.model.weights import read_config
-from noria.records import Record
 from noria.runtime import machine_name, memory_bytes
 from noria.stages.text import source_files
 from noria.stages.training import locked_choices, model_config, num_train_tokens
@@ -34,10 +32,11 @@ from noria.train.choices import choices_from_lock
 from noria.workspace import Workspace
 
 BYTES_PER_TOKEN = 3.8  # of English with a few thousand tokens; only until a tokenizer is trained
-READERS: dict[str, Callable[[SourceFile], Iterator[Record]]] = {
-    "corpus.tagged": read_tagged_text,
-    "corpus.conversations": read_conversations,
-    "feedback.simulate_chats": read_conversations,
+DOCUMENTS = Wanted(shape="document")
+WANTED = {
+    "corpus.tagged": Wanted(shape="document", format="tagged"),
+    "corpus.conversations": Wanted(shape="conversation"),
+    "feedback.simulate_chats": Wanted(shape="conversation"),
 }
 TORCH_BYTES = 450_000_000  # resident size of a process that has loaded torch and this package
 
@@ -49,8 +48,8 @@ def check_recipe(workspace: Workspace) -> dict[str, Any]:
     """
     recipe = workspace.recipe
     problems: list[Problem] = []
-    sizes = {
-        where: _check_files(workspace, where, globs, problems)
+    found: dict[str, tuple[tuple[str, ...], Wanted]] = {
+        where: (globs, WANTED.get(where, DOCUMENTS))
         for where, globs in (
             ("corpus.documents", recipe.corpus.documents),
             ("corpus.tagged", recipe.corpus.tagged),
@@ -62,18 +61,32 @@ def check_recipe(workspace: Workspace) -> dict[str, Any]:
             ("gate.frozen", recipe.gate.frozen),
         )
     }
+    for name, one in recipe.sources.items():
+        wanted = Wanted(one.shape, one.format, one.columns, one.encoding, one.group)
+        found[f"sources.{name}.files"] = one.files, wanted
+    sizes = {
+        where: _check_files(workspace, where, globs, wanted, problems)
+        for where, (globs, wanted) in found.items()
+    }
     if problems:
         raise RecipeError(problems)
-    corpus_bytes = sum(size for where, size in sizes.items() if where.startswith("corpus."))
+    texts = ("corpus.", "sources.")
+    corpus_bytes = sum(size for where, size in sizes.items() if where.startswith(texts))
     return _estimate(workspace, corpus_bytes)
 
 
 def _check_files(
-    workspace: Workspace, where: str, globs: tuple[str, ...], problems: list[Problem]
+    workspace: Workspace,
+    where: str,
+    globs: tuple[str, ...],
+    wanted: Wanted,
+    problems: list[Problem],
 ) -> int:
-    """Read every record of the files once; returns their bytes."""
+    """Read every record of the files once; returns their bytes.
+
+    A file that gives no record is a mistake; what else can't be read is said.
+    """
     num_bytes = 0
-    read = READERS.get(where, read_documents)
     text = workspace.recipe_path.read_text(encoding="utf-8")
     key = where.rsplit(".", 1)[1]
     line = next((i for i, t in enumerate(text.splitlines(), 1) if t.strip().startswith(key)), 1)
@@ -82,12 +95,28 @@ def _check_files(
             for file in source_files(workspace, [glob]):
                 workspace.watcher.progress(f"reading {file.name}", 0, 1)
                 num_bytes += file.path.stat().st_size
-                for _ in read(file):
-                    pass
+                _check_file(workspace, file, wanted)
         except InputError as error:
             file_name = str(workspace.recipe_path)
             problems.append(Problem(file_name, line, where, repr(glob), str(error)))
     return num_bytes
+
+
+def _check_file(workspace: Workspace, file: SourceFile, wanted: Wanted) -> None:
+    """Read a file and say what of it can't be. Raises InputError if that is all of it."""
+    num_records, num_lost, first = 0, 0, None
+    for found in read_file(file, wanted, lambda shape, how: None):
+        if isinstance(found, Quarantined):
+            num_lost += 1
+            first = first or found
+        else:
+            num_records += 1
+    if first is None:
+        return
+    place = f"{first.file}:{first.line}" if first.line else first.file
+    if not num_records:
+        raise InputError(f"{place}: {first.reason}")
+    workspace.watcher.say(f"{num_lost:,} in quarantine, the first {place}: {first.reason}")
 
 
 def _estimate(workspace: Workspace, corpus_bytes: int) -> dict[str, Any]:

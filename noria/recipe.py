@@ -14,6 +14,10 @@ from noria.toml_tables import setting
 TENANT = "default"  # who owns what a recipe makes, unless a key of another tenant asks
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 PRESET_PATTERN = re.compile(r"decoder-(\d+)(m|b)")
+FORMATS = (
+    *("text", "tagged", "csv", "tsv", "jsonl", "json", "yaml", "conll", "html", "pdf", "docx"),
+    *("epub", "parquet", "mail", "po", "mo", "tmx", "code"),
+)
 REQUIREMENT_PATTERN = re.compile(
     r"(?P<metric>(corpus|feedback|frozen|general)\.bits_per_byte)\s*(?P<relation><=|<)\s*(?P<rival>champion|control)"
 )
@@ -32,6 +36,46 @@ class PackageSettings:
         example="64 hexadecimal digits",
     )
     licence: str = setting(doc="Licence of the text as its publisher states it.")
+
+
+# Shape of record -> what a column may be in it.
+ROLES = {
+    "document": ("text",),
+    "conversation": ("messages", "user", "assistant", "context", "system", "history"),
+    "labelled": ("text", "labels"),
+    "tagged": ("tokens", "tags"),
+    "pair": ("input", "target"),
+    "preference": ("prompt", "chosen", "rejected"),
+}
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """Files of one kind, and what to know of them; what is left out is found out and said."""
+
+    files: tuple[str, ...] = setting(
+        doc="Globs, folders or URLs that fsspec knows, relative to the recipe, or "
+        "`package:NAME/glob`; compressed files and archives too."
+    )
+    shape: str = setting(
+        "",
+        "What a record of it is; only documents and conversations are trained on yet.",
+        choices=("", *ROLES),
+    )
+    format: str = setting(
+        "",
+        "The format, where the ending of the name does not say it.",
+        choices=("", *FORMATS),
+    )
+    columns: Mapping[str, str] = setting(
+        dict,
+        'Which column means what, such as `{text = "评论", labels = "2"}`; by number in a table '
+        "without a header.",
+    )
+    encoding: str = setting("", "Such as `gb18030`, where it is not to be guessed.")
+    group: str = setting(
+        "", "The column that names what must stay on one side of a split: an author, a thread."
+    )
 
 
 @dataclass(frozen=True)
@@ -76,11 +120,11 @@ class QualitySettings:
 
 @dataclass(frozen=True)
 class CorpusSettings:
-    """What the model learns from."""
+    """What the model learns from: here by the shape of its records, or in `[sources.NAME]`."""
 
     documents: tuple[str, ...] = setting(
         (),
-        "Globs of text, Markdown or JSON arrays of texts, relative to the recipe, or "
+        "Globs or folders of text in any format that is read, relative to the recipe, or "
         "`package:NAME/glob`.",
     )
     tagged: tuple[str, ...] = setting(
@@ -88,8 +132,8 @@ class CorpusSettings:
     )
     conversations: tuple[str, ...] = setting(
         (),
-        'Globs of JSON Lines, a line {"messages": [{"role": …, "content": …}, …]}; of JSON arrays '
-        'of {"instruction": …, "input": …, "output": …}; or of YAML dialogues.',
+        'Globs of chats: JSON Lines, a line {"messages": [{"role": …, "content": …}, …]}, '
+        "ShareGPT, instructions, questions and answers in any table, YAML dialogues.",
     )
     held_out: float = setting(
         0.06, "Share of the documents that the gate measures on.", low=0.001, high=0.5
@@ -415,6 +459,7 @@ class Recipe:
     name: str = setting(doc="Name of the model.", pattern=NAME_PATTERN, example="helpdesk")
     seed: int = setting(1, "Every random choice starts from it.", low=0, high=2**31 - 1)
     packages: Mapping[str, PackageSettings] = field(default_factory=dict)
+    sources: Mapping[str, SourceSettings] = field(default_factory=dict)
     corpus: CorpusSettings = CorpusSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()
     model: ModelSettings = ModelSettings()
@@ -433,3 +478,9 @@ class Recipe:
     def simulates_users(self) -> bool:
         """Whether a run turns the wheel by itself."""
         return bool(self.feedback.simulate or self.feedback.simulate_chats)
+
+    @property
+    def has_text(self) -> bool:
+        """Whether the recipe names anything to learn from."""
+        corpus = self.corpus
+        return bool(corpus.documents or corpus.tagged or corpus.conversations or self.sources)

@@ -9,14 +9,14 @@ import re
 from pathlib import Path
 
 from noria.errors import InputError, RecipeError
-from noria.recipe import AdapterSettings, Recipe
+from noria.recipe import ROLES, AdapterSettings, Recipe
 from noria.toml_tables import TableReader, parse_toml
 
 
 def _cross_checks(recipe: Recipe, reader: TableReader) -> None:
     """Mistakes that only show when two settings are seen together."""
     corpus = recipe.corpus
-    if not corpus.documents and not corpus.tagged and not corpus.conversations:
+    if not recipe.has_text:
         reader.problem("corpus", "no text", 'name your files: documents = ["texts/**/*.txt"]')
     if corpus.held_out + corpus.test >= 0.9:
         reader.problem("corpus.held_out", corpus.held_out, "held_out + test must stay below 0.9")
@@ -29,7 +29,9 @@ def _cross_checks(recipe: Recipe, reader: TableReader) -> None:
         "feedback.simulate": recipe.feedback.simulate,
         "feedback.simulate_chats": recipe.feedback.simulate_chats,
         "gate.frozen": recipe.gate.frozen,
+        **{f"sources.{name}.files": one.files for name, one in recipe.sources.items()},
     }
+    _check_sources(recipe, reader)
     if recipe.feedback.simulate and recipe.feedback.simulate_chats:
         reader.problem("feedback.simulate_chats", "…", "simulate passages or chats, not both")
     if any(one.startswith("general.") for one in recipe.gate.require) and not (
@@ -69,6 +71,19 @@ def _cross_checks(recipe: Recipe, reader: TableReader) -> None:
             recipe.train.batch_tokens,
             f"expected at least model.context_tokens ({recipe.model.context_tokens})",
         )
+
+
+def _check_sources(recipe: Recipe, reader: TableReader) -> None:
+    """Mistakes of the sources: a role that no shape has, or one of another shape."""
+    for name, source in recipe.sources.items():
+        shapes = [source.shape] if source.shape else list(ROLES)
+        known = list(dict.fromkeys(role for shape in shapes for role in ROLES[shape]))
+        for role in source.columns:
+            if role not in known:
+                fix = f"no role of {source.shape or 'any shape'}; known: {', '.join(known)}"
+                reader.problem(f"sources.{name}.columns", role, fix)
+        if not source.files:
+            reader.problem(f"sources.{name}.files", [], 'name its files: files = ["…/*.jsonl"]')
 
 
 def parse_recipe(text: str, file: str = "noria.toml") -> Recipe:

@@ -90,6 +90,7 @@ class Labelled:
     labels: tuple[str, ...]
     source: Source
     group: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Tagged:
     spans: tuple[Span, ...]
     source: Source
     group: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ class Preference:
     rejected: Content
     source: Source
     group: str = ""
+    language: str = ""
 
 
 Record = Document | Conversation | Labelled | Tagged | Pair | Preference

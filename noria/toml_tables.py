@@ -28,7 +28,10 @@ def setting(
     pattern: re.Pattern[str] | None = None,
     example: str = "",
 ) -> Any:
-    """A dataclass field with bounds, choices or a pattern, and its line of the reference."""
+    """A dataclass field with bounds, choices or a pattern, and its line of the reference.
+
+    A default that is a type stands for an empty one of it.
+    """
     metadata = {
         "doc": doc,
         "low": low,
@@ -39,6 +42,8 @@ def setting(
     }
     if default is MISSING:
         return field(metadata=metadata)
+    if isinstance(default, type):
+        return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
@@ -94,9 +99,15 @@ class TableReader:
             return tuple(self._scalar(get_args(hint)[0], v, path, metadata) for v in value)
         if get_origin(hint) is Mapping:
             if not isinstance(value, dict):
-                self.problem(path, value, f"make it tables: [{path}.NAME]")
+                self.problem(path, value, f"make it a table: [{path}]")
                 return {}
             cls = get_args(hint)[1]
+            is_table = is_dataclass(cls)
+            if not is_table:
+                return {
+                    name: self._scalar(cls, one, _join(path, name), metadata)
+                    for name, one in value.items()
+                }
             return {
                 name: self.section(cls, table, _join(path, name)) for name, table in value.items()
             }

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from noria.cli import app
-from noria.recipe import PackageSettings, Recipe
+from noria.recipe import PackageSettings, Recipe, SourceSettings
 from noria.starter import toml_value
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -33,7 +33,8 @@ def settings_table(cls: type, prefix: str) -> list[str]:
     for one in fields(cls):
         if "doc" not in one.metadata:
             continue
-        default = "must be set" if one.default is MISSING else f"`{toml_value(one.default)}`"
+        value = one.default_factory() if one.default_factory is not MISSING else one.default
+        default = "must be set" if value is MISSING else f"`{toml_value(value)}`"
         text = one.metadata["doc"].replace("|", "\\|")
         lines.append(f"| `{prefix}{one.name}` | {default} | {bounds_of(one.metadata)} | {text} |")
     return lines
@@ -53,6 +54,8 @@ def recipe_reference() -> str:
                     name = f"{section.name}.{inner.name}"
                     lines += ["", f"## [{name}]", "", inspect.getdoc(type(inner.default)) or "", ""]
                     lines += settings_table(type(inner.default), f"{name}.")
+    lines += ["", "## [sources.NAME]", "", SourceSettings.__doc__ or "", ""]
+    lines += settings_table(SourceSettings, "sources.NAME.")
     lines += ["", "## [packages.NAME]", "", PackageSettings.__doc__ or "", ""]
     lines += settings_table(PackageSettings, "packages.NAME.")
     return "\n".join(lines) + "\n"

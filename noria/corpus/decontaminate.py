@@ -14,17 +14,17 @@ import numpy as np
 from noria.corpus.deduplicate import whole_text
 from noria.corpus.language import guess_script
 from noria.corpus.shingles import Hashes, WordHasher, ngrams
-from noria.records import Conversation, Document
+from noria.records import Record
 
 RUN_WORDS = 13
 RUN_CHARACTERS = 26
 
-RecordT = TypeVar("RecordT", bound=Document | Conversation)
+RecordT = TypeVar("RecordT", bound=Record)
 
 
 def drop_contaminated(
     train: Sequence[RecordT],
-    measured: Iterable[Document | Conversation],
+    measured: Iterable[Record],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[RecordT], list[RecordT]]:
     """Part training records into clean ones and those that share a passage with a measured one."""
@@ -40,7 +40,7 @@ def drop_contaminated(
     return clean, dropped
 
 
-def _runs(hasher: WordHasher, record: Document | Conversation) -> Hashes:
+def _runs(hasher: WordHasher, record: Record) -> Hashes:
     text = whole_text(record)
     size = RUN_CHARACTERS if guess_script(text) == "zh" else RUN_WORDS
     return ngrams(hasher.words(text), size)

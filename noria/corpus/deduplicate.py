@@ -21,14 +21,14 @@ import numpy.typing as npt
 
 from noria.corpus.shingles import Hashes, WordHasher, mix, ngrams
 from noria.corpus.sources import source_name
-from noria.records import Conversation, Document, Source, record_texts
+from noria.records import Record, Source, record_texts
 
 SHINGLE_WORDS = 5
 MIN_JACCARD = 0.8
 NUM_BANDS = 25  # 25 bands of 5 rows find a pair of similarity 0.8 with probability 0.99995,
 ROWS_PER_BAND = 5  # of 0.5 with 0.55: few exact comparisons are wasted
 
-RecordT = TypeVar("RecordT", bound=Document | Conversation)
+RecordT = TypeVar("RecordT", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Deduplicated(Generic[RecordT]):
     near: list[Drop]
 
 
-def source_order(record: Document | Conversation) -> tuple[str | int, ...]:
+def source_order(record: Record) -> tuple[str | int, ...]:
     """The order that decides which copy stays: the file's name, then the position in it.
 
     Where a reader gives several records one position, their text decides.
@@ -69,7 +69,7 @@ def source_order(record: Document | Conversation) -> tuple[str | int, ...]:
     return source.file, *position, whole_text(record)
 
 
-def whole_text(record: Document | Conversation) -> str:
+def whole_text(record: Record) -> str:
     """All texts of a record as one."""
     return "\n".join(record_texts(record))
 

@@ -1,7 +1,9 @@
 """All steps of the corpus, in order: files in, three splits and a report out.
 
 In: the files that the recipe names. Out: `train.jsonl`, `held_out.jsonl`, `test.jsonl`,
-`dropped.jsonl` (what was left out, why, and what it duplicates) and `report.json`.
+`dropped.jsonl` (what was left out, why, and what it duplicates), `quarantine.jsonl` (what could not
+be read, where and why) and `report.json`; records of shapes that nothing trains on yet lie in a
+folder of their shape, split likewise.
 The same files and settings give the same bytes. This module does not know tokens.
 """
 
@@ -16,6 +18,7 @@ from typing import Any
 
 from noria.corpus.boilerplate import RemovedLine, remove_boilerplate
 from noria.corpus.clean import choices_of, clean_text
+from noria.corpus.contents import map_texts
 from noria.corpus.decontaminate import drop_contaminated
 from noria.corpus.deduplicate import (
     Drop,
@@ -28,7 +31,7 @@ from noria.corpus.deduplicate import (
 from noria.corpus.deidentify import replace_identities
 from noria.corpus.language import language_namer
 from noria.corpus.quality import Excess, judge_documents, quality_facts
-from noria.corpus.read import SourceFile, read_conversations, read_documents, read_tagged_text
+from noria.corpus.read import Intake, Request, SourceFile, Wanted, read_requests
 from noria.corpus.split import SPLITS, split_records
 from noria.errors import InputError
 from noria.recipe import CorpusSettings
@@ -36,14 +39,20 @@ from noria.records import (
     Content,
     Conversation,
     Document,
+    Pair,
+    Record,
     Source,
+    Tagged,
     content_text,
+    record_texts,
     text_content,
     write_records,
 )
 
 REPORT_FORMAT = 1
 NUM_EXAMPLES = 3  # of everything that a step removed
+TRAINED = ("document", "conversation")
+OTHERS = ("labelled", "tagged", "pair", "preference")  # stored in folders of their own
 Progress = Callable[[str, int, int], None]
 
 
@@ -74,28 +83,32 @@ def prepare_corpus(
     seed: int,
     out: Path,
     progress: Progress,
+    sources: Sequence[Request] = (),
 ) -> dict[str, Any]:
-    """Write the three splits and the report into `out`; returns the report.
+    """Write the three splits, what is in quarantine and the report into `out`; returns the report.
 
-    `progress` gets (step, done, total). Raises InputError for a file that can't be read, or if
+    `progress` gets (step, done, total). Raises InputError for a file that changes meanwhile, or if
     fewer than three records are left.
     """
     choices_of(settings).check()  # what is not installed is said before the work
     language_namer(settings.language)
     tally = _Tally()
-    files = files_documents + files_tagged + files_conversations
-    documents: list[Document] = []
-    chats: list[Conversation] = []
-    for done, file in enumerate(files):
-        if done < len(files_documents):
-            documents += read_documents(file)
-        elif done < len(files_documents) + len(files_tagged):
-            documents += read_tagged_text(file)
-        else:
-            chats += read_conversations(file)
-        progress("read", done + 1, len(files))
-    num_read = {"documents": len(documents), "conversations": len(chats)}
-    total = len(documents) + len(chats)
+    requests = [
+        *(Request(file, Wanted(shape="document")) for file in files_documents),
+        *(Request(file, Wanted(shape="document", format="tagged")) for file in files_tagged),
+        *(Request(file, Wanted(shape="conversation")) for file in files_conversations),
+        *sources,
+    ]
+    out.mkdir(parents=True, exist_ok=True)
+    hide = _hidden if settings.identities == "replace" else str
+    intake = read_requests(requests, out / "quarantine.jsonl", hide, progress)
+    num_read = {f"{name}s": len(intake.records[name]) for name in TRAINED}
+    num_read |= {name: len(intake.records[name]) for name in OTHERS if intake.records[name]}
+    total = sum(num_read.values())
+    documents = [one for one in intake.records["document"] if isinstance(one, Document)]
+    chats = [one for one in intake.records["conversation"] if isinstance(one, Conversation)]
+    if not documents and not chats:
+        raise _nothing_to_train_on(intake)
     documents = _clean_documents(documents, settings, tally, progress, total)
     chats = _clean_conversations(chats, settings, tally, progress, total)
     documents = _without_boilerplate(documents, settings, tally)
@@ -103,34 +116,99 @@ def prepare_corpus(
     documents = _distinct(documents, settings, tally, progress)
     chats = _distinct(chats, settings, tally, progress)
     splits = _split(documents, chats, settings, seed)
-    measured = splits["held_out"] + splits["test"]
-    splits["train"], contaminated = drop_contaminated(
-        splits["train"], measured, lambda done, of: progress("decontaminate", done, of)
-    )
-    tally.contaminated = len(contaminated)
-    for record in contaminated:
-        tally.drop("contaminated", record.source)
+    others = _other_shapes(intake, settings, seed, tally, progress)
+    measured = [
+        record for some in (splits, *others.values()) for record in some["held_out"] + some["test"]
+    ]
+    for some in (splits, *others.values()):
+        some["train"], contaminated = drop_contaminated(
+            some["train"], measured, lambda done, of: progress("decontaminate", done, of)
+        )
+        tally.contaminated += len(contaminated)
+        for record in contaminated:
+            tally.drop("contaminated", record.source)
     if not splits["train"]:
         raise InputError(
             "nothing is left to train on: every document shares a passage with a held-out one",
             "documents that differ",
             "add text, or lower corpus.held_out and corpus.test",
         )
-    report = _report(files, num_read, tally, splits)
+    report = _report([request.file for request in requests], num_read, tally, splits)
+    report |= intake.report()
     if settings.quality.judge != "off":
         report["quality"] = quality_facts(tally.beyond, settings.quality)
+    for shape, some in others.items():
+        report["splits_by_shape"] = report.get("splits_by_shape", {})
+        report["splits_by_shape"][shape] = {name: _sizes(some[name]) for name in SPLITS}
+        _write_splits(out / shape, some)
     _write(out, splits, tally, report, progress)
     return report
 
 
+def _hidden(text: str) -> str:
+    return replace_identities(text)[0]
+
+
+def _nothing_to_train_on(intake: Intake) -> InputError:
+    """Why a corpus without documents and conversations can't be made."""
+    read = [f"{len(some):,} {name}" for name, some in intake.records.items() if some]
+    first = next(iter(intake.examples.values()), [])
+    shown = ""
+    if first:
+        one = first[0]
+        place = f"{one['file']}:{one['line']}" if one["line"] else one["file"]
+        shown = f" ({intake.num_quarantined:,} in quarantine, the first {place}: {one['reason']})"
+    return InputError(
+        f"no document and no conversation was read, but {', '.join(read) or 'nothing'}{shown}",
+        "text to train on",
+        "mend the files, or say what they are under [sources.NAME]",
+    )
+
+
+def _other_shapes(
+    intake: Intake, settings: CorpusSettings, seed: int, tally: _Tally, progress: Progress
+) -> dict[str, dict[str, list[Record]]]:
+    """Cleaned, distinct and split records of the shapes that no training reads yet."""
+    splits = {}
+    for shape in OTHERS:
+        records = intake.records[shape]
+        cleaned = []
+        for index, record in enumerate(records):
+            found = map_texts(record, lambda text: _clean_text(text, settings, tally))
+            if not all(record_texts(found)) or _has_identity(found, settings):
+                tally.too_short += 1
+                tally.drop("too short", record.source)
+            else:
+                cleaned.append(found)
+            progress("clean", index + 1, len(records))
+        kept = _distinct(cleaned, settings, tally, progress)
+        if kept:
+            few = len(kept) < 3
+            dealt = {name: [] for name in SPLITS} if few else split_records(kept, settings, seed)
+            if few:
+                dealt["train"] = kept
+            splits[shape] = {name: sorted(dealt[name], key=source_order) for name in SPLITS}
+    return splits
+
+
+def _has_identity(record: Record, settings: CorpusSettings) -> bool:
+    """Whether an identity runs over the edge of a tag, where no piece showed it."""
+    if settings.identities != "replace" or not isinstance(record, Tagged):
+        return False
+    return bool(replace_identities(content_text(record.content))[1])
+
+
 def _clean_content(content: Content, settings: CorpusSettings, tally: _Tally) -> Content:
-    text = content_text(content)
+    return text_content(_clean_text(content_text(content), settings, tally))
+
+
+def _clean_text(text: str, settings: CorpusSettings, tally: _Tally) -> str:
     cleaned = clean_text(text, choices_of(settings))
     tally.changed += cleaned != text
     if settings.identities == "replace":
         cleaned, counts = replace_identities(cleaned)
         tally.identities.update(counts)
-    return text_content(cleaned)
+    return cleaned
 
 
 def _clean_documents(
@@ -238,26 +316,31 @@ def _distinct(
 def _with_languages(
     records: list[RecordT], settings: CorpusSettings, tally: _Tally, progress: Progress
 ) -> list[RecordT]:
-    """Count languages; where they are named, each record keeps its own."""
+    """Count languages; where they are named, each record keeps its own (a pair has two)."""
     name = language_namer(settings.language)
     found = []
     for index, record in enumerate(records):
-        language = name(whole_text(record))
+        if isinstance(record, Pair):
+            language = "→".join(map(name, record_texts(record)))
+        else:
+            language = name(whole_text(record))
+            if settings.language == "named":
+                record = replace(record, language=language)
         tally.languages[language] += 1
-        found.append(replace(record, language=language) if settings.language == "named" else record)
+        found.append(record)
         progress("language", index + 1, len(records))
     return found
 
 
 def _split(
     documents: list[Document], chats: list[Conversation], settings: CorpusSettings, seed: int
-) -> dict[str, list[Document | Conversation]]:
+) -> dict[str, list[Record]]:
     """Each shape is split by itself, so that each is trained on and measured.
 
     Fewer than three records of the one shape beside enough of the other are trained on.
     """
     enough = len(documents) >= 3 or len(chats) >= 3
-    splits: dict[str, list[Document | Conversation]] = {name: [] for name in SPLITS}
+    splits: dict[str, list[Record]] = {name: [] for name in SPLITS}
     if len(documents) >= 3 or (documents and not enough) or not chats:
         for name, some in split_records(documents, settings, seed).items():
             splits[name] += some
@@ -275,7 +358,7 @@ def _report(
     files: Sequence[SourceFile],
     num_read: dict[str, int],
     tally: _Tally,
-    splits: dict[str, list[Document | Conversation]],
+    splits: dict[str, list[Record]],
 ) -> dict[str, Any]:
     groups = [{record.group for record in splits[name]} for name in SPLITS]
     return {
@@ -305,7 +388,7 @@ def _lines_facts(lines: Sequence[RemovedLine]) -> dict[str, Any]:
     }
 
 
-def _sizes(records: Sequence[Document | Conversation]) -> dict[str, int]:
+def _sizes(records: Sequence[Record]) -> dict[str, int]:
     texts = [whole_text(record) for record in records]
     return {
         "records": len(records),
@@ -314,17 +397,21 @@ def _sizes(records: Sequence[Document | Conversation]) -> dict[str, int]:
     }
 
 
+def _write_splits(out: Path, splits: dict[str, list[Record]]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for name in SPLITS:
+        write_records(out / f"{name}.jsonl", splits[name])
+
+
 def _write(
     out: Path,
-    splits: dict[str, list[Document | Conversation]],
+    splits: dict[str, list[Record]],
     tally: _Tally,
     report: dict[str, Any],
     progress: Progress,
 ) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    for index, name in enumerate(SPLITS):
-        write_records(out / f"{name}.jsonl", splits[name])
-        progress("write", index + 1, len(SPLITS))
+    _write_splits(out, splits)
+    progress("write", 1, 1)
     lines = (json.dumps(drop, ensure_ascii=False, sort_keys=True) for drop in tally.dropped)
     (out / "dropped.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     (out / "report.json").write_text(

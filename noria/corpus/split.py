@@ -14,12 +14,12 @@ from typing import TypeVar
 from noria.corpus.deduplicate import whole_text
 from noria.errors import InputError
 from noria.recipe import CorpusSettings
-from noria.records import Conversation, Document
+from noria.records import Record
 
 SPLITS = ("train", "held_out", "test")
 MIN_TRAIN_SHARE = 0.5  # of the text; where whole groups would leave less, records are dealt out
 
-RecordT = TypeVar("RecordT", bound=Document | Conversation)
+RecordT = TypeVar("RecordT", bound=Record)
 
 
 def split_of(group: str, seed: int, held_out: float, test: float) -> str:
@@ -58,7 +58,7 @@ def split_records(
     return _smallest(records, seed)
 
 
-def _group(record: Document | Conversation) -> str:
+def _group(record: Record) -> str:
     return record.group
 
 
@@ -66,7 +66,7 @@ def _deal(
     records: Sequence[RecordT],
     settings: CorpusSettings,
     seed: int,
-    key: Callable[[Document | Conversation], str],
+    key: Callable[[Record], str],
 ) -> dict[str, list[RecordT]]:
     splits: dict[str, list[RecordT]] = {name: [] for name in SPLITS}
     for record in records:

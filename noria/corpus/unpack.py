@@ -7,6 +7,7 @@ and nothing of it points elsewhere.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import lzma
 import shutil
@@ -22,6 +23,8 @@ from noria.errors import FormatError
 
 MAX_FILES = 200_000
 MAX_UNPACKED_BYTES = 8 << 30
+MAX_RATIO = 200  # of what comes out to the archive's size: text shrinks to a third, tables more
+FREE_BYTES = 64 << 20  # so much may come out of however little
 _CHUNK_BYTES = 1 << 20
 _TORN = (
     tarfile.TarError,
@@ -31,16 +34,29 @@ _TORN = (
     lzma.LZMAError,
     EOFError,
     RuntimeError,  # an encrypted zip, or one of an unknown compression
+    ValueError,  # a size or a time that is no number
+    OverflowError,
 )
 
 
 def unpack(archive: Path, folder: Path) -> int:
-    """Unpack an archive into an existing, empty folder; returns the number of files.
+    """Unpack a package into an existing, empty folder, without its top folder.
 
-    Raises FormatError for what is no archive, a path that leaves the folder, or more than MAX_FILES
-    files or MAX_UNPACKED_BYTES.
+    Returns the number of files. Raises FormatError as `extract` does.
+    """
+    num_files = extract(archive, folder)
+    _strip_top(folder)
+    return num_files
+
+
+def extract(archive: Path, folder: Path) -> int:
+    """Unpack an archive as it is into an existing, empty folder; returns the number of files.
+
+    Raises FormatError for what is no archive, a path that leaves the folder, more than MAX_FILES
+    files, MAX_UNPACKED_BYTES, or MAX_RATIO times the archive's size beyond FREE_BYTES.
     """
     num_files, num_bytes = 0, 0
+    max_bytes = max(FREE_BYTES, MAX_RATIO * archive.stat().st_size)
     try:
         for name, file in _members(archive):
             target = folder.joinpath(*_inside(archive, name))
@@ -50,15 +66,20 @@ def unpack(archive: Path, folder: Path) -> int:
                     num_bytes += len(chunk)
                     if num_bytes > MAX_UNPACKED_BYTES:
                         raise _refuse(archive, f"more than {MAX_UNPACKED_BYTES} bytes unpacked")
+                    if num_bytes > max_bytes:
+                        raise _refuse(archive, f"more than {MAX_RATIO} times its size unpacked")
                     out.write(chunk)
             num_files += 1
             if num_files > MAX_FILES:
                 raise _refuse(archive, f"more than {MAX_FILES} files")
     except _TORN as error:
         raise _refuse(archive, f"can't be read ({error})") from error
-    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+    except OSError as error:
+        if not isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
+            if error.errno == errno.ENOSPC:
+                raise
+            raise _refuse(archive, f"can't be unpacked ({error.strerror or error})") from error
         raise _refuse(archive, f"two entries of one name ({error.filename})") from error
-    _strip_top(folder)
     return num_files
 
 

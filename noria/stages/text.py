@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from noria.corpus.clean import choices_of, clean_text
 from noria.corpus.deidentify import replace_identities
 from noria.corpus.packages import fetch_package
 from noria.corpus.prepare import prepare_corpus
-from noria.corpus.read import SourceFile, find_files, read_conversations, read_documents
+from noria.corpus.read import Quarantined, Request, SourceFile, Wanted, find_files, read_file
 from noria.errors import InputError
 from noria.recipe import CorpusSettings
 from noria.records import (
@@ -57,7 +57,8 @@ def source_files(workspace: Workspace, globs: Sequence[str]) -> list[SourceFile]
     """Every file that the globs name. Raises InputError for a glob that names none."""
     if not globs:
         return []
-    return find_files(globs, workspace.folder, fetch_packages(workspace, globs))
+    packages = fetch_packages(workspace, globs)
+    return find_files(globs, workspace.folder, packages, workspace.cache)
 
 
 def files_digest(files: Sequence[SourceFile]) -> str:
@@ -65,15 +66,33 @@ def files_digest(files: Sequence[SourceFile]) -> str:
     return value_digest([[file.name, file.sha256] for file in files])
 
 
+def records_beside(
+    workspace: Workspace, files: Sequence[SourceFile], shape: str
+) -> Iterator[Record]:
+    """The records of files beside the corpus. Says how many places in them can't be read."""
+    lost: list[Quarantined] = []
+    for file in files:
+        for found in read_file(file, Wanted(shape=shape), lambda shape, how: None):
+            if isinstance(found, Quarantined):
+                lost.append(found)
+            else:
+                yield found
+    if lost:
+        first = lost[0]
+        workspace.watcher.say(
+            f"{len(lost):,} in quarantine, the first {first.file}:{first.line}: {first.reason}"
+        )
+
+
 def clean_documents(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Document], str]:
     """The documents of these globs, cleaned and de-identified, and the digest of their files.
 
-    For text beside the corpus: nothing is dropped, nothing is split off.
+    For text beside the corpus: what can't be read is said, nothing is split off.
     """
     files = source_files(workspace, globs)
     documents = []
-    for file in files:
-        for document in read_documents(file):
+    for document in records_beside(workspace, files, "document"):
+        if isinstance(document, Document):
             text = _cleaned(workspace, content_text(document.content))
             if text:
                 documents.append(Document(text_content(text), document.source, document.group))
@@ -84,8 +103,8 @@ def clean_chats(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Conver
     """The conversations of these globs, likewise; one with an empty message is left out."""
     files = source_files(workspace, globs)
     chats = []
-    for file in files:
-        for chat in read_conversations(file):
+    for chat in records_beside(workspace, files, "conversation"):
+        if isinstance(chat, Conversation):
             texts = [_cleaned(workspace, content_text(one.content)) for one in chat.messages]
             if all(texts):
                 messages = tuple(
@@ -94,6 +113,15 @@ def clean_chats(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Conver
                 )
                 chats.append(replace(chat, messages=messages))
     return chats, files_digest(files)
+
+
+def source_requests(workspace: Workspace) -> list[Request]:
+    """Every file of the recipe's `[sources]`, with what the recipe says of it."""
+    return [
+        Request(file, Wanted(one.shape, one.format, one.columns, one.encoding, one.group))
+        for one in workspace.recipe.sources.values()
+        for file in source_files(workspace, one.files)
+    ]
 
 
 def _cleaned(workspace: Workspace, text: str) -> str:
@@ -110,6 +138,7 @@ def build_corpus(workspace: Workspace) -> Artifact:
     documents = source_files(workspace, recipe.corpus.documents)
     tagged = source_files(workspace, recipe.corpus.tagged)
     conversations = source_files(workspace, recipe.corpus.conversations)
+    sources = source_requests(workspace)
 
     def make(folder: Path) -> Facts:
         report = prepare_corpus(
@@ -120,7 +149,9 @@ def build_corpus(workspace: Workspace) -> Artifact:
             recipe.seed,
             folder,
             lambda step, done, total: workspace.watcher.progress(step, done, total),
+            sources,
         )
+        _say_what_was_read(workspace, report)
         if not report["splits"]["train"]["records"]:
             raise InputError(
                 "nothing is left to train on after cleaning",
@@ -138,6 +169,7 @@ def build_corpus(workspace: Workspace) -> Artifact:
             "documents": files_digest(documents),
             **({"tagged": files_digest(tagged)} if tagged else {}),
             "conversations": files_digest(conversations),
+            **({"sources": _sources_digest(workspace, sources)} if sources else {}),
         },
         result=_corpus_line,
     )
@@ -150,12 +182,31 @@ def _corpus_settings(settings: CorpusSettings) -> dict[str, Any]:
     return {name: value for name, value in whole.items() if name in names}
 
 
+def _sources_digest(workspace: Workspace, sources: Sequence[Request]) -> str:
+    """SHA-256 (hex) over what the recipe says of its sources and over their files."""
+    said = {name: asdict(one) for name, one in workspace.recipe.sources.items()}
+    return value_digest([said, files_digest([one.file for one in sources])])
+
+
+def _say_what_was_read(workspace: Workspace, report: Facts) -> None:
+    """What was understood of the files, and the first examples of what could not be read."""
+    for one in report["understood"]:
+        files = f"{one['files']:,} file{'s' if one['files'] != 1 else ''}"
+        workspace.watcher.say(f"{one['shape']}: {one['records']:,} from {files}, {one['as']}")
+    for reason, found in report["quarantined"]["reasons"].items():
+        first = found["examples"][0]
+        place = f"{first['file']}:{first['line']}" if first["line"] else first["file"]
+        workspace.watcher.say(f"quarantine: {found['count']:,} × {reason}; the first {place}")
+
+
 def _corpus_line(facts: Facts) -> str:
     splits = facts["splits"]
     sizes = ", ".join(f"{name} {part['bytes'] / 1e6:.2f} MB" for name, part in splits.items())
+    lost = facts.get("quarantined", {}).get("total", 0)  # none in a corpus older than quarantine
     dropped = ("too_short", "exact_duplicates", "near_duplicates", "contaminated")
     return (
         f"{sum(facts['read'].values()):,} records from {facts['files']} files; "
+        f"{f'in quarantine {lost:,}; ' if lost else ''}"
         f"dropped {sum(facts[name] for name in dropped):,} "
         f"(duplicates {facts['exact_duplicates'] + facts['near_duplicates']:,}, "
         f"overlap with held-out text {facts['contaminated']:,}{_cut(facts)}); "
@@ -173,9 +224,13 @@ def _texts(path: Path) -> Iterator[str]:
         yield from record_texts(record)
 
 
+def _has_chats(workspace: Workspace, corpus: Artifact) -> bool:
+    return bool(workspace.recipe.corpus.conversations or corpus.facts["read"]["conversations"])
+
+
 def build_tokenizer(workspace: Workspace, corpus: Artifact) -> Artifact:
     """Train the byte-level BPE on the training split."""
-    chat_format = "chatml" if workspace.recipe.corpus.conversations else "plain"
+    chat_format = "chatml" if _has_chats(workspace, corpus) else "plain"
     vocab_size = workspace.recipe.tokenizer.vocab_size
 
     def make(folder: Path) -> Facts:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from noria.cli import main
-from noria.corpus.read import find_files, read_documents
+from noria.corpus.read import Wanted, find_files, read_file
 from noria.errors import FormatError, InputError, RecipeError
 from noria.lock import Lock
 from noria.recipe_file import parse_recipe
@@ -118,7 +118,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
     (file,) = find_files(["a.txt"], tmp_path, {})
     (tmp_path / "a.txt").write_text("another text")
     with pytest.raises(InputError, match=r"a\.txt changed while it was read"):
-        list(read_documents(file))
+        list(read_file(file, Wanted(), lambda shape, how: None))
 
 
 @pytest.mark.parametrize(

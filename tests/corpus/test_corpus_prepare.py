@@ -90,7 +90,10 @@ def test_the_same_input_gives_the_same_bytes(folder: Path, tmp_path: Path) -> No
     for name in ("one", "two"):
         _prepare(folder, tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert files == ["dropped.jsonl", "held_out.jsonl", "report.json", "test.jsonl", "train.jsonl"]
+    assert files == [
+        *("dropped.jsonl", "held_out.jsonl", "quarantine.jsonl", "report.json"),
+        *("test.jsonl", "train.jsonl"),
+    ]
     for file in files:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 

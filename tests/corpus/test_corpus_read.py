@@ -2,27 +2,33 @@ import json
 from pathlib import Path
 
 import pytest
+from reading import file_of, read
 
-from noria.artifacts import file_digest
-from noria.corpus.read import SourceFile, find_files, read_conversations, read_documents
-from noria.corpus.read.text import MAX_CHARACTERS
+from noria.corpus.read import SourceFile, Wanted, find_files, lines
+from noria.corpus.read.pieces import MAX_CHARACTERS
 from noria.errors import InputError
-from noria.records import content_text
+from noria.records import Conversation, Document, content_text
+
+CHAT = Wanted(shape="conversation")
 
 
 def _file(tmp_path: Path, data: bytes | str, name: str = "a.txt") -> SourceFile:
-    path = tmp_path / name
-    path.write_bytes(data.encode() if isinstance(data, str) else data)
-    return SourceFile(name, path, file_digest(path))
+    return file_of(tmp_path, name, data)
+
+
+def _documents(file: SourceFile) -> list[Document]:
+    records, lost = read(file)
+    assert not lost
+    return [one for one in records if isinstance(one, Document)]
 
 
 def _texts(file: SourceFile) -> list[str]:
-    return [content_text(document.content) for document in read_documents(file)]
+    return [content_text(document.content) for document in _documents(file)]
 
 
 def _check_sources(file: SourceFile) -> None:
     data = file.path.read_bytes()
-    for document in read_documents(file):
+    for document in _documents(file):
         source = document.source
         text = content_text(document.content)
         assert data[source.byte_start : source.byte_end].decode() == text
@@ -67,28 +73,52 @@ def test_text_without_any_end_is_cut_at_spaces_or_anywhere(tmp_path: Path) -> No
 
 def test_byte_order_mark_is_accepted_and_counted(tmp_path: Path) -> None:
     file = _file(tmp_path, b"\xef\xbb\xbfHello.\n")
-    (document,) = read_documents(file)
+    (document,) = _documents(file)
     assert content_text(document.content) == "Hello."
     assert (document.source.byte_start, document.source.byte_end) == (3, 9)
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "line", "reason"),
     [
-        (b"", "empty"),
-        (b" \n\t\n", "empty"),
-        (b"\xef\xbb\xbf", "empty"),
-        (b"one\ntwo\x00", "a.txt:2: NUL at byte 7"),
-        (b"one\ntw\xff", r"a.txt:2: byte 6 \(0xff\) is not UTF-8"),
-        ("你好".encode("gb18030"), "UTF-8"),
-        (b"\xed\xa0\x80", "UTF-8"),  # half a surrogate pair
+        (b"", 0, "empty"),
+        (b" \n\t\n", 0, "empty"),
+        (b"\xef\xbb\xbf", 0, "empty"),
+        (b"\x00\x01\x02\x03PK\x03\x04", 0, "binary"),
+        (b"one\n" * 100 + b"tw\x00\n", 101, "a NUL byte"),
+        ("好\n".encode() * 3 + b"tw\xff\n", 4, "not UTF-8"),
+        ("好\n".encode() * 3 + b"\xed\xa0\x80", 4, "not UTF-8"),  # half a surrogate pair
     ],
 )
-def test_unreadable_files_are_refused_with_the_place(
-    tmp_path: Path, data: bytes, message: str
+def test_what_is_no_text_is_in_quarantine_with_its_line(
+    tmp_path: Path, data: bytes, line: int, reason: str
 ) -> None:
-    with pytest.raises(InputError, match=message):
-        list(read_documents(_file(tmp_path, data)))
+    _, (lost,) = read(_file(tmp_path, data))
+    assert (lost.file, lost.line) == ("a.txt", line)
+    assert reason in lost.reason
+
+
+def test_a_wrong_line_parts_the_text_around_it_and_places_stay_exact(tmp_path: Path) -> None:
+    file = _file(tmp_path, "前面。\n后".encode() + b"\xff\xfe\n" + "中间。\n\n尾。".encode())
+    records, (lost,) = read(file)
+    data = file.path.read_bytes()
+    places = [(one.source.byte_start, one.source.byte_end) for one in records]
+    assert [data[start:end].decode() for start, end in places] == ["前面。", "中间。\n\n尾。"]
+    assert [one.source.line for one in records] == [1, 3]
+    assert lost.line == 2
+
+
+def test_blocks_leave_no_trace_in_the_documents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "".join(
+        f"第{n}句。The {n}th sentence of it is here.{chr(10) * (n % 7 % 3)}" for n in range(3000)
+    )
+    file = _file(tmp_path, text)
+    whole = _documents(file)
+    for size in (100, 1000, 7001):
+        monkeypatch.setattr(lines, "BLOCK_BYTES", size)
+        assert _documents(file) == whole
 
 
 def test_globs_find_files_once_in_order_with_stable_names(tmp_path: Path) -> None:
@@ -112,7 +142,15 @@ def test_globs_find_files_once_in_order_with_stable_names(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "glob",
-    ["none/*.txt", "missing.txt", "docs", "package:x/a.txt", "package:p/../b.txt", "package:p"],
+    [
+        "none/*.txt",
+        "missing.txt",
+        "docs",
+        "docs/",
+        "package:x/a.txt",
+        "package:p/../b.txt",
+        "package:p",
+    ],
 )
 def test_globs_that_match_nothing_are_refused(tmp_path: Path, glob: str) -> None:
     (tmp_path / "docs").mkdir()
@@ -136,7 +174,8 @@ def test_conversations_keep_turns_line_and_bytes(tmp_path: Path) -> None:
     first = _line(("user", "灯亮了吗？"), ("assistant", "亮了。"))
     second = _line(("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello"))
     file = _file(tmp_path, f"\ufeff{first}\r\n\n{second}", "chat.jsonl")
-    one, two = read_conversations(file)
+    (one, two), _ = read(file, CHAT)
+    assert isinstance(one, Conversation) and isinstance(two, Conversation)
     data = file.path.read_bytes()
     for chat, line in ((one, first), (two, second)):
         found = data[chat.source.byte_start : chat.source.byte_end].decode()
@@ -159,7 +198,11 @@ def test_conversations_keep_turns_line_and_bytes(tmp_path: Path) -> None:
         "[" * 100_000,
     ],
 )
-def test_malformed_conversations_are_refused_with_their_line(tmp_path: Path, line: str) -> None:
+def test_malformed_conversations_are_in_quarantine_with_their_line(
+    tmp_path: Path, line: str
+) -> None:
     good = _line(("user", "a"), ("assistant", "b"))
-    with pytest.raises(InputError, match=r"chat\.jsonl:2: "):
-        list(read_conversations(_file(tmp_path, f"{good}\n{line}\n", "chat.jsonl")))
+    file = _file(tmp_path, f"{good}\n{line}\n{good}\n", "chat.jsonl")
+    records, (lost,) = read(file, CHAT)
+    assert [one.source.line for one in records] == [1, 3]
+    assert (lost.file, lost.line, lost.value[:5]) == ("chat.jsonl", 2, line[:5])

@@ -8,21 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reading import file_of, read
 
-from noria.artifacts import file_digest
-from noria.corpus.read import SourceFile, read_conversations, read_documents, read_tagged_text
-from noria.corpus.read.text import MAX_CHARACTERS
-from noria.errors import InputError, MissingExtra
-from noria.records import Conversation, content_text
+from noria.corpus.read import SourceFile, Wanted
+from noria.corpus.read.pieces import MAX_CHARACTERS
+from noria.errors import MissingExtra
+from noria.records import Conversation, Document, Record, content_text
+
+CHAT = Wanted(shape="conversation")
+TAGGED = Wanted(shape="document", format="tagged")
 
 
 def _file(tmp_path: Path, name: str, text: str) -> SourceFile:
-    path = tmp_path / name
-    path.write_text(text, encoding="utf-8")
-    return SourceFile(name, path, file_digest(path))
+    return file_of(tmp_path, name, text)
 
 
-def _said(conversation: Conversation) -> list[tuple[str, str]]:
+def _documents(file: SourceFile, wanted: Wanted | None = None) -> list[Document]:
+    records, lost = read(file, wanted)
+    assert not lost
+    return [one for one in records if isinstance(one, Document)]
+
+
+def _said(conversation: Record) -> list[tuple[str, str]]:
+    assert isinstance(conversation, Conversation)
     return [(one.role, content_text(one.content)) for one in conversation.messages]
 
 
@@ -35,7 +43,7 @@ def test_an_array_of_texts_is_a_document_an_element_and_knows_its_lines(tmp_path
         file = _file(
             tmp_path, "a.json", json.dumps(texts, ensure_ascii=indent is None, indent=indent)
         )
-        documents = list(read_documents(file))
+        documents = _documents(file)
         joined = "".join(content_text(one.content) for one in documents if one.group == "a.json#0")
         assert joined == texts[0].replace("\n", "") or joined == texts[0]
         assert all(len(content_text(one.content)) <= MAX_CHARACTERS for one in documents)
@@ -53,7 +61,7 @@ def test_instructions_become_questions_and_answers(tmp_path: Path) -> None:
         {"instruction": "Say hi", "input": "", "output": "Hi"},
         {"instruction": "Say ho", "output": "Ho", "history": []},
     ]
-    found = list(read_conversations(_file(tmp_path, "a.json", json.dumps(rows))))
+    found, _ = read(_file(tmp_path, "a.json", json.dumps(rows)), CHAT)
     assert [_said(one) for one in found] == [
         [("user", "翻译\n\n你好"), ("assistant", "Hello")],
         [("user", "Say hi"), ("assistant", "Hi")],
@@ -63,21 +71,27 @@ def test_instructions_become_questions_and_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "says"),
+    ("text", "line", "says", "num_records"),
     [
-        ("a.json", '{"a": 1}', "a.json:1: no JSON array"),
-        ("a.json", '["a"\n"b"]', "a.json:2: no ',' or ']'"),
-        ("a.json", '["a",\n{]', "a.json:2:"),
-        ("a.json", '["a"] tail', "text behind the array"),
-        ("a.json", '["a",\n3]', "a.json:2: element 1 is int"),
-        ("a.json", "[" * 100_000, "a.json:1:"),
+        ('{"a": 1}', 0, "the columns 'a' are not known", 0),
+        ('["a"\n"b"]', 2, "no ',' or ']' after an element; what follows", 1),
+        ('["a",\n{]', 2, "no JSON", 1),
+        ('["a"] tail', 1, "text behind the array", 1),
+        ('["a",\n3,\n"c"]', 2, "a number, no object and no text", 2),
+        ('["a", {"a": NaN}]', 1, "NaN is no JSON", 1),
+        ('[{"text": "a", "text": "b"}]', 1, "the key 'text' stands twice", 0),
+        ('["\\ud800"]', 1, "half a surrogate pair", 0),
+        ("[" * 100_000, 1, "nested too deeply", 0),
+        ("7", 0, "a number, no object", 0),
     ],
 )
-def test_arrays_that_are_none_are_refused_with_their_line(
-    tmp_path: Path, name: str, text: str, says: str
+def test_wrong_elements_of_arrays_are_in_quarantine_with_their_line(
+    tmp_path: Path, text: str, line: int, says: str, num_records: int
 ) -> None:
-    with pytest.raises(InputError, match=says.replace("[", r"\[")):
-        list(read_documents(_file(tmp_path, name, text)))
+    records, (lost,) = read(_file(tmp_path, "a.json", text))
+    assert len(records) == num_records
+    assert lost.line == line
+    assert says in lost.reason
 
 
 @pytest.mark.parametrize(
@@ -85,9 +99,10 @@ def test_arrays_that_are_none_are_refused_with_their_line(
 )
 def test_an_instruction_without_an_answer_is_refused(tmp_path: Path, row: Any) -> None:
     good = {"instruction": "a", "output": "b"}
-    file = _file(tmp_path, "a.json", json.dumps([good, row], indent=0))
-    with pytest.raises(InputError, match="element 1 has no text under instruction and output"):
-        list(read_conversations(file))
+    file = _file(tmp_path, "a.json", json.dumps([good, row, good], indent=0))
+    records, (lost,) = read(file, CHAT)
+    assert len(records) == 2
+    assert lost.line == 6
 
 
 def test_dialogues_take_turns_and_a_question_without_answer_is_left_out(tmp_path: Path) -> None:
@@ -95,32 +110,33 @@ def test_dialogues_take_turns_and_a_question_without_answer_is_left_out(tmp_path
         "categories:\n- x\nconversations:\n- - Hi\n  - 'Ho: there'\n  - Hm\n- - alone\n"
         "- - 4\n  - 5\n"
     )
-    found = list(read_conversations(_file(tmp_path, "a.yml", text)))
+    found, lost = read(_file(tmp_path, "a.yml", text), CHAT)
     assert [_said(one) for one in found] == [
         [("user", "Hi"), ("assistant", "Ho: there")],
         [("user", "4"), ("assistant", "5")],
     ]
     assert [one.source.line for one in found] == [4, 8]
+    assert [(one.line, one.value) for one in lost] == [(4, "Hm"), (7, "alone")]
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("a: [", "a.yml:1"),
+        ("a: [", "line 1"),
         ("a: 1\n", "no list of conversations"),
-        ("conversations:\n- - &a Hi\n  - *a\n", "a.yml:3: an alias"),
-        ("conversations:\n- - Hi\n  - Ho\n- Hm\n", "a.yml:4: a scalar where a dialogue stands"),
-        ("conversations:\n- - Hi\n  - [1]\n", "a.yml:3: a sequence where a text stands"),
+        ("conversations:\n- - &a Hi\n  - *a\n", "line 3: an alias"),
+        ("conversations:\n- - Hi\n  - Ho\n- Hm\n", "a scalar where a dialogue stands"),
+        ("conversations:\n- - Hi\n  - [1]\n", "a sequence where a text stands in line 3"),
         (
             "conversations:\n- - !!python/object/apply:os.system [ls]\n  - b\n",
-            "a.yml:2: a sequence",
+            "a sequence where a text stands in line 2",
         ),
-        ("[" * 5_000, "a.yml:1"),
+        ("[" * 5_000, "line 1"),
     ],
 )
-def test_yaml_that_is_no_list_of_dialogues_is_refused(tmp_path: Path, text: str, says: str) -> None:
-    with pytest.raises(InputError, match=says):
-        list(read_conversations(_file(tmp_path, "a.yml", text)))
+def test_yaml_that_is_no_dialogue_is_in_quarantine(tmp_path: Path, text: str, says: str) -> None:
+    _, (lost,) = read(_file(tmp_path, "a.yml", text), CHAT)
+    assert says in lost.reason
 
 
 def test_without_pyyaml_the_error_names_the_extra(
@@ -135,14 +151,14 @@ def test_without_pyyaml_the_error_names_the_extra(
 
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(MissingExtra, match=r"noria\[data\]"):
-        list(read_conversations(_file(tmp_path, "a.yml", "conversations:\n- - a\n  - b\n")))
+        read(_file(tmp_path, "a.yml", "conversations:\n- - a\n  - b\n"), CHAT)
 
 
 def test_tagged_text_is_joined_without_its_tags(tmp_path: Path) -> None:
     line = "[中国/ns  人民/n  银行/n]nt  ３１/m  日/q  宣布/v  ，/w  1/2/m  。/w"
     plain = "中国人民银行３１日宣布，1/2。"
     file = _file(tmp_path, "a.txt", "\n".join([line, ""] * 400))
-    documents = list(read_tagged_text(file))
+    documents = _documents(file, TAGGED)
     texts = [content_text(one.content) for one in documents]
     assert "\n".join(texts).split("\n") == [plain] * 400
     assert all(len(text) <= MAX_CHARACTERS for text in texts)
@@ -154,7 +170,9 @@ def test_tagged_text_is_joined_without_its_tags(tmp_path: Path) -> None:
     assert len({one.group for one in documents}) == -(-len(documents) // 8)
 
 
-def test_plain_text_under_tagged_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_plain_text_under_tagged_is_in_quarantine_with_its_line(tmp_path: Path) -> None:
     file = _file(tmp_path, "a.txt", "中国/ns\n中国 人民/n\n")
-    with pytest.raises(InputError, match=r"a\.txt:2: '中国' has no tag"):
-        list(read_tagged_text(file))
+    records, (lost,) = read(file, TAGGED)
+    assert len(records) == 1
+    assert (lost.line, lost.value) == (2, "中国")
+    assert "without a tag" in lost.reason

@@ -1,21 +1,24 @@
-"""Find the files that a recipe names, and read them as strict UTF-8.
+"""Find the files that a recipe names, and open them.
 
-In: globs, the recipe's folder, the folders of fetched packages. Out: files with stable names and
-digests. This module does not know what is written in them.
+In: globs, folders, URLs, the recipe's folder, the folders of fetched packages. Out: files with
+stable names and digests, and their bytes. This module does not know what is written in them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from noria.artifacts import file_digest
+from noria.corpus.read.compressed import TORN, ending_of, open_stream
+from noria.corpus.read.remote import fetch_remote, is_url
 from noria.errors import InputError
 
-BOM = b"\xef\xbb\xbf"
+MAX_WHOLE_BYTES = 64 << 20  # of a file in a format that can't be read in pieces
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,24 @@ class SourceFile:
 
 
 def find_files(
-    globs: Iterable[str], recipe_folder: Path, packages: Mapping[str, Path]
+    globs: Iterable[str],
+    recipe_folder: Path,
+    packages: Mapping[str, Path],
+    cache: Path | None = None,
 ) -> list[SourceFile]:
     """Every file that a glob matches, once, sorted by name.
 
-    A glob is relative to the recipe, absolute, or `package:NAME/glob` inside a fetched package.
+    A glob is relative to the recipe, absolute, `package:NAME/glob` inside a fetched package, or a
+    URL that fsspec knows, whose files are copied into `cache`. A folder stands for all files in it.
     Hidden files and folders are left out unless the glob names them. Raises InputError for a glob
     that matches no file, or a file whose name can't be written down.
     """
     found: dict[str, Path] = {}
     for glob in globs:
-        matches = _package_files(glob, packages) or _own_files(glob, recipe_folder)
+        if cache is not None and is_url(glob):
+            matches = fetch_remote(glob, cache)
+        else:
+            matches = _package_files(glob, packages) or _own_files(glob, recipe_folder)
         if not matches:
             raise InputError(
                 f"{glob!r} matches no file",
@@ -63,19 +73,28 @@ def _package_files(glob: str, packages: Mapping[str, Path]) -> dict[str, Path]:
     if ".." in PurePosixPath(pattern).parts or pattern.startswith("/"):
         raise InputError(f"{glob!r} leaves its package", "a glob inside the package")
     root = packages[name]
-    matches = _glob(root, pattern)
+    matches = _glob(root, pattern) or _glob(root, f"{pattern.rstrip('/')}/**/*")
     return {f"package:{name}/{path.relative_to(root).as_posix()}": path for path in matches}
 
 
 def _own_files(glob: str, recipe_folder: Path) -> dict[str, Path]:
     if glob.startswith("package:"):
         return {}
+    if _is_folder(recipe_folder / glob):
+        glob = f"{glob.rstrip('/')}/**/*"
     pattern = Path(glob)
     if pattern.is_absolute():
         root = Path(pattern.anchor)
         return {path.as_posix(): path for path in _glob(root, str(pattern.relative_to(root)))}
     matches = _glob(recipe_folder, glob)
     return {path.relative_to(recipe_folder).as_posix(): path for path in matches}
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.name not in ("", "..") and path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _glob(root: Path, pattern: str) -> list[Path]:
@@ -96,61 +115,37 @@ def _is_hidden(part: str) -> bool:
     return part.startswith(".") and part != ".."
 
 
-def read_bytes(file: SourceFile) -> bytes:
-    """The bytes of a file. Raises InputError if it can't be read, is empty, or holds a NUL byte."""
+@contextmanager
+def open_file(file: SourceFile) -> Iterator[BinaryIO]:
+    """Open a file as a stream of its bytes, decompressed if its name ends like `.gz`.
+
+    Raises InputError if it can't be opened; reading a torn one raises as `compressed` says.
+    """
     try:
-        data = file.path.read_bytes()
+        with open_stream(file.path, ending_of(file.name)) as stream:
+            yield stream
     except OSError as error:
+        if isinstance(error, TORN):
+            raise
         raise InputError(
-            f"{file.name} can't be read ({error.strerror})", "a readable file", "check the path"
+            f"can't be read ({error.strerror or error})", "a readable file", "check the path"
         ) from error
-    if hashlib.sha256(data).hexdigest() != file.sha256:
+
+
+def read_bytes(file: SourceFile) -> bytes:
+    """All bytes of a file. Raises InputError for one of more than MAX_WHOLE_BYTES, and as above."""
+    with open_file(file) as stream:
+        data = stream.read(MAX_WHOLE_BYTES + 1)
+    if len(data) > MAX_WHOLE_BYTES:
         raise InputError(
-            f"{file.name} changed while it was read",
-            "files that keep still",
-            "run the same command again",
-        )
-    if not data.removeprefix(BOM).strip():
-        raise InputError(f"{file.name} is empty", "a file with text", "fill it or leave it out")
-    position = data.find(b"\0")
-    if position >= 0:
-        raise InputError(
-            f"{file.name}:{line_at(data, position)}: NUL at byte {position}, a binary file",
-            "text in UTF-8",
-            "leave it out, or convert it to UTF-8",
+            f"more than {MAX_WHOLE_BYTES >> 20} MiB in a format that must be read whole",
+            "a smaller file",
+            "split it, or convert it to JSON Lines",
         )
     return data
 
 
-def decode(file: SourceFile, data: bytes, start: int, end: int) -> str:
-    """Bytes [start, end) of a file as text. Raises InputError naming line and byte of a fault."""
-    try:
-        return data[start:end].decode("utf-8")
-    except UnicodeDecodeError as error:
-        position = start + error.start
-        raise InputError(
-            f"{file.name}:{line_at(data, position)}: byte {position} "
-            f"(0x{data[position]:02x}) is not UTF-8",
-            "text in UTF-8",
-            f"convert it, such as: iconv -f GB18030 -t UTF-8 {file.path.name}",
-        ) from error
-
-
-def text_lines(file: SourceFile) -> Iterator[tuple[int, int, int, str]]:
-    """Number (from 1), byte range and text of every line that is not blank. Raises InputError."""
-    data = read_bytes(file)
-    start = len(BOM) if data.startswith(BOM) else 0
-    number = 0
-    while start < len(data):
-        number += 1
-        newline = data.find(b"\n", start)
-        end = newline if newline >= 0 else len(data)
-        text = decode(file, data, start, end)
-        if text.strip():
-            yield number, start, end, text
-        start = end + 1
-
-
-def line_at(data: bytes, position: int) -> int:
-    """Number (from 1) of the line that a byte stands in."""
-    return data.count(b"\n", 0, position) + 1
+def plain_name(file: SourceFile) -> str:
+    """The file's name in small letters, without the ending that says how it is compressed."""
+    name = file.name.lower()
+    return name.removesuffix(ending_of(name))

@@ -9,11 +9,13 @@ Out: documents of about 2,000 characters: words joined, tags dropped, a line a p
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-from noria.corpus.read.files import SourceFile, text_lines
-from noria.corpus.read.text import MAX_CHARACTERS
-from noria.errors import InputError
+from noria.corpus.read.columns import Wanted
+from noria.corpus.read.files import SourceFile
+from noria.corpus.read.lines import find_encoding, text_lines
+from noria.corpus.read.pieces import MAX_CHARACTERS
+from noria.corpus.read.quarantine import Quarantined, WrongRow, quarantined
+from noria.corpus.read.reader import Found, Say
 from noria.records import Document, Source, text_content
 
 DOCUMENTS_OF_A_GROUP = 8  # neighbours stay on one side of a split: an article may run on
@@ -21,24 +23,34 @@ DOCUMENTS_OF_A_GROUP = 8  # neighbours stay on one side of a split: an article m
 _WORD = re.compile(r"\[?(?P<word>.*)/[A-Za-z]+(?:\][A-Za-z]*)?")
 
 
-def read_tagged_text(file: SourceFile) -> Iterator[Document]:
+def read_tagged_text(file: SourceFile, wanted: Wanted, say: Say) -> Found:
     """Yield the documents of a tagged file, in order; eight neighbours are a group.
 
-    Raises InputError "file:line: …" for a word without a tag; and as every reader does for empty
-    or binary files and for what is not UTF-8.
+    A line with a word that has no tag is quarantined. Raises InputError as every reader does for
+    empty or binary files and unknown encodings.
     """
+    encoding = find_encoding(file, wanted.encoding)
+    say("document", f"words with tags, {encoding.says()}")
     waiting: list[str] = []
     started = (1, 0)  # line and byte of the first waiting paragraph
-    number = 0
-    for line, start, end, text in _paragraphs(file):
+    number = last_end = 0
+    for line in text_lines(file, encoding):
+        if isinstance(line, Quarantined):
+            yield line
+            continue
+        try:
+            text = "".join(_plain(word) for word in line.text.split())
+        except WrongRow as error:
+            yield quarantined(file.name, line.number, error.value, error.reason)
+            continue
         if waiting and sum(map(len, waiting)) + len(waiting) + len(text) > MAX_CHARACTERS:
-            yield _document(file, waiting, started, start, number)
+            yield _document(file, waiting, started, line.start, number)
             number += 1
             waiting = []
         if not waiting:
-            started = (line, start)
+            started = (line.number, line.start)
         waiting.append(text)
-        last_end = end
+        last_end = line.end
     if waiting:
         yield _document(file, waiting, started, last_end, number)
 
@@ -51,19 +63,8 @@ def _document(
     return Document(text_content("\n".join(paragraphs)), source, group)
 
 
-def _paragraphs(file: SourceFile) -> Iterator[tuple[int, int, int, str]]:
-    """Line, byte range and plain text of every line that has words."""
-    for line, start, end, text in text_lines(file):
-        words = (_plain(word, f"{file.name}:{line}") for word in text.split())
-        yield line, start, end, "".join(words)
-
-
-def _plain(word: str, where: str) -> str:
+def _plain(word: str) -> str:
     match = _WORD.fullmatch(word)
     if match is None:
-        raise InputError(
-            f"{where}: {word[:40]!r} has no tag",
-            "word/tag word/tag …",
-            "name plain text under corpus.documents",
-        )
+        raise WrongRow("a word without a tag, expected word/tag word/tag …", word)
     return match["word"]

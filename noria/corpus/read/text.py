@@ -1,4 +1,4 @@
-"""Text and Markdown files to documents of about 2,000 characters.
+"""Text, Markdown and source code to documents of about 2,000 characters.
 
 In: a file. Out: documents that are exact slices of it, with line and byte range. Cuts lie between
 paragraphs; a paragraph that is too long is cut between sentences, English or Chinese.
@@ -6,106 +6,79 @@ paragraphs; a paragraph that is too long is cut between sentences, English or Ch
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from noria.corpus.read.files import BOM, SourceFile, decode, read_bytes
+from noria.corpus.read.columns import Wanted
+from noria.corpus.read.files import SourceFile
+from noria.corpus.read.lines import find_encoding, text_blocks
+from noria.corpus.read.pieces import document_ranges
+from noria.corpus.read.quarantine import Quarantined
+from noria.corpus.read.reader import Found, Say
 from noria.records import Document, Source, text_content
 
-MAX_CHARACTERS = 2000  # of a document: a few hundred tokens, the context of a small model
 
-_NEWLINE = r"(?:\r\n|\r|\n)"
-_BLANK_LINES = re.compile(rf"{_NEWLINE}(?:[ \t\u3000]*{_NEWLINE})+")
-_SENTENCE_END = re.compile(
-    r"[.!?][\"'”’)\]]*(?=\s+[^\sa-z])"  # English: what follows is no small letter
-    r"|[。！？…]+[\"”’」』）]*"
-)
-_ABBREVIATION = re.compile(
-    r"(?:^|[\s(\"“‘'.])(?:[A-Z]|Mr|Mrs|Ms|Dr|St|No|Nos|Art|Sec|Vol|Gen|Col|Capt|Lt|Sgt|Hon|Rev"
-    r"|Sen|Rep|Gov|Prof|Jr|Sr|vs|e\.g|i\.e|cf|etc)\.$"
-)
-_LONGEST_ABBREVIATION = 8
-
-_Range = tuple[int, int]
-
-
-def read_running_text(file: SourceFile) -> Iterator[Document]:
+def read_running_text(file: SourceFile, wanted: Wanted, say: Say, name: str = "text") -> Found:
     """Yield the documents of a text file, in order; their group is the file's name.
 
-    `file_bytes[source.byte_start:source.byte_end].decode()` is a document's text. Raises InputError
-    for an empty or binary file, or one that is not UTF-8.
+    `file_bytes[source.byte_start:source.byte_end].decode()` is a document's text. The file is read
+    in blocks: the last document of each waits for the next, so that blocks leave no trace. Raises
+    InputError for an empty or binary file, or one in no known encoding.
     """
-    data = read_bytes(file)
-    offset_bytes = len(BOM) if data.startswith(BOM) else 0
-    text = decode(file, data, offset_bytes, len(data))
-    position, line = 0, 1
-    for start, end in document_ranges(text):
-        offset_bytes += len(text[position:start].encode("utf-8"))
-        line += text.count("\n", position, start)
-        piece = text[start:end]
-        end_bytes = offset_bytes + len(piece.encode("utf-8"))
+    encoding = find_encoding(file, wanted.encoding)
+    say("document", f"{name}, {encoding.says()}")
+    held = _Held("", 0, 0)
+    for block in text_blocks(file, encoding):
+        if isinstance(block, Quarantined):
+            yield from _documents(file, held, encoding.name, len(held.text))
+            held = _Held("", 0, 0)
+            yield block
+            continue
+        if not held.text or held.end != block.start:  # a wrong line stood between
+            yield from _documents(file, held, encoding.name, len(held.text))
+            held = _Held("", block.number, block.start)
+        held = _Held(held.text + block.text, held.line, held.start, block.end)
+        ready = _last_start(held.text)
+        yield from _documents(file, held, encoding.name, ready)
+        held = _behind(held, ready, encoding.name)
+    yield from _documents(file, held, encoding.name, len(held.text))
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Text that is not in documents yet, and where it starts and ends."""
+
+    text: str
+    line: int
+    start: int
+    end: int = 0
+
+
+def _documents(file: SourceFile, held: _Held, encoding: str, end: int) -> Iterator[Document]:
+    """The documents of a held text that start before character `end`."""
+    position, line, offset_bytes = 0, held.line, held.start
+    for first, last in document_ranges(held.text):
+        if first >= end:
+            return
+        offset_bytes += len(held.text[position:first].encode(encoding))
+        line += held.text.count("\n", position, first)
+        piece = held.text[first:last]
+        end_bytes = offset_bytes + len(piece.encode(encoding))
         source = Source(file.name, line, offset_bytes, end_bytes)
         yield Document(text_content(piece), source, group=file.name)
-        position, offset_bytes = end, end_bytes
+        position, offset_bytes = last, end_bytes
         line += piece.count("\n")
 
 
-def document_ranges(text: str) -> Iterator[_Range]:
-    """Character ranges of the documents that a text is cut into."""
-    return _join(_units(text))
+def _last_start(text: str) -> int:
+    """Where the last document starts: more text may lengthen it."""
+    start = 0
+    for start, _ in document_ranges(text):  # noqa: B007
+        pass
+    return start
 
 
-def _units(text: str) -> Iterator[_Range]:
-    """Paragraphs, the long ones in pieces; none longer than MAX_CHARACTERS, none blank."""
-    position = 0
-    for blank in _BLANK_LINES.finditer(text):
-        yield from _pieces(text, position, blank.start())
-        position = blank.end()
-    yield from _pieces(text, position, len(text))
-
-
-def _pieces(text: str, start: int, end: int) -> Iterator[_Range]:
-    start, end = _trim(text, start, end)
-    while end - start > MAX_CHARACTERS:
-        cut = _cut(text, start, start + MAX_CHARACTERS)
-        yield _trim(text, start, cut)
-        start, end = _trim(text, cut, end)
-    if start < end:
-        yield start, end
-
-
-def _cut(text: str, start: int, limit: int) -> int:
-    """The last good place to cut in (start, limit]: sentence end, else space, else anywhere."""
-    for match in reversed(list(_SENTENCE_END.finditer(text, start, limit))):
-        before = text[max(start, match.end() - _LONGEST_ABBREVIATION) : match.end()]
-        if not _ABBREVIATION.search(before):
-            return match.end()
-    for position in range(limit, start + 1, -1):
-        if text[position - 1].isspace():
-            return position
-    while limit > start + 1 and unicodedata.combining(text[limit]):
-        limit -= 1  # an accent stays with its letter
-    return limit
-
-
-def _trim(text: str, start: int, end: int) -> _Range:
-    while start < end and text[start].isspace():
-        start += 1
-    while start < end and text[end - 1].isspace():
-        end -= 1
-    return start, end
-
-
-def _join(units: Iterator[_Range]) -> Iterator[_Range]:
-    """Join neighbours as long as they fit into MAX_CHARACTERS together."""
-    current: _Range | None = None
-    for start, end in units:
-        if current is not None and end - current[0] <= MAX_CHARACTERS:
-            current = current[0], end
-        else:
-            if current is not None:
-                yield current
-            current = start, end
-    if current is not None:
-        yield current
+def _behind(held: _Held, position: int, encoding: str) -> _Held:
+    before = held.text[:position]
+    start = held.start + len(before.encode(encoding))
+    return _Held(held.text[position:], held.line + before.count("\n"), start, held.end)
