@@ -128,6 +128,8 @@ def _parse(value: Any) -> Description:
     if missing:
         raise ValueError(f"{chat_format} without the special tokens {sorted(missing)}")
     bos_id = value["bos_id"]
+    if bos_id is None and FORMATS[chat_format].needs_bos:
+        raise ValueError(f"{chat_format} without a token that begins a sequence")
     description = Description(
         chat_format=chat_format,
         pre=str(value["pre"]),
