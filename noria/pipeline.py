@@ -49,7 +49,7 @@ def run(workspace: Workspace) -> Outcome:
     compressed = compress_model(workspace, corpus, model)
     exported = export_model(workspace, corpus, model)
     release_model(workspace, model, compressed)
-    made = Made(corpus, model, evaluated, compressed, exported)
+    made = Made(corpus, tokens, model, evaluated, compressed, exported)
     if workspace.recipe.simulates_users:
         made = _turn_the_wheel(workspace, made)
     report = write_report(workspace, made)
@@ -81,8 +81,10 @@ def search(workspace: Workspace) -> Found:
 
 def _prepare(workspace: Workspace, corpus: Artifact) -> tuple[Artifact, Artifact]:
     """The tokenizer, or the base that brings one, and the tokens."""
-    own = not workspace.recipe.model.base
-    tokenizer = build_tokenizer(workspace, corpus) if own else build_base(workspace)
+    if workspace.recipe.model.base:
+        tokenizer = build_base(workspace)
+    else:
+        tokenizer = build_tokenizer(workspace, corpus)
     return tokenizer, build_shards(workspace, corpus, tokenizer)
 
 

@@ -72,9 +72,15 @@ class TokenizerSettings:
 
     vocab_size: int = setting(
         4096,
-        "Number of tokens of the byte-level BPE, special ones included.",
+        "Number of tokens, special ones included; a base brings its own.",
         low=300,
         high=262_144,
+    )
+    kind: str = setting(
+        "bpe",
+        "How the vocabulary is learned and text divided: merges, the likeliest division, or the "
+        "longest token first. Each starts from bytes and gives every text back.",
+        choices=("bpe", "unigram", "wordpiece"),
     )
 
 
