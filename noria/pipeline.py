@@ -15,6 +15,7 @@ from noria.feedback.interactions import Feedback, Interaction
 from noria.recipe import TENANT
 from noria.records import read_records
 from noria.stages.converse import Conversation, LocalServer, simulate_users, watch_swap
+from noria.stages.extending import extend_base
 from noria.stages.measuring import compress_model, evaluate_trained, export_model
 from noria.stages.page import Made, write_report
 from noria.stages.release import release_model
@@ -83,6 +84,8 @@ def _prepare(workspace: Workspace, corpus: Artifact) -> tuple[Artifact, Artifact
     """The tokenizer, or the base that brings one, and the tokens."""
     if workspace.recipe.model.base:
         tokenizer = build_base(workspace)
+        if workspace.recipe.tokenizer.extend:
+            tokenizer = extend_base(workspace, corpus, tokenizer)
     else:
         tokenizer = build_tokenizer(workspace, corpus)
     return tokenizer, build_shards(workspace, corpus, tokenizer)

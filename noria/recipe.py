@@ -82,6 +82,13 @@ class TokenizerSettings:
         "longest token first. Each starts from bytes and gives every text back.",
         choices=("bpe", "unigram", "wordpiece"),
     )
+    extend: int = setting(
+        0,
+        "New tokens to learn from the corpus's Chinese for a base's vocabulary; each begins as the "
+        "mean of the tokens that it joins. 0: the vocabulary stays as it is.",
+        low=0,
+        high=65_536,
+    )
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,9 @@ def _cross_checks(recipe: Recipe, reader: TableReader) -> None:
     if recipe.tokenizer.kind == "wordpiece" and recipe.tokenizer.vocab_size < 556:
         size = recipe.tokenizer.vocab_size
         reader.problem("tokenizer.vocab_size", size, "wordpiece needs 556 for the bytes alone")
+    if recipe.tokenizer.extend and not recipe.model.base:
+        fix = 'leave it out, or name the base that it is for: [model] base = "…"'
+        reader.problem("tokenizer.extend", recipe.tokenizer.extend, fix)
     if recipe.adapter != AdapterSettings() and not recipe.model.base:
         reader.problem("adapter", "…", 'name the base that it is for: [model] base = "…"')
     if any(one.startswith("frozen.") for one in recipe.gate.require) and not recipe.gate.frozen:
