@@ -88,6 +88,14 @@ def test_facts_count_exactly(tmp_path: Path) -> None:
     assert tokenizer.chat_format == "plain"
 
 
+def test_of_many_texts_every_sixteenth_is_counted(tmp_path: Path) -> None:
+    texts = [ENGLISH if number % 16 == 0 else CHINESE for number in range(64)]
+    facts = train_tokenizer(texts, 400, tmp_path, "plain")
+    tokenizer = load_tokenizer(tmp_path)
+    assert facts["bytes_per_token"] == len(ENGLISH) / len(tokenizer.encode(ENGLISH))
+    assert facts["num_bytes"] == sum(len(text.encode()) for text in texts)
+
+
 def test_a_small_corpus_gives_a_smaller_vocabulary_than_asked(tmp_path: Path) -> None:
     facts = train_tokenizer(["one two, one two"], 5000, tmp_path, "plain")
     assert 260 <= facts["vocab_size"] < 300
