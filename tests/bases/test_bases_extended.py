@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from noria.bases.importing import import_base
 from noria.errors import UsageError
 from noria.evaluate.harness import measure_model
+from noria.export.gguf import export_gguf
 from noria.export.huggingface import export_huggingface
 from noria.generate.loaded import LanguageModel, load_language_model
 from noria.model.vocabulary import with_new_tokens
@@ -140,6 +141,15 @@ def test_the_exported_folder_gives_transformers_the_same_ids_and_scores(
     with torch.no_grad():
         found, wanted = ours.model.logits(ours.model(row)), model(row).logits
     assert torch.allclose(found, wanted, atol=2e-4)
+
+
+def test_the_exported_gguf_file_is_the_same_model(folders: list[Path], tmp_path: Path) -> None:
+    export_gguf(folders[1], tmp_path / "longer.gguf")
+    import_base(tmp_path / "longer.gguf", tmp_path / "again")
+    ours, again = load_language_model(folders[1]), load_language_model(tmp_path / "again")
+    assert again.weight_hash == ours.weight_hash
+    for text in [*CHINESE[:3], "the wheel 转动 turns"]:
+        assert again.tokenizer.encode(text) == ours.tokenizer.encode(text)
 
 
 def test_extending_twice_gives_the_same_bytes(folders: list[Path]) -> None:

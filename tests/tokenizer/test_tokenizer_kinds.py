@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from noria.errors import FormatError
-from noria.tokenizer.load import load_tokenizer
+from noria.export.templates import template_text
+from noria.tokenizer.description import parse_description
+from noria.tokenizer.foreign import tokenizer_from_huggingface
+from noria.tokenizer.load import build_tokenizer, load_tokenizer
 from noria.tokenizer.train import train_tokenizer
 from noria.tokenizer.unigram import train_unigram
 
@@ -117,3 +120,20 @@ def test_a_unigram_whose_special_token_is_a_word_is_refused(tmp_path: Path) -> N
     (folder / "tokenizer_meta.json").write_text(json.dumps(meta), encoding="utf-8")
     with pytest.raises(FormatError, match="can spell"):
         load_tokenizer(folder)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "wordpiece"])
+def test_a_kind_comes_back_from_hugging_faces_layout(kind: str, tmp_path: Path) -> None:
+    ours = load_tokenizer(trained(tmp_path, kind))
+    config = {
+        "eos_token": "<|endoftext|>",
+        "pad_token": "<|pad|>",
+        "chat_template": template_text(ours.description),
+    }
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    text, meta = tokenizer_from_huggingface(tmp_path)
+    again = build_tokenizer(text, parse_description(meta, "here"), "here")
+    said = "the keeper ‥ 灯塔 <|im_end|> 12\n"
+    assert again.description == ours.description
+    assert again.encode(said) == ours.encode(said)
+    assert again.decode(again.encode(said)) == said
