@@ -15,6 +15,7 @@ from noria.feedback.interactions import Feedback, Interaction
 from noria.recipe import TENANT
 from noria.records import read_records
 from noria.stages.converse import Conversation, LocalServer, simulate_users, watch_swap
+from noria.stages.extending import extend_base
 from noria.stages.measuring import compress_model, evaluate_trained, export_model
 from noria.stages.page import Made, write_report
 from noria.stages.release import release_model
@@ -49,7 +50,7 @@ def run(workspace: Workspace) -> Outcome:
     compressed = compress_model(workspace, corpus, model)
     exported = export_model(workspace, corpus, model)
     release_model(workspace, model, compressed)
-    made = Made(corpus, model, evaluated, compressed, exported)
+    made = Made(corpus, tokens, model, evaluated, compressed, exported)
     if workspace.recipe.simulates_users:
         made = _turn_the_wheel(workspace, made)
     report = write_report(workspace, made)
@@ -81,8 +82,12 @@ def search(workspace: Workspace) -> Found:
 
 def _prepare(workspace: Workspace, corpus: Artifact) -> tuple[Artifact, Artifact]:
     """The tokenizer, or the base that brings one, and the tokens."""
-    own = not workspace.recipe.model.base
-    tokenizer = build_tokenizer(workspace, corpus) if own else build_base(workspace)
+    if workspace.recipe.model.base:
+        tokenizer = build_base(workspace)
+        if workspace.recipe.tokenizer.extend:
+            tokenizer = extend_base(workspace, corpus, tokenizer)
+    else:
+        tokenizer = build_tokenizer(workspace, corpus)
     return tokenizer, build_shards(workspace, corpus, tokenizer)
 
 

@@ -187,9 +187,22 @@ class TokenizerSettings:
 
     vocab_size: int = setting(
         4096,
-        "Number of tokens of the byte-level BPE, special ones included.",
+        "Number of tokens, special ones included; a base brings its own.",
         low=300,
         high=262_144,
+    )
+    kind: str = setting(
+        "bpe",
+        "How the vocabulary is learned and text divided: merges, the likeliest division, or the "
+        "longest token first. Each starts from bytes and gives every text back.",
+        choices=("bpe", "unigram", "wordpiece"),
+    )
+    extend: int = setting(
+        0,
+        "New tokens to learn from the corpus's Chinese for a base's vocabulary; each begins as the "
+        "mean of the tokens that it joins. 0: the vocabulary stays as it is.",
+        low=0,
+        high=65_536,
     )
 
 

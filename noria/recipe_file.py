@@ -39,7 +39,7 @@ def _cross_checks(recipe: Recipe, reader: TableReader) -> None:
     ):
         reader.problem("gate.require", "general.…", 'name the text: adapter.general = ["*.txt"]')
     if recipe.model.base:
-        for path in ("model.preset", "tokenizer.vocab_size"):
+        for path in ("model.preset", "tokenizer.vocab_size", "tokenizer.kind"):
             if path in reader.lines:
                 reader.problem(path, "…", "leave it out: a base has its own")
         if recipe.train.compile == "on":
@@ -47,6 +47,12 @@ def _cross_checks(recipe: Recipe, reader: TableReader) -> None:
     elif recipe.export.gguf:
         fix = "leave it out: llama.cpp has no rule for a tokenizer of Noria's own"
         reader.problem("export.gguf", True, fix)
+    if recipe.tokenizer.kind == "wordpiece" and recipe.tokenizer.vocab_size < 556:
+        size = recipe.tokenizer.vocab_size
+        reader.problem("tokenizer.vocab_size", size, "wordpiece needs 556 for the bytes alone")
+    if recipe.tokenizer.extend and not recipe.model.base:
+        fix = 'leave it out, or name the base that it is for: [model] base = "…"'
+        reader.problem("tokenizer.extend", recipe.tokenizer.extend, fix)
     if recipe.adapter != AdapterSettings() and not recipe.model.base:
         reader.problem("adapter", "…", 'name the base that it is for: [model] base = "…"')
     if any(one.startswith("frozen.") for one in recipe.gate.require) and not recipe.gate.frozen:

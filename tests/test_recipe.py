@@ -101,6 +101,10 @@ def test_the_written_recipe_is_read_back_with_every_default() -> None:
     [
         ('[model]\nbase = "x"\npreset = "decoder-10m"\n', "noria.toml:6: model.preset"),
         ('[model]\nbase = "x"\n[tokenizer]\nvocab_size = 900\n', "a base has its own"),
+        ('[tokenizer]\nkind = "wordpiece"\nvocab_size = 500\n', "wordpiece needs 556"),
+        ('[tokenizer]\nkind = "words"\n', "expected one of bpe, unigram, wordpiece"),
+        ("[tokenizer]\nextend = 500\n", "name the base that it is for"),
+        ('[model]\nbase = "x"\n[tokenizer]\nkind = "unigram"\n', "a base has its own"),
         ("[adapter]\nrank = 4\n", "name the base that it is for"),
         ("[export]\ngguf = true\n", "llama.cpp has no rule"),
         ('[gate]\nrequire = ["general.bits_per_byte <= champion"]\n', "adapter.general ="),

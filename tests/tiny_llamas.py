@@ -13,7 +13,7 @@ import torch
 from tokenizers import models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from noria.tokenizer.formats import known_template
+from noria.tokenizer.known_templates import known_template
 
 VOCAB_SIZE = 350
 SHAPES: dict[str, dict[str, Any]] = {

@@ -69,6 +69,17 @@ class DifferenceRow:
 
 
 @dataclass(frozen=True)
+class FertilityRow:
+    """What the tokenizer makes of the held-out text of one language."""
+
+    language: str
+    num_tokens: int
+    bytes_per_token: float
+    tokens_per_word: float
+    tokens_per_character: float
+
+
+@dataclass(frozen=True)
 class GateRow:
     """One comparison of the gate: its interval has to end below `bound`."""
 
@@ -127,6 +138,7 @@ class Report:
     headline: str
     live_hash: str
     stages: tuple[StageRow, ...]
+    fertility: tuple[FertilityRow, ...] = ()
     charts: tuple[Chart, ...] = ()
     scores: tuple[ScoreRow, ...] = ()
     baseline: BaselineSection | None = None

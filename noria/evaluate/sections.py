@@ -33,6 +33,28 @@ def stages_part(report: Report) -> Html:
     return section("stages", "What ran", lead, table("Stages", columns, rows))
 
 
+def fertility_part(report: Report) -> Html:
+    """What the tokenizer makes of each language."""
+    if not report.fertility:
+        return Html("")
+    lead = (
+        "Fertility, on held-out text: how many tokens a word or a character becomes. Fewer tokens "
+        "are fewer steps to read and to write. Chinese has no spaces: there the character counts."
+    )
+    rows = [
+        (
+            row.language,
+            f"{row.num_tokens:,}",
+            f"{row.bytes_per_token:.2f}",
+            f"{row.tokens_per_word:.2f}" if row.language != "Chinese" else "–",
+            f"{row.tokens_per_character:.2f}",
+        )
+        for row in report.fertility
+    ]
+    columns = ("language", "#tokens", "#bytes a token", "#tokens a word", "#tokens a character")
+    return section("fertility", "How it reads", lead, table("Fertility", columns, rows))
+
+
 def learning_part(report: Report) -> Html:
     """The loss curves."""
     charts = [chart for chart in map(line_chart, report.charts) if chart]

@@ -6,7 +6,7 @@ In: a tokenizer's description. Out: the text that is written beside it, never ex
 from __future__ import annotations
 
 from noria.tokenizer.description import Description
-from noria.tokenizer.formats import known_template
+from noria.tokenizer.known_templates import known_template
 
 
 def template_text(description: Description) -> str:

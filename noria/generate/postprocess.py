@@ -18,10 +18,11 @@ class TextStream:
     """Turns ids into text pieces. After `stopped`, nothing comes out any more.
 
     Of several stop strings the one that is complete first counts, whatever tokens spell it; the
-    text ends before it.
+    text ends before it. `lead`, one character or none, is dropped from the text's beginning.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = (), lead: str = "") -> None:
+        self._lead = lead
         self._tokenizer = tokenizer
         self._stop = tuple(stop)
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -41,6 +42,8 @@ class TextStream:
     def _release(self, text: str) -> str:
         if self.stopped:
             return ""
+        if text:
+            text, self._lead = text.removeprefix(self._lead), ""
         self._held += text
         found = self._first_stop()
         if found is not None:

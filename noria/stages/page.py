@@ -17,6 +17,7 @@ from noria.evaluate.report import (
     BaselineSection,
     CompressionSection,
     DifferenceRow,
+    FertilityRow,
     NextCommand,
     Report,
     SampleRow,
@@ -29,6 +30,7 @@ from noria.recipe import TENANT
 from noria.runtime import machine_name
 from noria.stages.converse import Conversation
 from noria.stages.measuring import GapFacts, gap_interval
+from noria.stages.text import LANGUAGE_NAMES
 from noria.stages.turn import Turn
 from noria.workspace import Workspace
 
@@ -46,6 +48,7 @@ class Made:
     """The artifacts of a run; the last three only where feedback was simulated."""
 
     corpus: Artifact
+    tokens: Artifact
     model: Artifact
     evaluated: Artifact
     compressed: Artifact | None
@@ -71,6 +74,7 @@ def write_report(workspace: Workspace, made: Made) -> Path:
             StageRow(row.stage, row.result, row.elapsed_s, row.peak_memory_bytes, row.reused)
             for row in workspace.results
         ),
+        fertility=_fertility(made.tokens),
         charts=_charts(made),
         scores=_scores(made, "base" if base else "5-gram"),
         baseline=BaselineSection(
@@ -97,6 +101,22 @@ def write_report(workspace: Workspace, made: Made) -> Path:
     )
     render_report(report, path)
     return path
+
+
+def _fertility(tokens: Artifact) -> tuple[FertilityRow, ...]:
+    """A row for each language; none for tokens that were made before it was measured."""
+    found = tokens.facts.get("fertility", {})
+    return tuple(
+        FertilityRow(
+            name,
+            found[language]["tokens"],
+            found[language]["bytes_per_token"],
+            found[language]["tokens_per_word"],
+            found[language]["tokens_per_character"],
+        )
+        for language, name in LANGUAGE_NAMES.items()
+        if language in found
+    )
 
 
 def _breakdown(evaluated: Artifact) -> tuple[DifferenceRow, ...]:

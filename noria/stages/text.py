@@ -10,6 +10,7 @@ from typing import Any
 from noria.artifacts import Artifact, acting, value_digest
 from noria.corpus.clean import choices_of, clean_text
 from noria.corpus.deidentify import replace_identities
+from noria.corpus.language import guess_script
 from noria.corpus.packages import fetch_package
 from noria.corpus.prepare import prepare_corpus
 from noria.corpus.read import Quarantined, Request, SourceFile, Wanted, find_files, read_file
@@ -26,7 +27,8 @@ from noria.records import (
     text_content,
 )
 from noria.stages.stage import Facts, plain, run_stage
-from noria.tokenizer.load import load_tokenizer
+from noria.tokenizer.fertility import measure_fertility
+from noria.tokenizer.load import Tokenizer, load_tokenizer
 from noria.tokenizer.pack import encode_records, write_shard
 from noria.tokenizer.train import train_tokenizer
 from noria.workspace import Workspace
@@ -41,6 +43,14 @@ FIRST_CORPUS_SETTINGS = {  # always in the corpus's key; those that came later w
     "near_duplicates",
     "min_characters",
 }
+LANGUAGE_NAMES = {  # of those that a corpus mostly has: named ones, or scripts
+    "en": "English",
+    "zh-Hans": "simplified Chinese",
+    "zh-Hant": "traditional Chinese",
+    "zh": "Chinese",
+    "latin": "Latin letters",
+}
+KIND_NAMES = {"bpe": "BPE", "unigram": "Unigram", "wordpiece": "WordPiece"}
 
 
 def fetch_packages(workspace: Workspace, globs: Sequence[str]) -> dict[str, Path]:
@@ -229,21 +239,26 @@ def _has_chats(workspace: Workspace, corpus: Artifact) -> bool:
 
 
 def build_tokenizer(workspace: Workspace, corpus: Artifact) -> Artifact:
-    """Train the byte-level BPE on the training split."""
+    """Train the tokenizer on the training split."""
     chat_format = "chatml" if _has_chats(workspace, corpus) else "plain"
-    vocab_size = workspace.recipe.tokenizer.vocab_size
+    settings = workspace.recipe.tokenizer
 
     def make(folder: Path) -> Facts:
-        return train_tokenizer(_texts(corpus.path / "train.jsonl"), vocab_size, folder, chat_format)
+        texts = _texts(corpus.path / "train.jsonl")
+        return train_tokenizer(texts, settings.vocab_size, folder, chat_format, settings.kind)
 
     return run_stage(
         workspace,
         "tokenizer",
         make,
-        settings={"vocab_size": vocab_size, "chat_format": chat_format},
+        settings={
+            "vocab_size": settings.vocab_size,
+            "chat_format": chat_format,
+            **acting(settings, ("kind",)),
+        },
         inputs={"corpus": corpus.key},
         result=lambda facts: (
-            f"byte-level BPE, {facts['vocab_size']:,} tokens, "
+            f"byte-level {KIND_NAMES[settings.kind]}, {facts['vocab_size']:,} tokens, "
             f"{facts['bytes_per_token']:.2f} bytes a token"
         ),
     )
@@ -262,7 +277,7 @@ def build_shards(workspace: Workspace, corpus: Artifact, tokenizer: Artifact) ->
 
     def make(folder: Path) -> Facts:
         loaded = load_tokenizer(tokenizer.path)
-        facts = {}
+        facts: dict[str, Facts] = {}
         if replay:
             sequences = encode_records(loaded, replay)
             facts["replay"] = write_shard(
@@ -276,7 +291,7 @@ def build_shards(workspace: Workspace, corpus: Artifact, tokenizer: Artifact) ->
             )
             sequences = encode_records(loaded, records)
             facts[split] = write_shard(folder / split, sequences, loaded.vocab_size, loaded.end_id)
-        return facts
+        return {**facts, "fertility": _fertility(loaded, corpus.path / "held_out.jsonl")}
 
     return run_stage(
         workspace,
@@ -287,8 +302,28 @@ def build_shards(workspace: Workspace, corpus: Artifact, tokenizer: Artifact) ->
             "tokenizer": tokenizer.key,
             **({"replay": replay_digest} if replay else {}),
         },
-        result=lambda facts: (
-            f"{facts['train']['num_tokens']:,} tokens to train on, "
-            f"{facts['held_out']['num_tokens']:,} held out"
-        ),
+        result=_tokens_line,
+    )
+
+
+def _fertility(tokenizer: Tokenizer, held_out: Path) -> dict[str, Facts]:
+    """What the tokenizer makes of the held-out text of each language, or else script, in it."""
+    texts: dict[str, list[str]] = {}
+    for record in read_records(held_out):
+        for text in record_texts(record):
+            language = getattr(record, "language", "") or guess_script(text)
+            texts.setdefault(language, []).append(text)
+    return {language: measure_fertility(tokenizer, texts[language]) for language in sorted(texts)}
+
+
+def _tokens_line(facts: Facts) -> str:
+    found = [
+        f"{LANGUAGE_NAMES[name]} {part['bytes_per_token']:.2f}"
+        for name, part in facts.get("fertility", {}).items()  # older artifacts have none
+        if name in LANGUAGE_NAMES
+    ]
+    return (
+        f"{facts['train']['num_tokens']:,} tokens to train on, "
+        f"{facts['held_out']['num_tokens']:,} held out"
+        + (f"; bytes a token: {', '.join(found)}" if found else "")
     )

@@ -129,7 +129,8 @@ def _start(workspace: Workspace, champion: Artifact) -> Start:
     """What a turn from this champion trains from."""
     recipe = workspace.recipe
     shards = ancestor(workspace, champion, "tokens").path
-    base = find_ancestor(workspace, champion, "base")
+    extended = find_ancestor(workspace, champion, "extend")  # a base with new tokens, if any
+    base = extended or find_ancestor(workspace, champion, "base")
     config, _ = read_config(champion.path)
     replayed = base is not None and (shards / "replay").is_dir()
     return Start(

@@ -31,12 +31,15 @@ class Piece:
 
 
 def answer_pieces(
-    model: LanguageModel, prompt_ids: Sequence[int], sampling: Sampling
+    model: LanguageModel, prompt_ids: Sequence[int], sampling: Sampling, lead: str = ""
 ) -> Iterator[Piece]:
-    """Generate an answer; only the last piece may be empty. Raises as `generate_tokens` does."""
+    """Generate an answer; only the last piece may be empty. Raises as `generate_tokens` does.
+
+    `lead` is left out of the text where the answer begins with it.
+    """
     context_tokens = model.model.config.context_tokens
     num_prompt = len(fitted_prompt(prompt_ids, sampling, context_tokens))
-    text = TextStream(model.tokenizer, sampling.stop)
+    text = TextStream(model.tokenizer, sampling.stop, lead)
     ends = stop_ids(model.tokenizer)
     finish, num_answer, last = "length", 0, ""
     for token_id in generate_tokens(model, prompt_ids, sampling):

@@ -8,14 +8,15 @@ from noria.generate.loaded import LanguageModel
 from noria.generate.sampling import Sampling
 from noria.records import Message
 from noria.tasks.answer import Piece, answer_pieces
-from noria.tokenizer.chat import render_chat
+from noria.tokenizer.chat import answer_lead, render_chat
 
 
 def chat(model: LanguageModel, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
     """Answer the last message in the model's own chat format.
 
-    Raises UsageError for no message or an unknown role. A conversation that is longer than the
-    context loses its oldest tokens.
+    Raises UsageError for no message, an unknown role or a wrong order. A conversation that is
+    longer than the context loses its oldest tokens.
     """
     rendered = render_chat(model.tokenizer, messages, add_answer_prompt=True)
-    return answer_pieces(model, [*model.tokenizer.start_ids, *rendered.ids], sampling)
+    prompt_ids = [*model.tokenizer.start_ids, *rendered.ids]
+    return answer_pieces(model, prompt_ids, sampling, answer_lead(model.tokenizer))

@@ -19,8 +19,14 @@ def _byte_of_character() -> dict[str, int]:
 
 
 BYTE_OF_CHARACTER = _byte_of_character()
+_CHARACTER_OF_BYTE = {byte: character for character, byte in BYTE_OF_CHARACTER.items()}
 
 
 def spelled_bytes(token: str) -> bytes:
     """The bytes that a stored token stands for. Raises KeyError for a character outside it."""
     return bytes(BYTE_OF_CHARACTER[character] for character in token)
+
+
+def spelling(token: bytes) -> str:
+    """How a token of these bytes is stored."""
+    return "".join(_CHARACTER_OF_BYTE[byte] for byte in token)

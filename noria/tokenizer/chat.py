@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from noria.errors import UsageError
 from noria.records import Message, content_text
-from noria.tokenizer.formats import FORMATS, ROLES, ChatFormat
+from noria.tokenizer.formats import BOS, END, FORMATS, ROLES, ChatFormat
 from noria.tokenizer.load import Tokenizer
 
 
@@ -39,21 +39,19 @@ def render_chat(
 
     With `add_answer_prompt` the ids end where the assistant's next answer begins. The tokenizer's
     `start_ids` are left out: whoever feeds a model puts them first, as before every sequence.
-    Raises UsageError for no message or an unknown role.
+    Raises UsageError for no message, an unknown role, or an order that the format does not have.
     """
-    if not messages:
-        raise UsageError("a chat without messages", "at least one message")
-    for message in messages:
-        if message.role not in ROLES:
-            raise UsageError(f"role {message.role!r}", "one of " + ", ".join(ROLES))
     style = FORMATS[tokenizer.chat_format]
+    turns = _turns(style, messages)
+    if add_answer_prompt and style.order == "alternating" and turns[-1][0] == "assistant":
+        raise _disorder(style, "an answer asked for behind an answer")
     pieces: list[_Piece] = []
-    if style.default_system is not None and messages[0].role != "system":
-        pieces += _turn(tokenizer, style, "system", style.default_system)
-    for message in messages:
-        pieces += _turn(tokenizer, style, message.role, content_text(message.content))
+    for number, (role, text) in enumerate(turns):
+        pieces += _turn(tokenizer, style, role, text.strip() if style.trims else text)
+        if role == "assistant" and number + 1 < len(turns):
+            pieces += _spelled(tokenizer, style.between)
     if add_answer_prompt:
-        pieces += _opening(tokenizer, style, "assistant")
+        pieces += _spelled(tokenizer, style.assistant.before)
     return _encoded(tokenizer, pieces)
 
 
@@ -62,33 +60,82 @@ def stop_ids(tokenizer: Tokenizer) -> frozenset[int]:
     return tokenizer.stop_ids
 
 
-def _opening(tokenizer: Tokenizer, style: ChatFormat, role: str) -> list[_Piece]:
-    """What stands before a message; the format's own special tokens become ids, where they are."""
+def answer_lead(tokenizer: Tokenizer) -> str:
+    """What a model writes before an answer and is not part of it: one character or none."""
+    return FORMATS[tokenizer.chat_format].lead
+
+
+def _turns(style: ChatFormat, messages: Sequence[Message]) -> list[tuple[str, str]]:
+    """Role and text of each turn, the system's own message added or folded into the user's."""
+    if not messages:
+        raise UsageError("a chat without messages", "at least one message")
+    for message in messages:
+        if message.role not in ROLES:
+            raise UsageError(f"role {message.role!r}", "one of " + ", ".join(ROLES))
+    turns = [(one.role, content_text(one.content)) for one in messages]
+    has_system = turns[0][0] == "system"
+    _check_order(style, [role for role, _ in turns[has_system:]], has_system)
+    if style.default_system is not None and not has_system:
+        return [("system", style.default_system), *turns]
+    if style.folds_system and style.system and has_system:
+        front = style.system.before + turns[0][1] + style.system.after
+        return [("user", front + turns[1][1]), *turns[2:]]
+    return turns
+
+
+def _check_order(style: ChatFormat, roles: Sequence[str], has_system: bool) -> None:
+    """Refuse an order of roles that the format's own template refuses, or would drop silently."""
+    if has_system and style.system is None:
+        raise UsageError(
+            f"a system message in the chat format {style.name}",
+            "a chat of user and assistant",
+            "put it at the front of the user's first message",
+        )
+    if style.order == "system first" and "system" in roles:
+        raise _disorder(style, "a system message behind another message")
+    if style.order == "alternating":
+        wanted = [("user", "assistant")[number % 2] for number in range(len(roles))]
+        if list(roles) != wanted or not roles:
+            raise _disorder(style, "messages of " + ", ".join(roles or ["the system alone"]))
+
+
+def _disorder(style: ChatFormat, given: str) -> UsageError:
+    return UsageError(
+        f"{given} in the chat format {style.name}",
+        "a user's message first, then assistant and user in turn"
+        if style.order == "alternating"
+        else "the system's message first or not at all",
+        "join or leave out messages",
+    )
+
+
+def _spelled(tokenizer: Tokenizer, text: str, counts: bool = False) -> list[_Piece]:
+    """A format's own text; special tokens in it become ids. Never used for what somebody says."""
+    known = {text: token_id for token_id, text in tokenizer.specials.items()}
+    known[END] = tokenizer.turn_end_id
+    if tokenizer.bos_id is not None:
+        known[BOS] = tokenizer.bos_id
     pieces: list[_Piece] = []
-    rest = style.opening.replace("{role}", role)
-    while rest:
-        found = [
-            (rest.index(text), -len(text), token_id)
-            for token_id, text in tokenizer.specials.items()
-            if text in rest
-        ]
-        if not found:
-            return [*pieces, (rest, False)]
-        start, minus_length, token_id = min(found)  # the first, and of those the longest
-        if start:
-            pieces.append((rest[:start], False))
-        pieces.append((token_id, False))
-        rest = rest[start - minus_length :]
-    return pieces
+    while found := [(text.index(one), -len(one), one) for one in known if one in text]:
+        start, _, special = min(found)  # the first, and of those the longest
+        pieces += [(text[:start], counts), (known[special], counts)]
+        text = text[start + len(special) :]
+    return [*pieces, (text, counts)]
 
 
 def _turn(tokenizer: Tokenizer, style: ChatFormat, role: str, text: str) -> list[_Piece]:
-    answers = role == "assistant"
-    pieces = _opening(tokenizer, style, role)
-    pieces.append((text.strip() if style.trims else text, answers))
-    if not style.only_answers_end:
-        return [*pieces, (tokenizer.turn_end_id, answers), (style.after, False)]
-    return [*pieces, (tokenizer.turn_end_id, True) if answers else (style.after, False)]
+    if role == "assistant":
+        ending, end, rest = style.assistant.after.partition(END)
+        return [
+            *_spelled(tokenizer, style.assistant.before),
+            (style.lead + text, True),
+            *_spelled(tokenizer, ending + end, counts=True),
+            *_spelled(tokenizer, rest),
+        ]
+    turn = style.user if role == "user" else style.system
+    if turn is None:  # refused before
+        raise UsageError(f"a {role} message in the chat format {style.name}", "none")
+    return [*_spelled(tokenizer, turn.before), (text, False), *_spelled(tokenizer, turn.after)]
 
 
 def _encoded(tokenizer: Tokenizer, pieces: Sequence[_Piece]) -> RenderedChat:

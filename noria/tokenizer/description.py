@@ -4,7 +4,7 @@ In: the file's JSON. Out: a checked Description. It knows nothing of the vocabul
 
     format       2; format 1 says only `chat_format`, and means the four tokens of our own
     chat_format  a name from the list of formats
-    pre          the pre-tokenizer: llama.cpp's name for it, or "noria"
+    pre          the pre-tokenizer: llama.cpp's name for it, "noria" or "noria-short"
     end_id       between documents: every sequence of a shard ends with it
     eos_id       what the model itself ends with; bos_id: what may begin a sequence, or null
     pad_id       fills a batch
@@ -35,6 +35,7 @@ from noria.tokenizer.specials import (
 )
 
 OUR_PRE = "noria"
+OUR_SHORT_PRE = "noria-short"  # the same, with pieces of at most 24 characters
 MAX_META_BYTES = 1 << 20
 
 
@@ -54,12 +55,12 @@ class Description:
     specials: Mapping[int, str]
 
 
-def our_description(chat_format: str) -> Description:
+def our_description(chat_format: str, pre: str = OUR_PRE) -> Description:
     """The description of a tokenizer that we trained."""
     turn_end_id = TURN_END_ID if chat_format == "chatml" else END_ID
     return Description(
         chat_format=chat_format,
-        pre=OUR_PRE,
+        pre=pre,
         end_id=END_ID,
         eos_id=END_ID,
         bos_id=None,
@@ -128,6 +129,8 @@ def _parse(value: Any) -> Description:
     if missing:
         raise ValueError(f"{chat_format} without the special tokens {sorted(missing)}")
     bos_id = value["bos_id"]
+    if bos_id is None and FORMATS[chat_format].needs_bos:
+        raise ValueError(f"{chat_format} without a token that begins a sequence")
     description = Description(
         chat_format=chat_format,
         pre=str(value["pre"]),

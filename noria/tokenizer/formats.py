@@ -1,189 +1,163 @@
-"""The chat formats: a fixed list of data, and the Jinja templates by which each is recognised.
+"""The chat formats: a fixed list of data.
 
-In: a template's text. Out: the format it stands for. A template that comes with a model is only
-ever compared with this list, never executed; what a format writes is built from its fields.
+In: nothing. Out: how each format spells a conversation; `chat` renders it, `known_templates` knows
+the templates that it goes by.
 
-    plain    content \\n content <end> …                 (an assistant's turn ends with the token)
-    chatml   <|im_start|>role \\n content <|im_end|> \\n …
-    smollm2  chatml, with SmolLM2-Instruct's own system message where a chat begins without one
-    qwen2    chatml, with Qwen2-Instruct's own system message where a chat begins without one
-    llama-3  <|start_header_id|>role<|end_header_id|> \\n \\n content <|eot_id|> …
-    zephyr   <|role|> \\n content <end> \\n …
+    plain         content \\n content <end> …           (an assistant's turn ends with the token)
+    chatml        <|im_start|>role \\n content <|im_end|> \\n …
+    smollm2       chatml, with SmolLM2-Instruct's own system message where a chat has none
+    qwen2         chatml, with Qwen2-Instruct's own system message where a chat has none
+    llama-3       <|start_header_id|>role<|end_header_id|> \\n \\n content <|eot_id|> …
+    zephyr        <|role|> \\n content <end> \\n …
+    llama-2       [INST] content [/INST] content <end><bos>[INST] …
+                  with <<SYS>> \\n system \\n <</SYS>> \\n \\n at the front of the first content
+    mistral       [INST] content [/INST]content<end>[INST] …    (as Mistral-7B-Instruct v0.2)
+    mistral-v0.1  mistral, with a space behind each <end>
+    gemma         <start_of_turn>user \\n content <end_of_turn> \\n …  (the assistant is "model")
+    alpaca        ### Instruction: \\n content \\n \\n ### Response: \\n content <end> \\n \\n …
+                  behind the system message, or Alpaca's own where a chat has none
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from noria.errors import FormatError
-
 ROLES = ("system", "user", "assistant")
+END, BOS = "{end}", "{bos}"  # in a format's text: the token that ends a turn, that which begins
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What stands around a message; END, BOS and texts of special tokens in it become their ids."""
+
+    before: str
+    after: str
 
 
 @dataclass(frozen=True)
 class ChatFormat:
-    """How a conversation is spelled.
+    """How a conversation is spelled: each message between the two texts of its role.
 
-    `opening` stands before a message ("{role}" is its role), `after` behind the turn's end token.
-    `turn_end` is that token's text, "" where it is the model's own end-of-text token;
-    `only_answers_end`: the turns of others end without it. `default_system` is the message of a
-    chat that begins without one; `trims`: white space around a message is not part of it.
+    `assistant.before` is where an answer begins; the model itself writes `lead` (one character or
+    none), the answer, and `assistant.after` up to END. `between` stands behind an answer that is
+    not the last message. `system` is None where the format has no such message; with
+    `folds_system` its texts stand around the message at the front of the first user's.
+    `turn_end` is the text of the token that ends a turn, "" where it is the model's own
+    end-of-text token. `default_system` is the message of a chat that begins without one; `trims`:
+    white space around a message is not part of it. `order`: "free"; "system first": only the
+    first message may be the system's; "alternating": after it user and assistant take turns.
     """
 
     name: str
-    opening: str
-    turn_end: str
-    after: str
+    user: Turn
+    assistant: Turn
+    system: Turn | None
+    turn_end: str = ""
+    lead: str = ""
+    between: str = ""
+    folds_system: bool = False
     default_system: str | None = None
     trims: bool = False
-    only_answers_end: bool = False
+    order: str = "free"
     required: tuple[str, ...] = ()  # special tokens without which the format can't be spelled
+
+    @property
+    def needs_bos(self) -> bool:
+        """Whether the format writes a beginning-of-sequence token within a chat."""
+        return BOS in self.between
+
+
+def _headed(
+    name: str,
+    heading: str,
+    after: str,
+    turn_end: str = "",
+    default_system: str | None = None,
+    trims: bool = False,
+    required: tuple[str, ...] = (),
+) -> ChatFormat:
+    """A format that treats every role alike; "{role}" in the heading is its name."""
+    system, user, assistant = (Turn(heading.replace("{role}", role), after) for role in ROLES)
+    return ChatFormat(
+        name,
+        user,
+        assistant,
+        system,
+        turn_end=turn_end,
+        default_system=default_system,
+        trims=trims,
+        required=required,
+    )
 
 
 def _chatml(name: str, default_system: str | None = None) -> ChatFormat:
-    specials = ("<|im_start|>", "<|im_end|>")
-    return ChatFormat(
-        name, "<|im_start|>{role}\n", "<|im_end|>", "\n", default_system, required=specials
+    return _headed(
+        name,
+        "<|im_start|>{role}\n",
+        END + "\n",
+        "<|im_end|>",
+        default_system,
+        required=("<|im_start|>", "<|im_end|>"),
     )
+
+
+def _mistral(name: str, after: str = END) -> ChatFormat:
+    return ChatFormat(name, Turn("[INST] ", " [/INST]"), Turn("", after), None, order="alternating")
 
 
 SMOLLM2_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 QWEN2_SYSTEM = "You are a helpful assistant."
+ALPACA_SYSTEM = (  # Stanford Alpaca's, for more than one turn, as Unsloth writes it
+    "Below are some instructions that describes some tasks. "
+    "Write responses that appropriately completes each request."
+)
 
 FORMATS = {
     one.name: one
     for one in (
-        ChatFormat("plain", "", "", "\n", only_answers_end=True),
+        ChatFormat("plain", Turn("", "\n"), Turn("", END), Turn("", "\n")),
         _chatml("chatml"),
         _chatml("smollm2", SMOLLM2_SYSTEM),
         _chatml("qwen2", QWEN2_SYSTEM),
-        ChatFormat(
+        _headed(
             "llama-3",
             "<|start_header_id|>{role}<|end_header_id|>\n\n",
+            END,
             "<|eot_id|>",
-            "",
             trims=True,
             required=("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
         ),
-        ChatFormat("zephyr", "<|{role}|>\n", "", "\n"),
+        _headed("zephyr", "<|{role}|>\n", END + "\n"),
+        ChatFormat(
+            "llama-2",
+            Turn("[INST] ", " [/INST]"),
+            Turn("", " " + END),
+            Turn("<<SYS>>\n", "\n<</SYS>>\n\n"),
+            lead=" ",
+            between=BOS,
+            folds_system=True,
+            trims=True,
+            order="alternating",
+        ),
+        _mistral("mistral"),
+        _mistral("mistral-v0.1", END + " "),
+        ChatFormat(
+            "gemma",
+            Turn("<start_of_turn>user\n", END + "\n"),
+            Turn("<start_of_turn>model\n", END + "\n"),
+            None,
+            turn_end="<end_of_turn>",
+            trims=True,
+            order="alternating",
+            required=("<start_of_turn>", "<end_of_turn>"),
+        ),
+        ChatFormat(
+            "alpaca",
+            Turn("### Instruction:\n", "\n\n"),
+            Turn("### Response:\n", END + "\n\n"),
+            Turn("", "\n\n"),
+            default_system=ALPACA_SYSTEM,
+            order="system first",
+        ),
     )
 }
-
-
-@dataclass(frozen=True)
-class KnownTemplate:
-    """A template's exact text, its format, and what it writes before the first message.
-
-    `start` is "" (nothing), "end" (our end token) or "bos" (the tokenizer's beginning-of-sequence).
-    """
-
-    chat_format: str
-    start: str
-    text: str
-
-
-_OUR_END = "{{ '<|endoftext|>' }}"
-_ANSWER = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
-_ANSWER_LINES = _ANSWER.replace("\\n", "\n")  # the same template with real line breaks
-_TURN = "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}"
-_TURN_LINES = _TURN.replace("\\n", "\n")
-_EACH, _DONE = "{% for message in messages %}", "{% endfor %}"
-_UNASKED = (
-    "{% if not add_generation_prompt is defined %}"
-    "{% set add_generation_prompt = false %}{% endif %}"
-)
-_PLAIN_BEGIN = "{% for message in messages %}{% if message['role'] == 'assistant' %}"
-_PLAIN_END = "{% else %}{{ message['content'] + '\\n' }}{% endif %}{% endfor %}"
-_PLAIN = _PLAIN_BEGIN + "{{ message['content'] + eos_token }}" + _PLAIN_END
-
-
-def _with_system(message: str, line_break: str) -> str:
-    turn = _TURN if line_break == "\\n" else _TURN_LINES
-    answer = _ANSWER if line_break == "\\n" else _ANSWER_LINES
-    system = (
-        "{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system"
-        f"{line_break}{message}<|im_end|>{line_break}' }}}}{{% endif %}}"
-    )
-    return _EACH + system + turn + _DONE + answer
-
-
-# The first of a format and a start is the one that is written into exports.
-TEMPLATES = (
-    KnownTemplate(
-        "plain",
-        "end",
-        _OUR_END + _PLAIN_BEGIN + "{{ message['content'] + '<|endoftext|>' }}" + _PLAIN_END,
-    ),
-    KnownTemplate("plain", "", _PLAIN),
-    KnownTemplate("plain", "bos", "{{ bos_token }}" + _PLAIN),
-    KnownTemplate(
-        "chatml",
-        "end",
-        _OUR_END
-        + _EACH
-        + "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
-        + _DONE
-        + _ANSWER,
-    ),
-    KnownTemplate("chatml", "", _EACH + _TURN + _DONE + _ANSWER),
-    KnownTemplate("chatml", "", _EACH + _TURN_LINES + _DONE + _ANSWER_LINES),
-    KnownTemplate("chatml", "", _UNASKED + _EACH + _TURN + _DONE + _ANSWER),
-    KnownTemplate("chatml", "", _UNASKED + _EACH + _TURN_LINES + _DONE + _ANSWER_LINES),
-    KnownTemplate("chatml", "bos", "{{ bos_token }}" + _EACH + _TURN + _DONE + _ANSWER),
-    KnownTemplate("smollm2", "", _with_system(SMOLLM2_SYSTEM, "\n")),
-    KnownTemplate("smollm2", "", _with_system(SMOLLM2_SYSTEM, "\\n")),
-    KnownTemplate("qwen2", "", _with_system(QWEN2_SYSTEM, "\n")),
-    KnownTemplate("qwen2", "", _with_system(QWEN2_SYSTEM, "\\n")),
-    KnownTemplate(
-        "llama-3",
-        "bos",
-        "{% set loop_messages = messages %}{% for message in loop_messages %}"
-        "{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'"
-        "+ message['content'] | trim + '<|eot_id|>' %}"
-        "{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}"
-        "{{ content }}{% endfor %}{% if add_generation_prompt %}"
-        "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}",
-    ),
-    KnownTemplate(
-        "zephyr",
-        "",
-        "{% for message in messages %}\n{% if message['role'] == 'user' %}\n"
-        "{{ '<|user|>\n' + message['content'] + eos_token }}\n"
-        "{% elif message['role'] == 'system' %}\n"
-        "{{ '<|system|>\n' + message['content'] + eos_token }}\n"
-        "{% elif message['role'] == 'assistant' %}\n"
-        "{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n"
-        "{% endif %}\n{% if loop.last and add_generation_prompt %}\n"
-        "{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}",
-    ),
-)
-
-
-def recognise_template(template: object) -> KnownTemplate:
-    """The known template that this is, white space around it aside; none at all is plain text.
-
-    Raises FormatError for any other, naming the formats that are known.
-    """
-    if template is None:
-        return known_template("plain", "")
-    text = template.strip() if isinstance(template, str) else None
-    for known in TEMPLATES:
-        if text == known.text:
-            return known
-    raise FormatError(
-        "a chat template that Noria does not know",
-        "exactly that of " + ", ".join(FORMATS),
-        "import a model with one of these chat formats; another's template is never run",
-    )
-
-
-def known_template(chat_format: str, start: str) -> KnownTemplate:
-    """The template that is written for a format and a start. Raises FormatError for none."""
-    for known in TEMPLATES:
-        if (known.chat_format, known.start) == (chat_format, start):
-            return known
-    raise FormatError(
-        f"chat format {chat_format} after {start or 'no token'}",
-        ", ".join(f"{one.chat_format} after {one.start or 'no token'}" for one in TEMPLATES),
-        "a template for it is not known",
-    )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from noria.errors import FormatError, InputError
+from noria.tokenizer.kinds import CONTINUING, vocabulary
 from noria.tokenizer.load import MAX_TOKENIZER_BYTES
 from noria.tokenizer.offices import Named, broken, describe, proved
 from noria.tokenizer.pretokenizers import recognise_pre_tokenizer
@@ -72,7 +73,7 @@ def _check_plain(value: Mapping[str, Any]) -> None:
     """Refuse what our loader would compute, but not as text that decodes to itself."""
     model = value["model"]
     for name in ("dropout", "byte_fallback", "continuing_subword_prefix", "end_of_word_suffix"):
-        if model.get(name):
+        if model.get(name) not in (None, "", False, 0, CONTINUING):
             raise FormatError(f"a tokenizer with {name}", "plain byte-level BPE", "use another")
     for token in value["added_tokens"]:
         if not isinstance(token["content"], str) or type(token["special"]) is not bool:
@@ -86,15 +87,15 @@ def _check_plain(value: Mapping[str, Any]) -> None:
 
 
 def _named(value: Mapping[str, Any], config: Mapping[str, Any]) -> Named:
-    vocabulary = dict(value["model"]["vocab"])
-    vocabulary |= {token["content"]: token["id"] for token in value["added_tokens"]}
+    known = vocabulary(value["model"])
+    known |= {token["content"]: token["id"] for token in value["added_tokens"]}
 
     def token_id(name: str) -> int | None:
         token = config.get(f"{name}_token")
         text = token["content"] if isinstance(token, dict) else token
-        if text is not None and text not in vocabulary:
+        if text is not None and text not in known:
             raise ValueError(f"special tokens without {name}_token {text!r}")
-        return None if text is None else int(vocabulary[text])
+        return None if text is None else known[text]
 
     bos_id = token_id("bos")
     stated = config.get("add_bos_token")
@@ -118,7 +119,7 @@ def _mark(value: dict[str, Any], named: Named) -> None:
     """Make the tokens that have an office special, wherever the files forgot to."""
     offices = {named.eos_id, named.bos_id, named.pad_id} - {None}
     listed = {token["id"] for token in value["added_tokens"]}
-    texts = {index: text for text, index in value["model"]["vocab"].items()}
+    texts = {index: text for text, index in vocabulary(value["model"]).items()}
     flags = dict.fromkeys((*_FLAGS, "normalized"), False)
     for index in sorted(one for one in offices - listed if one is not None):
         value["added_tokens"].append({"id": index, "content": texts[index], **flags})

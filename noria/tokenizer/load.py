@@ -10,13 +10,19 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import tokenizers
 
 from noria.errors import FormatError, UsageError
 from noria.tokenizer.bytelevel import spelled_bytes
-from noria.tokenizer.description import OUR_PRE, Description, read_description
+from noria.tokenizer.description import (
+    OUR_PRE,
+    OUR_SHORT_PRE,
+    Description,
+    read_description,
+)
+from noria.tokenizer.kinds import CONTINUING, forged, kind_of
 from noria.tokenizer.specials import META_FILE, TOKENIZER_FILE, TOKENIZER_FILES
 
 MAX_TOKENIZER_BYTES = 64 << 20  # far above a vocabulary of 262,144
@@ -33,7 +39,7 @@ _FIX = "train the tokenizer again, or import its model again"
 
 @final
 class Tokenizer:
-    """Byte-level BPE with special tokens, which text can never spell.
+    """A vocabulary over bytes with special tokens, which text can never spell.
 
     What the ids mean is stated by its Description; see there for each of the attributes.
     """
@@ -43,7 +49,9 @@ class Tokenizer:
         # "<|im_end|>" in a user's text is text: only this package writes special ids.
         self._inner.encode_special_tokens = True
         self._bytes = _vocabulary_bytes(inner, description.specials)
-        self._unspelled = bytes(_missing_bytes(self._bytes, description.pre == OUR_PRE))
+        self._unspelled = bytes(
+            _missing_bytes(self._bytes, description.pre in (OUR_PRE, OUR_SHORT_PRE))
+        )
         self.description = description
         self.chat_format = description.chat_format
         self.pre = description.pre
@@ -106,7 +114,7 @@ def _vocabulary_bytes(inner: tokenizers.Tokenizer, specials: Mapping[int, str]) 
     """Bytes of every id. Raises FormatError if the vocabulary does not fit the description."""
     vocabulary = {index: token for token, index in inner.get_vocab().items()}
     if sorted(vocabulary) != list(range(len(vocabulary))):
-        raise FormatError("a vocabulary with gaps", "a byte-level BPE", _FIX)
+        raise FormatError("a vocabulary with gaps", "a vocabulary over bytes", _FIX)
     added = inner.get_added_tokens_decoder()
     marked = {index: token.content for index, token in added.items() if token.special}
     if marked != dict(specials):
@@ -121,12 +129,12 @@ def _vocabulary_bytes(inner: tokenizers.Tokenizer, specials: Mapping[int, str]) 
             if index in specials
             else vocabulary[index].encode("utf-8")
             if index in added
-            else spelled_bytes(vocabulary[index])
+            else spelled_bytes(vocabulary[index].removeprefix(CONTINUING))
             for index in range(len(vocabulary))
         ]
     except KeyError as error:
         raise FormatError(
-            f"a token with the character {error}", "a byte-level BPE", _FIX
+            f"a token with the character {error}", "a vocabulary over bytes", _FIX
         ) from error
     return words
 
@@ -136,7 +144,7 @@ def _missing_bytes(words: Iterable[bytes], is_ours: bool) -> list[int]:
     present = {word[0] for word in words if len(word) == 1}
     missing = [byte for byte in range(256) if byte not in present]
     if missing and (is_ours or not _RARE_BYTES.issuperset(missing)):
-        raise FormatError("a vocabulary without all 256 bytes", "a byte-level BPE", _FIX)
+        raise FormatError("a vocabulary without all 256 bytes", "a vocabulary over bytes", _FIX)
     return missing
 
 
@@ -170,45 +178,23 @@ def copy_tokenizer(folder: Path, out: Path) -> None:
 def build_tokenizer(text: str, description: Description, where: str) -> Tokenizer:
     """A tokenizer from the text of its `tokenizer.json`.
 
-    Raises FormatError if it is no byte-level BPE, does not fit its description, or if some text
-    could spell a special token.
+    Raises FormatError if it is no vocabulary over bytes, does not fit its description, or if some
+    text could spell a special token.
     """
     try:
         value = json.loads(text)
-        kinds = _component_kinds(value)
+        kind = kind_of(value, where)
         inner = tokenizers.Tokenizer.from_str(text)
+    except FormatError:
+        raise
     except Exception as error:  # the library raises nothing narrower than Exception
         raise FormatError(f"{where} can't be read ({error})", "a tokenizer", _FIX) from error
-    if kinds != {"model": "BPE", "normalizer": "", "decoder": "ByteLevel"}:
-        raise FormatError(f"{where} holds {kinds}", "a byte-level BPE without normaliser", _FIX)
     tokenizer = Tokenizer(inner, description)
-    _check_unforgeable(value["model"], description.specials, where)
-    return tokenizer
-
-
-def _component_kinds(value: dict[str, Any]) -> dict[str, str]:
-    return {
-        name: (value[name] or {}).get("type", "") for name in ("model", "normalizer", "decoder")
-    }
-
-
-def _check_unforgeable(model: dict[str, Any], specials: Mapping[int, str], where: str) -> None:
-    """Refuse a vocabulary in which ordinary merges can end at a special token.
-
-    Raises FormatError. Text reaches an id as a single byte, as the result of a merge, or (where
-    merges are ignored for words that are whole in the vocabulary) as itself.
-    """
-    texts = set(specials.values())
-    merged = {
-        "".join(merge) if isinstance(merge, list) else merge.replace(" ", "", 1)
-        for merge in model["merges"]
-    }
-    forged = {text for text in texts if len(text) == 1 or text in merged}
-    if model.get("ignore_merges"):
-        forged |= texts & set(model["vocab"])
-    if forged:
+    reached = forged(kind, value["model"], inner, set(description.specials.values()))
+    if reached:
         raise FormatError(
-            f"{where}: text can spell the special tokens {_few(sorted(forged))}",
-            "special tokens that no merge gives",
+            f"{where}: text can spell the special tokens {_few(sorted(reached))}",
+            "special tokens that no text reaches",
             _FIX,
         )
+    return tokenizer

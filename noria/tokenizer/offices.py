@@ -14,7 +14,8 @@ from typing import Any
 
 from noria.errors import FormatError
 from noria.tokenizer.description import Description, description_json
-from noria.tokenizer.formats import FORMATS, recognise_template
+from noria.tokenizer.formats import FORMATS
+from noria.tokenizer.known_templates import recognise_template
 from noria.tokenizer.load import MAX_TOKENIZER_BYTES, build_tokenizer
 
 # What stands between documents in pretraining, where the model's own `eos` only ends a turn.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from noria.errors import FormatError
-from noria.tokenizer.description import OUR_PRE
+from noria.tokenizer.description import OUR_PRE, OUR_SHORT_PRE
 
 # Where a merge may never cross. After GPT-4's pattern, with one change: a run of Han characters is
 # a piece of its own, so that a word of another script beside it ("GPU的") never merges with it.
@@ -27,6 +27,11 @@ PIECES = "|".join(
         r"\s+",
     )
 )
+
+SHORT_PIECES = (
+    r"(?m:.{1,24})"  # any characters, line breaks too; a longest match takes their square
+)
+MAX_SHORT_PIECE_BYTES = 24 * 4
 
 
 def _word_pieces(digits: str) -> str:
@@ -53,18 +58,17 @@ def _bytes(use_regex: bool) -> dict[str, Any]:
     }
 
 
-def _cut(pattern: str) -> dict[str, Any]:
-    split = {
-        "type": "Split",
-        "pattern": {"Regex": pattern},
-        "behavior": "Isolated",
-        "invert": False,
-    }
-    return {"type": "Sequence", "pretokenizers": [split, _bytes(use_regex=False)]}
+def _cut(*patterns: str) -> dict[str, Any]:
+    splits = [
+        {"type": "Split", "pattern": {"Regex": one}, "behavior": "Isolated", "invert": False}
+        for one in patterns
+    ]
+    return {"type": "Sequence", "pretokenizers": [*splits, _bytes(use_regex=False)]}
 
 
 PRE_TOKENIZERS: dict[str, dict[str, Any]] = {
     OUR_PRE: _cut(PIECES),
+    OUR_SHORT_PRE: _cut(PIECES, SHORT_PIECES),
     "gpt-2": _bytes(use_regex=True),
     "smollm": {
         "type": "Sequence",

@@ -17,6 +17,7 @@ from noria.evaluate.report import (
     Chart,
     CompressionSection,
     DifferenceRow,
+    FertilityRow,
     GateRow,
     GateSection,
     Interval,
@@ -50,6 +51,7 @@ def full(text: str) -> Report:
         headline=text,
         live_hash=text,
         stages=(StageRow(text, text, 12.34, 481_000_000, False), StageRow("b", "c", 1, 2, True)),
+        fertility=(FertilityRow(text, 1234, 3.21, 1.5, 0.75),),
         charts=(Chart(text, text, text, (curve, Line(text, ((3.0, 5.0),), dots=True)), text),),
         scores=(ScoreRow(text, text, Interval(1.512, 1.494, 1.531), 240, text),),
         baseline=BaselineSection("Transformer", text, 1.512, 1.295, Interval(0.217, 0.19, 0.24)),
@@ -117,8 +119,8 @@ def test_the_page_needs_no_script_and_makes_no_request(tmp_path: Path) -> None:
 
 def test_every_part_is_on_the_page_and_empty_parts_are_not(tmp_path: Path) -> None:
     anchors = {
-        "stages", "learning", "quality", "breakdown", "compression", "samples", "feedback", "gate",
-        "afterwards", "audit", "next",
+        "stages", "fertility", "learning", "quality", "breakdown", "compression", "samples",
+        "feedback", "gate", "afterwards", "audit", "next",
     }  # fmt: skip
     everything = read(page_of(full("x"), tmp_path))
     assert {a["id"] for tag, a in everything.tags if tag == "section"} == anchors
@@ -231,3 +233,16 @@ def test_strings_are_escaped_and_only_markup_is_not() -> None:
 
 def test_the_public_names_exist() -> None:
     assert all(hasattr(report_module, name) for name in report_module.__all__)
+
+
+def test_fertility_is_shown_by_language_and_words_only_where_they_are_written_apart(
+    tmp_path: Path,
+) -> None:
+    rows = (
+        FertilityRow("English", 1000, 4.125, 1.375, 0.3),
+        FertilityRow("Chinese", 500, 3.0, 88.0, 1.0625),
+    )
+    page = page_of(replace(LEAST, fertility=rows), tmp_path)
+    assert "4.12" in page and "1.38" in page and "1.06" in page
+    assert "88.00" not in page
+    assert "How it reads" not in page_of(LEAST, tmp_path)

@@ -89,3 +89,13 @@ def test_real_tokens_stream_to_what_the_tokenizer_decodes(plain: LanguageModel) 
     ids = [*tokenizer.encode("水车 lifts café 😀 water\n\n"), 0]
     stream = TextStream(tokenizer)
     assert "".join([*map(stream.push, ids), stream.finish()]) == tokenizer.decode(ids)
+
+
+def test_the_lead_of_an_answer_is_dropped_once_and_only_from_its_beginning() -> None:
+    def written(text: str, lead: str) -> str:
+        stream = TextStream(Bytes(), lead=lead)  # type: ignore[arg-type]
+        return "".join(stream.push(byte) for byte in text.encode()) + stream.finish()
+
+    assert written("  a b", " ") == " a b"
+    assert written("灯 a", " ") == "灯 a"
+    assert written(" a", "") == " a"

@@ -8,7 +8,7 @@ from typing import Any
 
 from noria.tokenizer.description import parse_description
 from noria.tokenizer.foreign import tokenizer_from_huggingface
-from noria.tokenizer.formats import KnownTemplate
+from noria.tokenizer.known_templates import KnownTemplate
 from noria.tokenizer.load import Tokenizer, build_tokenizer
 from noria.tokenizer.pretokenizers import PRE_TOKENIZERS
 
@@ -18,6 +18,11 @@ SPECIALS = {
     "smollm2": ["<|im_start|>", "<|im_end|>"],
     "qwen2": ["<|im_start|>", "<|im_end|>"],
     "llama-3": ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
+    "llama-2": ["<|begin_of_text|>"],
+    "mistral": ["<|begin_of_text|>", "[INST]", "[/INST]"],  # as Mistral's later vocabularies
+    "mistral-v0.1": ["<|begin_of_text|>"],
+    "gemma": ["<|begin_of_text|>", "<start_of_turn>", "<end_of_turn>"],
+    "alpaca": ["<|begin_of_text|>"],
     "zephyr": ["<|user|>", "<|system|>"],  # the assistant's heading is text: both are found
 }
 

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from noria.errors import FormatError, InputError
 from noria.tokenizer.foreign import tokenizer_from_huggingface
-from noria.tokenizer.formats import TEMPLATES
+from noria.tokenizer.known_templates import TEMPLATES
 from noria.tokenizer.pretokenizers import PRE_TOKENIZERS
 
 CHATML = next(one for one in TEMPLATES if (one.chat_format, one.start) == ("chatml", ""))

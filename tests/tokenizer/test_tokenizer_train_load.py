@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import tokenizers
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noria.errors import FormatError, UsageError
@@ -23,11 +23,20 @@ CHINESE = "守灯人每天傍晚登上楼梯，每天傍晚把天气写进本子
 TEXTS = [ENGLISH * 20, CHINESE * 20, "她说：GPU的温度是72度。\n"]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+SIZES = {"bpe": 480, "unigram": 480, "wordpiece": 700}
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tokenizer")
-    train_tokenizer(TEXTS, 480, out, "chatml")
+    train_tokenizer(TEXTS, SIZES[request.param], out, "chatml", request.param)
     return out
+
+
+@pytest.fixture(scope="module")
+def kind(folder: Path) -> str:
+    model = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    return str(model["type"]).lower()
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +63,16 @@ def test_special_strings_in_text_are_never_special_ids(tokenizer: Tokenizer) -> 
 
 
 def test_training_twice_gives_the_same_bytes_even_in_another_process(
-    folder: Path, tmp_path: Path
+    folder: Path, kind: str, tmp_path: Path
 ) -> None:
     code = (
         "import json, sys; from pathlib import Path; "
         "from noria.tokenizer.train import train_tokenizer; "
-        "train_tokenizer(json.loads(sys.argv[1]), 480, Path(sys.argv[2]), 'chatml')"
+        "texts, size, kind = json.loads(sys.argv[1]); "
+        "train_tokenizer(texts, size, Path(sys.argv[2]), 'chatml', kind)"
     )
-    command = [sys.executable, "-c", code, json.dumps(TEXTS), str(tmp_path)]
+    asked = json.dumps([TEXTS, SIZES[kind], kind])
+    command = [sys.executable, "-c", code, asked, str(tmp_path)]
     subprocess.run(command, check=True, timeout=60)
     for name in ("tokenizer.json", "tokenizer_meta.json"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
@@ -77,6 +88,14 @@ def test_facts_count_exactly(tmp_path: Path) -> None:
     assert tokenizer.chat_format == "plain"
 
 
+def test_of_many_texts_every_sixteenth_is_counted(tmp_path: Path) -> None:
+    texts = [ENGLISH if number % 16 == 0 else CHINESE for number in range(64)]
+    facts = train_tokenizer(texts, 400, tmp_path, "plain")
+    tokenizer = load_tokenizer(tmp_path)
+    assert facts["bytes_per_token"] == len(ENGLISH) / len(tokenizer.encode(ENGLISH))
+    assert facts["num_bytes"] == sum(len(text.encode()) for text in texts)
+
+
 def test_a_small_corpus_gives_a_smaller_vocabulary_than_asked(tmp_path: Path) -> None:
     facts = train_tokenizer(["one two, one two"], 5000, tmp_path, "plain")
     assert 260 <= facts["vocab_size"] < 300
@@ -84,14 +103,21 @@ def test_a_small_corpus_gives_a_smaller_vocabulary_than_asked(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("texts", "vocab_size", "chat_format"),
-    [(["text"], 299, "plain"), (["text"], 300, "llama"), ([], 300, "plain"), ([""], 300, "plain")],
+    ("texts", "vocab_size", "chat_format", "kind"),
+    [
+        (["text"], 299, "plain", "bpe"),
+        (["text"], 555, "plain", "wordpiece"),
+        (["text"], 300, "llama", "bpe"),
+        (["text"], 300, "plain", "words"),
+        ([], 300, "plain", "unigram"),
+        ([""], 300, "plain", "bpe"),
+    ],
 )
 def test_training_refuses_what_can_not_be(
-    texts: list[str], vocab_size: int, chat_format: str, tmp_path: Path
+    texts: list[str], vocab_size: int, chat_format: str, kind: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError):
-        train_tokenizer(texts, vocab_size, tmp_path, chat_format)
+        train_tokenizer(texts, vocab_size, tmp_path, chat_format, kind)
 
 
 def test_no_token_mixes_han_with_other_letters(tokenizer: Tokenizer) -> None:
@@ -144,7 +170,9 @@ def test_transformers_reads_the_same_ids(folder: Path, tokenizer: Tokenizer) -> 
     transformers = pytest.importorskip("transformers")
     fast = transformers.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
     text = ENGLISH + CHINESE
-    assert fast.encode(text, add_special_tokens=False) == tokenizer.encode(text)
+    ids = tokenizer.encode(text)
+    assert fast.encode(text, add_special_tokens=False) == ids
+    assert fast.decode(ids, clean_up_tokenization_spaces=False) == text
 
 
 def _spoil(folder: Path, tmp_path: Path, name: str, text: str | None) -> Path:
@@ -191,7 +219,11 @@ def test_loading_refuses_a_vocabulary_without_our_special_tokens(
     folder: Path, tmp_path: Path
 ) -> None:
     value = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    value["model"]["vocab"]["<|other|>"] = value["model"]["vocab"].pop("<|im_end|>")
+    words = value["model"]["vocab"]
+    if isinstance(words, list):
+        words[2][0] = "<|other|>"
+    else:
+        words["<|other|>"] = words.pop("<|im_end|>")
     value["added_tokens"] = []
     with pytest.raises(FormatError, match="special"):
         load_tokenizer(_spoil(folder, tmp_path, "tokenizer.json", json.dumps(value)))
@@ -210,9 +242,11 @@ def test_a_description_of_format_1_means_our_four_tokens(
 
 def test_what_training_writes_is_read_back(folder: Path, tokenizer: Tokenizer) -> None:
     stored = json.loads((folder / "tokenizer_meta.json").read_text(encoding="utf-8"))
-    assert stored == description_json(our_description("chatml"))
+    wanted = our_description("chatml", stored["pre"])
+    assert stored == description_json(wanted)
     assert stored["format"] == 2
-    assert tokenizer.description == our_description("chatml")
+    assert stored["pre"] in ("noria", "noria-short")
+    assert tokenizer.description == wanted
 
 
 @pytest.mark.parametrize(
@@ -243,7 +277,11 @@ def test_a_description_that_contradicts_itself_or_the_vocabulary_is_refused(
         load_tokenizer(_spoil(folder, tmp_path, "tokenizer_meta.json", json.dumps(value)))
 
 
-@given(st.text(st.characters(codec="utf-8")))
+LONG = st.text(st.sampled_from("灯a‥▁é1 \n<|\U0001f600"), min_size=60, max_size=300)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(st.text(st.characters(codec="utf-8")), LONG))
 def test_no_text_spells_a_special_token_and_every_text_returns(
     tokenizer: Tokenizer, text: str
 ) -> None:
