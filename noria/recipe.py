@@ -14,6 +14,7 @@ from noria.toml_tables import setting
 TENANT = "default"  # who owns what a recipe makes, unless a key of another tenant asks
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 PRESET_PATTERN = re.compile(r"decoder-(\d+)(m|b)")
+DATE_PATTERN = re.compile(r"|\d{4}-\d{2}-\d{2}")
 REQUIREMENT_PATTERN = re.compile(
     r"(?P<metric>(corpus|feedback|frozen|general)\.bits_per_byte)\s*(?P<relation><=|<)\s*(?P<rival>champion|control)"
 )
@@ -91,11 +92,34 @@ class CorpusSettings:
         'Globs of JSON Lines, a line {"messages": [{"role": …, "content": …}, …]}; of JSON arrays '
         'of {"instruction": …, "input": …, "output": …}; or of YAML dialogues.',
     )
+    evaluation: tuple[str, ...] = setting(
+        (),
+        "Globs of evaluation sets, texts or conversations: what shares a passage with one is not "
+        "trained on.",
+    )
     held_out: float = setting(
         0.06, "Share of the documents that the gate measures on.", low=0.001, high=0.5
     )
     test: float = setting(
         0.04, "Share of the documents that no gate ever reads.", low=0.001, high=0.5
+    )
+    split: str = setting(
+        "auto",
+        "What stays on one side: a group (file, thread), a record, or a time; auto deals records "
+        "out where groups are too few, and changes its mind when they are enough.",
+        choices=("auto", "group", "record", "time"),
+    )
+    held_out_from: str = setting(
+        "",
+        "Of a split by time: the first date that is held out, of those in the files' names.",
+        pattern=DATE_PATTERN,
+        example="2026-07-01",
+    )
+    test_from: str = setting(
+        "",
+        "Of a split by time: the first date that is tested on, after those held out.",
+        pattern=DATE_PATTERN,
+        example="2026-10-01",
     )
     identities: str = setting(
         "replace",

@@ -8,62 +8,36 @@ The same files and settings give the same bytes. This module does not know token
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from noria.corpus.boilerplate import RemovedLine, remove_boilerplate
 from noria.corpus.clean import choices_of, clean_text
-from noria.corpus.decontaminate import drop_contaminated
-from noria.corpus.deduplicate import (
-    Drop,
-    RecordT,
-    count_between,
-    drop_duplicates,
-    source_order,
-    whole_text,
-)
 from noria.corpus.deidentify import replace_identities
 from noria.corpus.language import language_namer
-from noria.corpus.quality import Excess, judge_documents, quality_facts
+from noria.corpus.quality import quality_facts
 from noria.corpus.read import SourceFile, read_conversations, read_documents, read_tagged_text
-from noria.corpus.split import SPLITS, split_records
+from noria.corpus.report import Tally, corpus_report
+from noria.corpus.split import SPLITS, split_rule
+from noria.corpus.steps import (
+    Progress,
+    distinct_records,
+    split_shapes,
+    uncontaminated,
+    without_boilerplate,
+    worth_learning,
+)
 from noria.errors import InputError
 from noria.recipe import CorpusSettings
 from noria.records import (
     Content,
     Conversation,
     Document,
-    Source,
     content_text,
     text_content,
     write_records,
 )
-
-REPORT_FORMAT = 1
-NUM_EXAMPLES = 3  # of everything that a step removed
-Progress = Callable[[str, int, int], None]
-
-
-@dataclass
-class _Tally:
-    """What the steps counted, and what they dropped."""
-
-    changed: int = 0
-    too_short: int = 0
-    exact: list[Drop] = field(default_factory=list)
-    near: list[Drop] = field(default_factory=list)
-    contaminated: int = 0
-    identities: Counter[str] = field(default_factory=Counter)
-    beyond: list[tuple[Document, list[Excess]]] = field(default_factory=list)
-    boilerplate: dict[str, list[RemovedLine]] = field(default_factory=dict)
-    languages: Counter[str] = field(default_factory=Counter)
-    dropped: list[dict[str, Any]] = field(default_factory=list)
-
-    def drop(self, reason: str, source: Source, **more: Any) -> None:
-        self.dropped.append({"reason": reason, "source": asdict(source), **more})
 
 
 def prepare_corpus(
@@ -74,15 +48,18 @@ def prepare_corpus(
     seed: int,
     out: Path,
     progress: Progress,
+    evaluation: Sequence[Document | Conversation] = (),
 ) -> dict[str, Any]:
     """Write the three splits and the report into `out`; returns the report.
 
+    Nothing that shares a passage with a record of `evaluation` (clean ones) is trained on.
     `progress` gets (step, done, total). Raises InputError for a file that can't be read, or if
     fewer than three records are left.
     """
     choices_of(settings).check()  # what is not installed is said before the work
     language_namer(settings.language)
-    tally = _Tally()
+    split_rule(settings, seed)
+    tally = Tally()
     files = files_documents + files_tagged + files_conversations
     documents: list[Document] = []
     chats: list[Conversation] = []
@@ -98,32 +75,26 @@ def prepare_corpus(
     total = len(documents) + len(chats)
     documents = _clean_documents(documents, settings, tally, progress, total)
     chats = _clean_conversations(chats, settings, tally, progress, total)
-    documents = _without_boilerplate(documents, settings, tally)
-    documents = _worth_learning(documents, settings, tally, progress)
-    documents = _distinct(documents, settings, tally, progress)
-    chats = _distinct(chats, settings, tally, progress)
-    splits = _split(documents, chats, settings, seed)
-    measured = splits["held_out"] + splits["test"]
-    splits["train"], contaminated = drop_contaminated(
-        splits["train"], measured, lambda done, of: progress("decontaminate", done, of)
-    )
-    tally.contaminated = len(contaminated)
-    for record in contaminated:
-        tally.drop("contaminated", record.source)
+    documents = without_boilerplate(documents, settings, tally)
+    documents = worth_learning(documents, settings, tally, progress)
+    documents = distinct_records(documents, settings, seed, tally, progress)
+    chats = distinct_records(chats, settings, seed, tally, progress)
+    splits = split_shapes(documents, chats, settings, seed)
+    splits["train"] = uncontaminated(splits, evaluation, tally, progress)
     if not splits["train"]:
         raise InputError(
-            "nothing is left to train on: every document shares a passage with a held-out one",
+            "nothing is left to train on: every document shares a passage with a measured one",
             "documents that differ",
             "add text, or lower corpus.held_out and corpus.test",
         )
-    report = _report(files, num_read, tally, splits)
+    report = corpus_report(files, num_read, tally, splits)
     if settings.quality.judge != "off":
         report["quality"] = quality_facts(tally.beyond, settings.quality)
     _write(out, splits, tally, report, progress)
     return report
 
 
-def _clean_content(content: Content, settings: CorpusSettings, tally: _Tally) -> Content:
+def _clean_content(content: Content, settings: CorpusSettings, tally: Tally) -> Content:
     text = content_text(content)
     cleaned = clean_text(text, choices_of(settings))
     tally.changed += cleaned != text
@@ -136,7 +107,7 @@ def _clean_content(content: Content, settings: CorpusSettings, tally: _Tally) ->
 def _clean_documents(
     documents: list[Document],
     settings: CorpusSettings,
-    tally: _Tally,
+    tally: Tally,
     progress: Progress,
     total: int,
 ) -> list[Document]:
@@ -155,7 +126,7 @@ def _clean_documents(
 def _clean_conversations(
     chats: list[Conversation],
     settings: CorpusSettings,
-    tally: _Tally,
+    tally: Tally,
     progress: Progress,
     total: int,
 ) -> list[Conversation]:
@@ -175,149 +146,10 @@ def _clean_conversations(
     return kept
 
 
-def _without_boilerplate(
-    documents: list[Document], settings: CorpusSettings, tally: _Tally
-) -> list[Document]:
-    """Documents without the lines that their source repeats; too short ones are left out then."""
-    left, tally.boilerplate = remove_boilerplate(documents, settings.boilerplate)
-    kept = []
-    for before, record in zip(documents, left, strict=True):
-        if record is before:
-            kept.append(record)
-            continue
-        text = clean_text(content_text(record.content), choices_of(settings))  # blank lines met
-        if len(text) >= settings.min_characters:
-            kept.append(replace(record, content=text_content(text)))
-        else:
-            tally.too_short += 1
-            tally.drop("too short without boilerplate", record.source)
-    return kept
-
-
-def _worth_learning(
-    documents: list[Document], settings: CorpusSettings, tally: _Tally, progress: Progress
-) -> list[Document]:
-    """Documents within the limits of quality; all of them where the recipe only wants to know."""
-    limits = settings.quality
-    if limits.judge == "off":
-        return documents
-    kept = []
-    judged = judge_documents(documents, limits, lambda done, of: progress("quality", done, of))
-    for record, excesses in zip(documents, judged, strict=True):
-        if excesses:
-            tally.beyond.append((record, excesses))
-        if excesses and limits.judge == "cut":
-            signals = {one.signal: round(one.value, 4) for one in excesses}
-            tally.drop("quality", record.source, signals=signals)
-        else:
-            kept.append(record)
-    return kept
-
-
-def _distinct(
-    records: list[RecordT], settings: CorpusSettings, tally: _Tally, progress: Progress
-) -> list[RecordT]:
-    result = drop_duplicates(
-        records,
-        settings.near_duplicates,
-        lambda done, total: progress("deduplicate", done, total),
-    )
-    tally.exact += result.exact
-    tally.near += result.near
-    for reason, drops in (("exact duplicate", result.exact), ("near duplicate", result.near)):
-        for drop in drops:
-            tally.drop(
-                reason,
-                drop.source,
-                duplicate_of=asdict(drop.duplicate_of),
-                similarity=round(drop.similarity, 4),
-            )
-    return _with_languages(result.kept, settings, tally, progress)
-
-
-def _with_languages(
-    records: list[RecordT], settings: CorpusSettings, tally: _Tally, progress: Progress
-) -> list[RecordT]:
-    """Count languages; where they are named, each record keeps its own."""
-    name = language_namer(settings.language)
-    found = []
-    for index, record in enumerate(records):
-        language = name(whole_text(record))
-        tally.languages[language] += 1
-        found.append(replace(record, language=language) if settings.language == "named" else record)
-        progress("language", index + 1, len(records))
-    return found
-
-
-def _split(
-    documents: list[Document], chats: list[Conversation], settings: CorpusSettings, seed: int
-) -> dict[str, list[Document | Conversation]]:
-    """Each shape is split by itself, so that each is trained on and measured.
-
-    Fewer than three records of the one shape beside enough of the other are trained on.
-    """
-    enough = len(documents) >= 3 or len(chats) >= 3
-    splits: dict[str, list[Document | Conversation]] = {name: [] for name in SPLITS}
-    if len(documents) >= 3 or (documents and not enough) or not chats:
-        for name, some in split_records(documents, settings, seed).items():
-            splits[name] += some
-    else:
-        splits["train"] += documents
-    if len(chats) >= 3 or (chats and not enough):
-        for name, these in split_records(chats, settings, seed).items():
-            splits[name] += these
-    else:
-        splits["train"] += chats
-    return {name: sorted(records, key=source_order) for name, records in splits.items()}
-
-
-def _report(
-    files: Sequence[SourceFile],
-    num_read: dict[str, int],
-    tally: _Tally,
-    splits: dict[str, list[Document | Conversation]],
-) -> dict[str, Any]:
-    groups = [{record.group for record in splits[name]} for name in SPLITS]
-    return {
-        "format": REPORT_FORMAT,
-        "files": len(files),
-        "read": num_read,
-        "cleaned": tally.changed,
-        "identities": dict(sorted(tally.identities.items())),
-        "boilerplate": {name: _lines_facts(lines) for name, lines in tally.boilerplate.items()},
-        "too_short": tally.too_short,
-        "exact_duplicates": len(tally.exact),
-        "near_duplicates": len(tally.near),
-        "duplicates_between": [asdict(one) for one in count_between(tally.exact, tally.near)],
-        "contaminated": tally.contaminated,
-        "languages": dict(sorted(tally.languages.items())),
-        "groups": len(set().union(*groups)),
-        "groups_in_several_splits": sum(map(len, groups)) - len(set().union(*groups)),
-        "splits": {name: _sizes(splits[name]) for name in SPLITS},
-    }
-
-
-def _lines_facts(lines: Sequence[RemovedLine]) -> dict[str, Any]:
-    return {
-        "lines": len(lines),
-        "removed": sum(one.num_removed for one in lines),
-        "examples": [asdict(one) for one in lines[:NUM_EXAMPLES]],
-    }
-
-
-def _sizes(records: Sequence[Document | Conversation]) -> dict[str, int]:
-    texts = [whole_text(record) for record in records]
-    return {
-        "records": len(records),
-        "characters": sum(map(len, texts)),
-        "bytes": sum(len(text.encode("utf-8")) for text in texts),
-    }
-
-
 def _write(
     out: Path,
     splits: dict[str, list[Document | Conversation]],
-    tally: _Tally,
+    tally: Tally,
     report: dict[str, Any],
     progress: Progress,
 ) -> None:

@@ -111,6 +111,8 @@ def build_corpus(workspace: Workspace) -> Artifact:
     tagged = source_files(workspace, recipe.corpus.tagged)
     conversations = source_files(workspace, recipe.corpus.conversations)
 
+    evaluation, evaluation_digest = _evaluation_records(workspace)
+
     def make(folder: Path) -> Facts:
         report = prepare_corpus(
             documents,
@@ -120,6 +122,7 @@ def build_corpus(workspace: Workspace) -> Artifact:
             recipe.seed,
             folder,
             lambda step, done, total: workspace.watcher.progress(step, done, total),
+            evaluation,
         )
         if not report["splits"]["train"]["records"]:
             raise InputError(
@@ -138,9 +141,19 @@ def build_corpus(workspace: Workspace) -> Artifact:
             "documents": files_digest(documents),
             **({"tagged": files_digest(tagged)} if tagged else {}),
             "conversations": files_digest(conversations),
+            **({"evaluation": evaluation_digest} if evaluation else {}),
         },
         result=_corpus_line,
     )
+
+
+def _evaluation_records(workspace: Workspace) -> tuple[list[Document | Conversation], str]:
+    """The recipe's evaluation sets, cleaned as the corpus is, and the digest of their files."""
+    globs = workspace.recipe.corpus.evaluation
+    chats = [glob for glob in globs if glob.endswith((".jsonl", ".yml", ".yaml"))]
+    documents, digest = clean_documents(workspace, [one for one in globs if one not in chats])
+    conversations, chats_digest = clean_chats(workspace, chats)
+    return [*documents, *conversations], value_digest([digest, chats_digest])
 
 
 def _corpus_settings(settings: CorpusSettings) -> dict[str, Any]:
