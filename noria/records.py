@@ -17,6 +17,7 @@ from typing import Any
 from noria.errors import FormatError
 
 RECORD_FORMAT = 1
+LATER_FIELDS = ("language", "synthetic")  # in JSON only where they say something
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,14 @@ def content_text(content: Content) -> str:
 class Document:
     """Running text. `group` names what must stay on one side of a split (a file, a thread).
 
-    `language` is a BCP 47 tag, where the corpus named it.
+    `language` is a BCP 47 tag, where the corpus named it; `synthetic`: a program wrote it.
     """
 
     content: Content
     source: Source
     group: str = ""
     language: str = ""
+    synthetic: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Conversation:
     source: Source
     group: str = ""
     language: str = ""
+    synthetic: bool = False
 
 
 @dataclass(frozen=True)
@@ -157,9 +160,7 @@ def record_to_json(record: Record) -> dict[str, Any]:
     without it keep their bytes and ids.
     """
     value = {"shape": shape_of(record), "v": RECORD_FORMAT, **asdict(record)}
-    if not value.get("language", "said"):
-        del value["language"]
-    return value
+    return {name: one for name, one in value.items() if name not in LATER_FIELDS or one}
 
 
 def _content(value: Any) -> Content:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from noria.corpus.balance import balance_sources, parse_weights
 from noria.corpus.clean import choices_of, clean_text
 from noria.corpus.deidentify import replace_identities
 from noria.corpus.language import language_namer
@@ -49,10 +50,12 @@ def prepare_corpus(
     out: Path,
     progress: Progress,
     evaluation: Sequence[Document | Conversation] = (),
+    synthetic: Sequence[Document | Conversation] = (),
 ) -> dict[str, Any]:
     """Write the three splits and the report into `out`; returns the report.
 
     Nothing that shares a passage with a record of `evaluation` (clean ones) is trained on.
+    Records of `synthetic` (clean ones) are trained on, marked, and never measured on.
     `progress` gets (step, done, total). Raises InputError for a file that can't be read, or if
     fewer than three records are left.
     """
@@ -72,9 +75,13 @@ def prepare_corpus(
             chats += read_conversations(file)
         progress("read", done + 1, len(files))
     num_read = {"documents": len(documents), "conversations": len(chats)}
+    num_read |= {"synthetic": len(synthetic)} if synthetic else {}
     total = len(documents) + len(chats)
     documents = _clean_documents(documents, settings, tally, progress, total)
     chats = _clean_conversations(chats, settings, tally, progress, total)
+    marked = [replace(one, synthetic=True) for one in synthetic]
+    documents += [one for one in marked if isinstance(one, Document)]
+    chats += [one for one in marked if isinstance(one, Conversation)]
     documents = without_boilerplate(documents, settings, tally)
     documents = worth_learning(documents, settings, tally, progress)
     documents = distinct_records(documents, settings, seed, tally, progress)
@@ -86,6 +93,11 @@ def prepare_corpus(
             "nothing is left to train on: every document shares a passage with a measured one",
             "documents that differ",
             "add text, or lower corpus.held_out and corpus.test",
+        )
+    if settings.weights or settings.temperature != 1:
+        weights = parse_weights(settings.weights)
+        splits["train"], tally.balance = balance_sources(
+            splits["train"], weights, settings.temperature, seed
         )
     report = corpus_report(files, num_read, tally, splits)
     if settings.quality.judge != "off":

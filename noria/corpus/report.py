@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from noria.corpus.balance import Balanced
 from noria.corpus.boilerplate import RemovedLine
 from noria.corpus.decontaminate import Decontaminated, contamination_facts
 from noria.corpus.deduplicate import Drop, count_between, whole_text
@@ -40,6 +41,7 @@ class Tally:
     decontaminated: Decontaminated[Document | Conversation] = field(
         default_factory=lambda: Decontaminated([], [], {})
     )
+    balance: list[Balanced] = field(default_factory=list)
     dropped: list[dict[str, Any]] = field(default_factory=list)
 
     def drop(self, reason: str, source: Source, **more: Any) -> None:
@@ -71,6 +73,8 @@ def corpus_report(
         "languages": dict(sorted(tally.languages.items())),
         "groups": len(set().union(*groups)),
         "groups_in_several_splits": sum(map(len, groups)) - len(set().union(*groups)),
+        "balance": [asdict(one) for one in tally.balance],
+        "synthetic": {name: sum(record.synthetic for record in splits[name]) for name in SPLITS},
         "strata": _strata(splits),
         "splits": {name: _sizes(splits[name]) for name in SPLITS},
     }

@@ -68,14 +68,15 @@ def distinct_records(
 ) -> list[RecordT]:
     """Records without copies; where each one's split is fixed, the copy to measure on stays.
 
-    Else a copy that is added to what is trained on would take the other's place there.
+    Else a copy that is added to what is trained on would take the other's place there. What a
+    program wrote gives way to what people did.
     """
     rule = split_rule(settings, seed)
     result = drop_duplicates(
         records,
         settings.near_duplicates,
         lambda done, total: progress("deduplicate", done, total),
-        (lambda record: -SPLITS.index(rule(record))) if rule else (lambda record: 0),
+        lambda record: _rank(record, rule),
     )
     tally.exact += result.exact
     tally.near += result.near
@@ -88,6 +89,14 @@ def distinct_records(
                 similarity=round(drop.similarity, 4),
             )
     return _with_languages(result.kept, settings, tally, progress)
+
+
+def _rank(
+    record: Document | Conversation, rule: Callable[[Document | Conversation], str] | None
+) -> int:
+    if record.synthetic:
+        return 1
+    return -SPLITS.index(rule(record)) if rule else 0
 
 
 def _with_languages(
@@ -107,14 +116,27 @@ def _with_languages(
 def split_shapes(
     documents: list[Document], chats: list[Conversation], settings: CorpusSettings, seed: int
 ) -> dict[str, list[Document | Conversation]]:
+    """As `_split_real` does what people wrote; what a program wrote is trained on."""
+    splits = _split_real(
+        [one for one in documents if not one.synthetic],
+        [one for one in chats if not one.synthetic],
+        settings,
+        seed,
+    )
+    splits["train"] += [one for one in [*documents, *chats] if one.synthetic]
+    return {name: sorted(records, key=source_order) for name, records in splits.items()}
+
+
+def _split_real(
+    documents: list[Document], chats: list[Conversation], settings: CorpusSettings, seed: int
+) -> dict[str, list[Document | Conversation]]:
     """Each shape is split by itself, so that each is trained on and measured, if not by a rule.
 
     Fewer than three records of the one shape beside enough of the other are trained on.
     """
     if settings.split != "auto":
         everything: list[Document | Conversation] = [*documents, *chats]
-        together = split_records(everything, settings, seed)
-        return {name: sorted(records, key=source_order) for name, records in together.items()}
+        return split_records(everything, settings, seed)
     enough = len(documents) >= 3 or len(chats) >= 3
     splits: dict[str, list[Document | Conversation]] = {name: [] for name in SPLITS}
     if len(documents) >= 3 or (documents and not enough) or not chats:
@@ -127,7 +149,7 @@ def split_shapes(
             splits[name] += these
     else:
         splits["train"] += chats
-    return {name: sorted(records, key=source_order) for name, records in splits.items()}
+    return splits
 
 
 def uncontaminated(

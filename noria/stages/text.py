@@ -111,7 +111,8 @@ def build_corpus(workspace: Workspace) -> Artifact:
     tagged = source_files(workspace, recipe.corpus.tagged)
     conversations = source_files(workspace, recipe.corpus.conversations)
 
-    evaluation, evaluation_digest = _evaluation_records(workspace)
+    evaluation, evaluation_digest = _clean_records(workspace, recipe.corpus.evaluation)
+    synthetic, synthetic_digest = _clean_records(workspace, recipe.corpus.synthetic)
 
     def make(folder: Path) -> Facts:
         report = prepare_corpus(
@@ -123,6 +124,7 @@ def build_corpus(workspace: Workspace) -> Artifact:
             folder,
             lambda step, done, total: workspace.watcher.progress(step, done, total),
             evaluation,
+            synthetic,
         )
         if not report["splits"]["train"]["records"]:
             raise InputError(
@@ -142,14 +144,16 @@ def build_corpus(workspace: Workspace) -> Artifact:
             **({"tagged": files_digest(tagged)} if tagged else {}),
             "conversations": files_digest(conversations),
             **({"evaluation": evaluation_digest} if evaluation else {}),
+            **({"synthetic": synthetic_digest} if synthetic else {}),
         },
         result=_corpus_line,
     )
 
 
-def _evaluation_records(workspace: Workspace) -> tuple[list[Document | Conversation], str]:
-    """The recipe's evaluation sets, cleaned as the corpus is, and the digest of their files."""
-    globs = workspace.recipe.corpus.evaluation
+def _clean_records(
+    workspace: Workspace, globs: Sequence[str]
+) -> tuple[list[Document | Conversation], str]:
+    """Texts and, by the ending of a glob, conversations, cleaned as the corpus is; their digest."""
     chats = [glob for glob in globs if glob.endswith((".jsonl", ".yml", ".yaml"))]
     documents, digest = clean_documents(workspace, [one for one in globs if one not in chats])
     conversations, chats_digest = clean_chats(workspace, chats)
