@@ -123,7 +123,8 @@ def split_shapes(
         settings,
         seed,
     )
-    splits["train"] += [one for one in [*documents, *chats] if one.synthetic]
+    splits["train"] += [one for one in documents if one.synthetic]
+    splits["train"] += [one for one in chats if one.synthetic]
     return {name: sorted(records, key=source_order) for name, records in splits.items()}
 
 
