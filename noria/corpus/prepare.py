@@ -10,69 +10,34 @@ The same files and settings give the same bytes. This module does not know token
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from noria.corpus.boilerplate import RemovedLine, remove_boilerplate
-from noria.corpus.clean import choices_of, clean_text
-from noria.corpus.contents import map_texts
-from noria.corpus.decontaminate import drop_contaminated
-from noria.corpus.deduplicate import (
-    Drop,
-    RecordT,
-    count_between,
-    drop_duplicates,
-    source_order,
-    whole_text,
-)
+from noria.corpus.balance import balance_sources, parse_weights
+from noria.corpus.clean import choices_of
+from noria.corpus.cleaning import clean_records
 from noria.corpus.deidentify import replace_identities
 from noria.corpus.language import language_namer
-from noria.corpus.quality import Excess, judge_documents, quality_facts
+from noria.corpus.quality import quality_facts
 from noria.corpus.read import Intake, Request, SourceFile, Wanted, read_requests
-from noria.corpus.split import SPLITS, split_records
+from noria.corpus.report import Progress, Tally, corpus_report, split_sizes
+from noria.corpus.split import SPLITS, split_rule
+from noria.corpus.steps import (
+    Splits,
+    distinct_records,
+    split_shapes,
+    uncontaminated,
+    without_boilerplate,
+    worth_learning,
+)
 from noria.errors import InputError
 from noria.recipe import CorpusSettings
-from noria.records import (
-    Content,
-    Conversation,
-    Document,
-    Pair,
-    Record,
-    Source,
-    Tagged,
-    content_text,
-    record_texts,
-    text_content,
-    write_records,
-)
+from noria.records import Document, Record, shape_of, write_records
 
-REPORT_FORMAT = 1
-NUM_EXAMPLES = 3  # of everything that a step removed
 TRAINED = ("document", "conversation")
 OTHERS = ("labelled", "tagged", "pair", "preference")  # stored in folders of their own
-Progress = Callable[[str, int, int], None]
-
-
-@dataclass
-class _Tally:
-    """What the steps counted, and what they dropped."""
-
-    changed: int = 0
-    too_short: int = 0
-    exact: list[Drop] = field(default_factory=list)
-    near: list[Drop] = field(default_factory=list)
-    contaminated: int = 0
-    identities: Counter[str] = field(default_factory=Counter)
-    beyond: list[tuple[Document, list[Excess]]] = field(default_factory=list)
-    boilerplate: dict[str, list[RemovedLine]] = field(default_factory=dict)
-    languages: Counter[str] = field(default_factory=Counter)
-    dropped: list[dict[str, Any]] = field(default_factory=list)
-
-    def drop(self, reason: str, source: Source, **more: Any) -> None:
-        self.dropped.append({"reason": reason, "source": asdict(source), **more})
 
 
 def prepare_corpus(
@@ -84,15 +49,20 @@ def prepare_corpus(
     out: Path,
     progress: Progress,
     sources: Sequence[Request] = (),
+    evaluation: Sequence[Record] = (),
+    synthetic: Sequence[Record] = (),
 ) -> dict[str, Any]:
     """Write the three splits, what is in quarantine and the report into `out`; returns the report.
 
+    Nothing that shares a passage with a record of `evaluation` (clean ones) is trained on.
+    Records of `synthetic` (clean ones) are trained on, marked, and never measured on.
     `progress` gets (step, done, total). Raises InputError for a file that changes meanwhile, or if
     fewer than three records are left.
     """
     choices_of(settings).check()  # what is not installed is said before the work
     language_namer(settings.language)
-    tally = _Tally()
+    split_rule(settings, seed)
+    tally = Tally()
     requests = [
         *(Request(file, Wanted(shape="document")) for file in files_documents),
         *(Request(file, Wanted(shape="document", format="tagged")) for file in files_tagged),
@@ -102,44 +72,44 @@ def prepare_corpus(
     out.mkdir(parents=True, exist_ok=True)
     hide = _hidden if settings.identities == "replace" else str
     intake = read_requests(requests, out / "quarantine.jsonl", hide, progress)
-    num_read = {f"{name}s": len(intake.records[name]) for name in TRAINED}
-    num_read |= {name: len(intake.records[name]) for name in OTHERS if intake.records[name]}
-    total = sum(num_read.values())
-    documents = [one for one in intake.records["document"] if isinstance(one, Document)]
-    chats = [one for one in intake.records["conversation"] if isinstance(one, Conversation)]
-    if not documents and not chats:
+    if not any(intake.records[shape] for shape in TRAINED):
         raise _nothing_to_train_on(intake)
-    documents = _clean_documents(documents, settings, tally, progress, total)
-    chats = _clean_conversations(chats, settings, tally, progress, total)
-    documents = _without_boilerplate(documents, settings, tally)
-    documents = _worth_learning(documents, settings, tally, progress)
-    documents = _distinct(documents, settings, tally, progress)
-    chats = _distinct(chats, settings, tally, progress)
-    splits = _split(documents, chats, settings, seed)
-    others = _other_shapes(intake, settings, seed, tally, progress)
-    measured = [
-        record for some in (splits, *others.values()) for record in some["held_out"] + some["test"]
-    ]
-    for some in (splits, *others.values()):
-        some["train"], contaminated = drop_contaminated(
-            some["train"], measured, lambda done, of: progress("decontaminate", done, of)
-        )
-        tally.contaminated += len(contaminated)
-        for record in contaminated:
-            tally.drop("contaminated", record.source)
+    records = {
+        shape: clean_records(some, settings, tally, progress)
+        for shape, some in intake.records.items()
+    }
+    for one in synthetic:
+        records[shape_of(one)].append(replace(one, synthetic=True))
+    documents = [one for one in records["document"] if isinstance(one, Document)]
+    documents = without_boilerplate(documents, settings, tally)
+    records["document"] = [*worth_learning(documents, settings, tally, progress)]
+    distinct = {
+        shape: distinct_records(some, settings, seed, tally, progress)
+        for shape, some in records.items()
+    }
+    splits = split_shapes([distinct[shape] for shape in TRAINED], settings, seed)
+    others = {shape: _split_other(distinct[shape], settings, seed) for shape in OTHERS}
+    uncontaminated([splits, *others.values()], evaluation, tally, progress)
     if not splits["train"]:
         raise InputError(
-            "nothing is left to train on: every document shares a passage with a held-out one",
+            "nothing is left to train on: every document shares a passage with a measured one",
             "documents that differ",
             "add text, or lower corpus.held_out and corpus.test",
         )
-    report = _report([request.file for request in requests], num_read, tally, splits)
-    report |= intake.report()
+    if settings.weights or settings.temperature != 1:
+        weights = parse_weights(settings.weights)
+        splits["train"], tally.balance = balance_sources(
+            splits["train"], weights, settings.temperature, seed
+        )
+    files = [request.file for request in requests]
+    report = corpus_report(files, _num_read(intake, synthetic), tally, splits) | intake.report()
     if settings.quality.judge != "off":
         report["quality"] = quality_facts(tally.beyond, settings.quality)
+    others = {shape: some for shape, some in others.items() if any(some.values())}
+    report["splits_by_shape"] = {
+        shape: {name: split_sizes(some[name]) for name in SPLITS} for shape, some in others.items()
+    }
     for shape, some in others.items():
-        report["splits_by_shape"] = report.get("splits_by_shape", {})
-        report["splits_by_shape"][shape] = {name: _sizes(some[name]) for name in SPLITS}
         _write_splits(out / shape, some)
     _write(out, splits, tally, report, progress)
     return report
@@ -147,6 +117,20 @@ def prepare_corpus(
 
 def _hidden(text: str) -> str:
     return replace_identities(text)[0]
+
+
+def _num_read(intake: Intake, synthetic: Sequence[Record]) -> dict[str, int]:
+    """How many records of each shape; of those that nothing trains on only what there is."""
+    found = {f"{name}s": len(intake.records[name]) for name in TRAINED}
+    found |= {name: len(intake.records[name]) for name in OTHERS if intake.records[name]}
+    return found | ({"synthetic": len(synthetic)} if synthetic else {})
+
+
+def _split_other(records: list[Record], settings: CorpusSettings, seed: int) -> Splits:
+    """The splits of a shape that nothing trains on yet; too few for three splits are one."""
+    if len(records) < 3:
+        return {"train": list(records), "held_out": [], "test": []}
+    return split_shapes([records], settings, seed)
 
 
 def _nothing_to_train_on(intake: Intake) -> InputError:
@@ -165,239 +149,7 @@ def _nothing_to_train_on(intake: Intake) -> InputError:
     )
 
 
-def _other_shapes(
-    intake: Intake, settings: CorpusSettings, seed: int, tally: _Tally, progress: Progress
-) -> dict[str, dict[str, list[Record]]]:
-    """Cleaned, distinct and split records of the shapes that no training reads yet."""
-    splits = {}
-    for shape in OTHERS:
-        records = intake.records[shape]
-        cleaned = []
-        for index, record in enumerate(records):
-            found = map_texts(record, lambda text: _clean_text(text, settings, tally))
-            if not all(record_texts(found)) or _has_identity(found, settings):
-                tally.too_short += 1
-                tally.drop("too short", record.source)
-            else:
-                cleaned.append(found)
-            progress("clean", index + 1, len(records))
-        kept = _distinct(cleaned, settings, tally, progress)
-        if kept:
-            few = len(kept) < 3
-            dealt = {name: [] for name in SPLITS} if few else split_records(kept, settings, seed)
-            if few:
-                dealt["train"] = kept
-            splits[shape] = {name: sorted(dealt[name], key=source_order) for name in SPLITS}
-    return splits
-
-
-def _has_identity(record: Record, settings: CorpusSettings) -> bool:
-    """Whether an identity runs over the edge of a tag, where no piece showed it."""
-    if settings.identities != "replace" or not isinstance(record, Tagged):
-        return False
-    return bool(replace_identities(content_text(record.content))[1])
-
-
-def _clean_content(content: Content, settings: CorpusSettings, tally: _Tally) -> Content:
-    return text_content(_clean_text(content_text(content), settings, tally))
-
-
-def _clean_text(text: str, settings: CorpusSettings, tally: _Tally) -> str:
-    cleaned = clean_text(text, choices_of(settings))
-    tally.changed += cleaned != text
-    if settings.identities == "replace":
-        cleaned, counts = replace_identities(cleaned)
-        tally.identities.update(counts)
-    return cleaned
-
-
-def _clean_documents(
-    documents: list[Document],
-    settings: CorpusSettings,
-    tally: _Tally,
-    progress: Progress,
-    total: int,
-) -> list[Document]:
-    kept = []
-    for index, record in enumerate(documents):
-        content = _clean_content(record.content, settings, tally)
-        if len(content_text(content)) >= settings.min_characters:
-            kept.append(replace(record, content=content))
-        else:
-            tally.too_short += 1
-            tally.drop("too short", record.source)
-        progress("clean", index + 1, total)
-    return kept
-
-
-def _clean_conversations(
-    chats: list[Conversation],
-    settings: CorpusSettings,
-    tally: _Tally,
-    progress: Progress,
-    total: int,
-) -> list[Conversation]:
-    """Clean every message; a chat in which one is empty then is left out."""
-    kept = []
-    for index, record in enumerate(chats):
-        messages = tuple(
-            replace(message, content=_clean_content(message.content, settings, tally))
-            for message in record.messages
-        )
-        if all(content_text(message.content) for message in messages):
-            kept.append(replace(record, messages=messages))
-        else:
-            tally.too_short += 1
-            tally.drop("too short", record.source)
-        progress("clean", total - len(chats) + index + 1, total)
-    return kept
-
-
-def _without_boilerplate(
-    documents: list[Document], settings: CorpusSettings, tally: _Tally
-) -> list[Document]:
-    """Documents without the lines that their source repeats; too short ones are left out then."""
-    left, tally.boilerplate = remove_boilerplate(documents, settings.boilerplate)
-    kept = []
-    for before, record in zip(documents, left, strict=True):
-        if record is before:
-            kept.append(record)
-            continue
-        text = clean_text(content_text(record.content), choices_of(settings))  # blank lines met
-        if len(text) >= settings.min_characters:
-            kept.append(replace(record, content=text_content(text)))
-        else:
-            tally.too_short += 1
-            tally.drop("too short without boilerplate", record.source)
-    return kept
-
-
-def _worth_learning(
-    documents: list[Document], settings: CorpusSettings, tally: _Tally, progress: Progress
-) -> list[Document]:
-    """Documents within the limits of quality; all of them where the recipe only wants to know."""
-    limits = settings.quality
-    if limits.judge == "off":
-        return documents
-    kept = []
-    judged = judge_documents(documents, limits, lambda done, of: progress("quality", done, of))
-    for record, excesses in zip(documents, judged, strict=True):
-        if excesses:
-            tally.beyond.append((record, excesses))
-        if excesses and limits.judge == "cut":
-            signals = {one.signal: round(one.value, 4) for one in excesses}
-            tally.drop("quality", record.source, signals=signals)
-        else:
-            kept.append(record)
-    return kept
-
-
-def _distinct(
-    records: list[RecordT], settings: CorpusSettings, tally: _Tally, progress: Progress
-) -> list[RecordT]:
-    result = drop_duplicates(
-        records,
-        settings.near_duplicates,
-        lambda done, total: progress("deduplicate", done, total),
-    )
-    tally.exact += result.exact
-    tally.near += result.near
-    for reason, drops in (("exact duplicate", result.exact), ("near duplicate", result.near)):
-        for drop in drops:
-            tally.drop(
-                reason,
-                drop.source,
-                duplicate_of=asdict(drop.duplicate_of),
-                similarity=round(drop.similarity, 4),
-            )
-    return _with_languages(result.kept, settings, tally, progress)
-
-
-def _with_languages(
-    records: list[RecordT], settings: CorpusSettings, tally: _Tally, progress: Progress
-) -> list[RecordT]:
-    """Count languages; where they are named, each record keeps its own (a pair has two)."""
-    name = language_namer(settings.language)
-    found = []
-    for index, record in enumerate(records):
-        if isinstance(record, Pair):
-            language = "→".join(map(name, record_texts(record)))
-        else:
-            language = name(whole_text(record))
-            if settings.language == "named":
-                record = replace(record, language=language)
-        tally.languages[language] += 1
-        found.append(record)
-        progress("language", index + 1, len(records))
-    return found
-
-
-def _split(
-    documents: list[Document], chats: list[Conversation], settings: CorpusSettings, seed: int
-) -> dict[str, list[Record]]:
-    """Each shape is split by itself, so that each is trained on and measured.
-
-    Fewer than three records of the one shape beside enough of the other are trained on.
-    """
-    enough = len(documents) >= 3 or len(chats) >= 3
-    splits: dict[str, list[Record]] = {name: [] for name in SPLITS}
-    if len(documents) >= 3 or (documents and not enough) or not chats:
-        for name, some in split_records(documents, settings, seed).items():
-            splits[name] += some
-    else:
-        splits["train"] += documents
-    if len(chats) >= 3 or (chats and not enough):
-        for name, these in split_records(chats, settings, seed).items():
-            splits[name] += these
-    else:
-        splits["train"] += chats
-    return {name: sorted(records, key=source_order) for name, records in splits.items()}
-
-
-def _report(
-    files: Sequence[SourceFile],
-    num_read: dict[str, int],
-    tally: _Tally,
-    splits: dict[str, list[Record]],
-) -> dict[str, Any]:
-    groups = [{record.group for record in splits[name]} for name in SPLITS]
-    return {
-        "format": REPORT_FORMAT,
-        "files": len(files),
-        "read": num_read,
-        "cleaned": tally.changed,
-        "identities": dict(sorted(tally.identities.items())),
-        "boilerplate": {name: _lines_facts(lines) for name, lines in tally.boilerplate.items()},
-        "too_short": tally.too_short,
-        "exact_duplicates": len(tally.exact),
-        "near_duplicates": len(tally.near),
-        "duplicates_between": [asdict(one) for one in count_between(tally.exact, tally.near)],
-        "contaminated": tally.contaminated,
-        "languages": dict(sorted(tally.languages.items())),
-        "groups": len(set().union(*groups)),
-        "groups_in_several_splits": sum(map(len, groups)) - len(set().union(*groups)),
-        "splits": {name: _sizes(splits[name]) for name in SPLITS},
-    }
-
-
-def _lines_facts(lines: Sequence[RemovedLine]) -> dict[str, Any]:
-    return {
-        "lines": len(lines),
-        "removed": sum(one.num_removed for one in lines),
-        "examples": [asdict(one) for one in lines[:NUM_EXAMPLES]],
-    }
-
-
-def _sizes(records: Sequence[Record]) -> dict[str, int]:
-    texts = [whole_text(record) for record in records]
-    return {
-        "records": len(records),
-        "characters": sum(map(len, texts)),
-        "bytes": sum(len(text.encode("utf-8")) for text in texts),
-    }
-
-
-def _write_splits(out: Path, splits: dict[str, list[Record]]) -> None:
+def _write_splits(out: Path, splits: Splits) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name in SPLITS:
         write_records(out / f"{name}.jsonl", splits[name])
@@ -405,8 +157,8 @@ def _write_splits(out: Path, splits: dict[str, list[Record]]) -> None:
 
 def _write(
     out: Path,
-    splits: dict[str, list[Record]],
-    tally: _Tally,
+    splits: Splits,
+    tally: Tally,
     report: dict[str, Any],
     progress: Progress,
 ) -> None:

@@ -42,6 +42,13 @@ class WordHasher:
         return np.fromiter(map(known.__getitem__, units), np.uint64, len(units))
 
 
+def word_range(text: str, first: int, last: int) -> str:
+    """The passage of words [first, last) of a text, in small letters, with what stands between."""
+    small = text.lower()
+    spans = [match.span() for match in _UNIT.finditer(small)][first:last]
+    return small[spans[0][0] : spans[-1][1]] if spans else ""
+
+
 def ngrams(words: Hashes, size: int) -> Hashes:
     """Hash of each run of `size` words, in order; fewer words than that make no run."""
     if len(words) < size:

@@ -2,22 +2,31 @@
 
 In: records, shares and a seed. Out: `train`, `held_out` and `test`. A hash decides, so a record
 stays where it is when others are added. Groups (a file, a thread) stay together where there are
-enough of them; else single records are dealt out.
+enough of them; else single records are dealt out, and that is decided anew when records are added.
+
+A recipe that names what is split by (`group`, `record`, `time`) gets a rule that looks at one
+record alone, so that nothing ever moves. Languages and sources then have the shares that were asked
+up to chance; a rule that gave each small one its part could not keep that promise, for what it
+holds out of a set of one it would have to hold out of every set.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from noria.corpus.deduplicate import whole_text
-from noria.errors import InputError
+from noria.errors import InputError, UsageError
 from noria.recipe import CorpusSettings
 from noria.records import Record
 
 SPLITS = ("train", "held_out", "test")
 MIN_TRAIN_SHARE = 0.5  # of the text; where whole groups would leave less, records are dealt out
+
+_DATE = re.compile(r"(?<!\d)(\d{4}-\d{2}-\d{2})(?!\d)")
+_DATE_FORM = "a date in the file's name, such as 2026-07-01"
 
 RecordT = TypeVar("RecordT", bound=Record)
 
@@ -41,10 +50,13 @@ def split_records(
 ) -> dict[str, list[RecordT]]:
     """Deal records into the three splits, none of them empty; order is kept.
 
-    By group where that leaves no split empty and half of the text to train on; else by the text of
-    single records; and where those are too few for chance, the smallest hashes go to test and
-    held_out. Raises InputError for fewer than three records.
+    By the rule that the recipe names. Where it names none, by group, if that leaves no split empty
+    and half of the text to train on; else by the text of single records; and where those are too
+    few for chance, the smallest hashes go to test and held_out. Raises InputError for fewer than
+    three records, or if the recipe's rule leaves a split empty.
     """
+    if settings.split != "auto":
+        return _split_by_rule(records, settings, seed)
     if len(records) < 3:
         raise InputError(
             f"{len(records)} usable document{'s' if len(records) != 1 else ''}",
@@ -56,6 +68,54 @@ def split_records(
         if all(splits.values()) and _train_share(splits) >= MIN_TRAIN_SHARE:
             return splits
     return _smallest(records, seed)
+
+
+def split_rule(settings: CorpusSettings, seed: int) -> Callable[[Record], str] | None:
+    """The split of a record by the record alone; None where the recipe leaves it to the data.
+
+    Raises UsageError for a split by time without its two dates. The rule raises InputError for a
+    record whose file has no date.
+    """
+    if settings.split == "auto":
+        return None
+    if settings.split == "time":
+        if not "" < settings.held_out_from < settings.test_from:
+            raise UsageError(
+                f"corpus.held_out_from = {settings.held_out_from!r}, "
+                f"test_from = {settings.test_from!r}",
+                "two dates, the first before the second",
+                "write both into the recipe, such as 2026-07-01",
+            )
+        return lambda record: _split_by_date(record, settings)
+    key = _group if settings.split == "group" else whole_text
+    return lambda record: split_of(key(record), seed, settings.held_out, settings.test)
+
+
+def _split_by_date(record: Record, settings: CorpusSettings) -> str:
+    found = _DATE.search(record.source.file)
+    if found is None:
+        raise InputError(f"{record.source.file} has no date", _DATE_FORM, "rename it")
+    if found[1] >= settings.test_from:
+        return "test"
+    return "held_out" if found[1] >= settings.held_out_from else "train"
+
+
+def _split_by_rule(
+    records: Sequence[RecordT], settings: CorpusSettings, seed: int
+) -> dict[str, list[RecordT]]:
+    rule = split_rule(settings, seed)
+    assert rule is not None
+    splits: dict[str, list[RecordT]] = {name: [] for name in SPLITS}
+    for record in records:
+        splits[rule(record)].append(record)
+    empty = [name for name in SPLITS if not splits[name]]
+    if empty:
+        raise InputError(
+            f"corpus.split = {settings.split!r} leaves nothing for {' and '.join(empty)}",
+            "something in each split",
+            "add text, change the shares or dates, or set split = 'auto'",
+        )
+    return splits
 
 
 def _group(record: Record) -> str:

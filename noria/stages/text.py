@@ -150,6 +150,9 @@ def build_corpus(workspace: Workspace) -> Artifact:
     conversations = source_files(workspace, recipe.corpus.conversations)
     sources = source_requests(workspace)
 
+    evaluation, evaluation_digest = _clean_records(workspace, recipe.corpus.evaluation)
+    synthetic, synthetic_digest = _clean_records(workspace, recipe.corpus.synthetic)
+
     def make(folder: Path) -> Facts:
         report = prepare_corpus(
             documents,
@@ -160,6 +163,8 @@ def build_corpus(workspace: Workspace) -> Artifact:
             folder,
             lambda step, done, total: workspace.watcher.progress(step, done, total),
             sources,
+            evaluation,
+            synthetic,
         )
         _say_what_was_read(workspace, report)
         if not report["splits"]["train"]["records"]:
@@ -180,9 +185,21 @@ def build_corpus(workspace: Workspace) -> Artifact:
             **({"tagged": files_digest(tagged)} if tagged else {}),
             "conversations": files_digest(conversations),
             **({"sources": _sources_digest(workspace, sources)} if sources else {}),
+            **({"evaluation": evaluation_digest} if evaluation else {}),
+            **({"synthetic": synthetic_digest} if synthetic else {}),
         },
         result=_corpus_line,
     )
+
+
+def _clean_records(
+    workspace: Workspace, globs: Sequence[str]
+) -> tuple[list[Document | Conversation], str]:
+    """Texts and, by the ending of a glob, conversations, cleaned as the corpus is; their digest."""
+    chats = [glob for glob in globs if glob.endswith((".jsonl", ".yml", ".yaml"))]
+    documents, digest = clean_documents(workspace, [one for one in globs if one not in chats])
+    conversations, chats_digest = clean_chats(workspace, chats)
+    return [*documents, *conversations], value_digest([digest, chats_digest])
 
 
 def _corpus_settings(settings: CorpusSettings) -> dict[str, Any]:

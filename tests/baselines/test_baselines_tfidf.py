@@ -100,3 +100,27 @@ def test_a_damaged_folder_and_labels_that_do_not_fit_are_refused(tmp_path: Path)
         train_tfidf(["a", "b"], ["x", "y"])
     with pytest.raises(UsageError, match="max_words = 0"):
         TfidfPlan(max_words=0)
+
+
+@pytest.mark.parametrize("words_by", ["dictionary", "dictionary without stop words"])
+def test_chinese_words_by_dictionary_are_features_and_survive_saving(
+    tmp_path: Path, words_by: str
+) -> None:
+    texts, labels = zip(*CHINESE, strict=True)
+    plan = TfidfPlan(words_by=words_by, min_texts=1)
+    model = train_tfidf(texts, labels, plan)
+    assert {"股市", "比赛"} <= set(model.features.words)
+    model.save(tmp_path)
+    loaded = load_tfidf(tmp_path)
+    assert loaded.weight_hash == model.weight_hash
+    assert np.array_equal(loaded.probabilities(texts), model.probabilities(texts))
+    with_the = train_tfidf(["the lamp is lit", "the boat is late"], ["a", "b"], plan)
+    assert ("the" in with_the.features.words) == (words_by == "dictionary")
+
+
+def test_words_by_spaces_keep_the_files_they_had(tmp_path: Path) -> None:
+    texts, labels = zip(*CHINESE, strict=True)
+    train_tfidf(texts, labels).save(tmp_path)
+    assert "words_by" not in (tmp_path / "tfidf.json").read_text(encoding="utf-8")
+    with pytest.raises(UsageError, match="words_by = 'ear'"):
+        TfidfPlan(words_by="ear")

@@ -86,6 +86,11 @@ def test_formulas_and_names_in_capitals_do_not_outvote_the_prose_around_them() -
     )
 
 
+def test_latin_letters_are_never_named_by_a_language_of_another_script() -> None:
+    assert languages._detector().detect("inserts a new table", k=1)[0]["lang"] == "kn"  # Kannada
+    assert name_language("Inserts a new table.") == "en"
+
+
 def _forget_tables() -> None:
     for cached in (languages._detector, chinese.variant_characters, chinese._converter):
         cached.cache_clear()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from noria.corpus.prepare import prepare_corpus
-from noria.corpus.read import find_files
+from noria.corpus.read import find_files, read_documents
 from noria.errors import InputError
 from noria.recipe import CorpusSettings
 from noria.records import Conversation, Document, content_text, read_records, record_texts
@@ -146,3 +146,24 @@ def test_a_corpus_that_can_not_be_split_is_refused(tmp_path: Path, text: str) ->
     files = find_files(["a.txt"], tmp_path, {})
     with pytest.raises(InputError, match="at least 3"):
         prepare_corpus(files, [], [], CorpusSettings(), 1, tmp_path / "out", lambda *_: None)
+
+
+def test_nothing_of_an_evaluation_set_is_trained_on(folder: Path, tmp_path: Path) -> None:
+    quiz = tmp_path / "quiz.txt"
+    leaked = "The 465 steps of tower 15 were swept. 第15天，守灯人擦了第45盏灯。"
+    quiz.write_text(leaked, encoding="utf-8")
+    evaluation = list(read_documents(find_files(["quiz.txt"], tmp_path, {})[0]))
+    documents = find_files(["*.txt"], folder, {})
+    settings = CorpusSettings(held_out=0.1, test=0.1, near_duplicates=False)
+    report = prepare_corpus(
+        documents, [], [], settings, 1, tmp_path / "out", lambda *_: None, evaluation
+    )
+    train = (tmp_path / "out" / "train.jsonl").read_text(encoding="utf-8")
+    assert "465 steps" not in train
+    (row,) = [row for row in report["contamination"] if row["set"] == "quiz.txt"]
+    assert (row["records"], row["too_short_to_look_for"]) == (1, 0)
+    (example,) = row["examples"]
+    assert example["source"]["file"] == "15.txt"
+    assert example["passage"].startswith("the 465 steps of tower 15 were swept")
+    (drop,) = [one for one in _json_lines(tmp_path / "out" / "dropped.jsonl") if "set" in one]
+    assert (drop["set"], drop["measured"]["file"]) == ("quiz.txt", "quiz.txt")

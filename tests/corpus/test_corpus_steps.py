@@ -4,7 +4,7 @@ from hashlib import blake2b
 import numpy as np
 import pytest
 
-from noria.corpus.decontaminate import drop_contaminated
+from noria.corpus.decontaminate import Decontaminated, MeasuredSet, drop_contaminated
 from noria.corpus.deduplicate import drop_duplicates
 from noria.corpus.shingles import WordHasher, ngrams
 from noria.corpus.split import split_of, split_records
@@ -135,8 +135,15 @@ def test_a_shared_run_of_thirteen_words_contaminates_and_twelve_do_not() -> None
         _document(" ".join([*_story(2), *shared, *_story(3)]), 1),
         _document(" ".join([*_story(4), *shared[:12], *_story(5)]), 2),
     ]
-    clean, dropped = drop_contaminated(train, [held_out])
-    assert (clean, dropped) == ([train[1]], [train[0]])
+    result = drop_contaminated(train, [MeasuredSet("held_out", [held_out])])
+    assert result.clean == [train[1]]
+    (dropped,) = result.dropped
+    assert (dropped.record, dropped.name, dropped.measured) == (
+        train[0],
+        "held_out",
+        held_out.source,
+    )
+    assert dropped.passage == " ".join(shared)
 
 
 def test_a_shared_chinese_passage_of_26_characters_contaminates() -> None:
@@ -146,10 +153,27 @@ def test_a_shared_chinese_passage_of_26_characters_contaminates() -> None:
         _document("今天" + text[20:46] + "明天", 1),
         _document("今天" + text[20:45] + "明天", 2),
     ]
-    clean, dropped = drop_contaminated(train, [_document(text, 0)])
-    assert (clean, dropped) == ([train[1]], [train[0]])
+    result = drop_contaminated(train, [MeasuredSet("test", [_document(text, 0)])])
+    assert result.clean == [train[1]]
+    assert [(one.record, one.passage) for one in result.dropped] == [(train[0], text[20:46])]
 
 
 def test_nothing_is_contaminated_by_nothing() -> None:
     train = [_document("text", 0)]
-    assert drop_contaminated(train, []) == (train, [])
+    assert drop_contaminated(train, []) == Decontaminated(train, [], {})
+
+
+def test_short_texts_of_an_evaluation_set_are_looked_for_whole() -> None:
+    question = "which boat does the keeper of the north light row home"  # 11 words
+    chinese = "守灯人每天晚上什么时候点亮北边的那盏灯"  # 19 characters
+    train = [
+        _document(f"He asked: {question.title()}? And nobody knew what to say to him.", 1),
+        _document(f"他问：{chinese}？没有人知道应该怎么回答这个问题才好。", 2),
+        _document("Which boat does the keeper of the south light row home, he asked.", 3),
+    ]
+    short = [_document(question, 4), _document(chinese, 5), _document("Which boat?", 6)]
+    result = drop_contaminated(train, [MeasuredSet("quiz", short, short_too=True)])
+    assert result.clean == [train[2]]
+    assert [one.passage for one in result.dropped] == [question, chinese]
+    assert result.too_short == {"quiz": 1}
+    assert drop_contaminated(train, [MeasuredSet("held_out", short)]).clean == train

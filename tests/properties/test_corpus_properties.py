@@ -1,3 +1,4 @@
+import random
 import tempfile
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from noria.corpus.clean import Choices, clean_text
 from noria.corpus.deduplicate import drop_duplicates
 from noria.corpus.deidentify import replace_identities
 from noria.corpus.read import SourceFile, Wanted, read_file
-from noria.corpus.split import split_of
+from noria.corpus.split import SPLITS, split_of, split_rule
+from noria.recipe import CorpusSettings
 from noria.records import Document, Source, content_text, text_content
 
 SPELLED = (
@@ -104,3 +106,40 @@ def test_which_copy_stays_does_not_depend_on_the_order(order: list[int]) -> None
     shuffled = drop_duplicates([documents[n] for n in order], near_duplicates=True)
     assert shuffled == straight
     assert {drop.source.byte_start for drop in straight.exact} == {1, 2}
+
+
+LINES = st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 30))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(LINES, min_size=1, max_size=25, unique=True),
+    st.lists(LINES, max_size=25, unique=True),
+    st.sampled_from(["group", "record"]),
+    st.randoms(use_true_random=False),
+)
+def test_what_was_measured_on_is_never_trained_on_after_adding_and_shuffling(
+    first: list[tuple[str, int]], more: list[tuple[str, int]], how: str, draw: random.Random
+) -> None:
+    corpus = CorpusSettings(split=how, held_out=0.3, test=0.2)
+    rule = split_rule(corpus, 1)
+    assert rule is not None
+
+    def splits(lines: list[tuple[str, int]]) -> dict[str, set[str]]:
+        records = [
+            Document(text_content(f"line number {n} of a few words"), Source(f"{g}.txt", n, n), g)
+            for g, n in lines
+        ]
+        kept = drop_duplicates(records, True, rank=lambda one: -SPLITS.index(rule(one))).kept
+        found: dict[str, set[str]] = {name: set() for name in SPLITS}
+        for record in kept:
+            found[rule(record)].add(content_text(record.content))
+        return found
+
+    before = splits(first)
+    everything = list(dict.fromkeys([*first, *more]))
+    after = splits(everything)
+    shuffled = list(everything)
+    draw.shuffle(shuffled)
+    assert splits(shuffled) == after
+    assert not (before["held_out"] | before["test"]) & after["train"]

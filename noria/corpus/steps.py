@@ -1,0 +1,165 @@
+"""What happens to records once they are clean: what is left out, and which side they come to.
+
+In: clean records and the recipe's settings. Out: the records that stay; what goes is in the tally,
+with its reason. This module knows neither files nor formats.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+
+from noria.corpus.boilerplate import remove_boilerplate
+from noria.corpus.clean import choices_of, clean_text
+from noria.corpus.decontaminate import MeasuredSet, drop_contaminated
+from noria.corpus.deduplicate import RecordT, drop_duplicates, source_order, whole_text
+from noria.corpus.language import language_namer
+from noria.corpus.quality import judge_documents
+from noria.corpus.report import Progress, Tally
+from noria.corpus.split import SPLITS, split_records, split_rule
+from noria.recipe import CorpusSettings
+from noria.records import Document, Pair, Record, content_text, record_texts, text_content
+
+Splits = dict[str, list[Record]]
+
+
+def without_boilerplate(
+    documents: list[Document], settings: CorpusSettings, tally: Tally
+) -> list[Document]:
+    """Documents without the lines that their source repeats; too short ones are left out then."""
+    left, tally.boilerplate = remove_boilerplate(documents, settings.boilerplate)
+    kept = []
+    for before, record in zip(documents, left, strict=True):
+        if record is before:
+            kept.append(record)
+            continue
+        text = clean_text(content_text(record.content), choices_of(settings))  # blank lines met
+        if len(text) >= settings.min_characters:
+            kept.append(replace(record, content=text_content(text)))
+        else:
+            tally.too_short += 1
+            tally.drop("too short without boilerplate", record.source)
+    return kept
+
+
+def worth_learning(
+    documents: list[Document], settings: CorpusSettings, tally: Tally, progress: Progress
+) -> list[Document]:
+    """Documents within the limits of quality; all of them where the recipe only wants to know."""
+    limits = settings.quality
+    if limits.judge == "off":
+        return documents
+    kept = []
+    judged = judge_documents(documents, limits, lambda done, of: progress("quality", done, of))
+    for record, excesses in zip(documents, judged, strict=True):
+        if excesses:
+            tally.beyond.append((record, excesses))
+        if excesses and limits.judge == "cut":
+            signals = {one.signal: round(one.value, 4) for one in excesses}
+            tally.drop("quality", record.source, signals=signals)
+        else:
+            kept.append(record)
+    return kept
+
+
+def distinct_records(
+    records: list[RecordT], settings: CorpusSettings, seed: int, tally: Tally, progress: Progress
+) -> list[RecordT]:
+    """Records without copies; where each one's split is fixed, the copy to measure on stays.
+
+    Else a copy that is added to what is trained on would take the other's place there. What a
+    program wrote gives way to what people did.
+    """
+    rule = split_rule(settings, seed)
+    result = drop_duplicates(
+        records,
+        settings.near_duplicates,
+        lambda done, total: progress("deduplicate", done, total),
+        lambda record: _rank(record, rule),
+    )
+    tally.exact += result.exact
+    tally.near += result.near
+    for reason, drops in (("exact duplicate", result.exact), ("near duplicate", result.near)):
+        for drop in drops:
+            tally.drop(
+                reason,
+                drop.source,
+                duplicate_of=asdict(drop.duplicate_of),
+                similarity=round(drop.similarity, 4),
+            )
+    return _with_languages(result.kept, settings, tally, progress)
+
+
+def _rank(record: Record, rule: Callable[[Record], str] | None) -> int:
+    if record.synthetic:
+        return 1
+    return -SPLITS.index(rule(record)) if rule else 0
+
+
+def _with_languages(
+    records: list[RecordT], settings: CorpusSettings, tally: Tally, progress: Progress
+) -> list[RecordT]:
+    """Count languages; where they are named, each record keeps its own (a pair both)."""
+    name = language_namer(settings.language)
+    found = []
+    for index, record in enumerate(records):
+        texts = record_texts(record) if isinstance(record, Pair) else [whole_text(record)]
+        language = "→".join(map(name, texts))
+        tally.languages[language] += 1
+        found.append(replace(record, language=language) if settings.language == "named" else record)
+        progress("language", index + 1, len(records))
+    return found
+
+
+def split_shapes(shapes: Sequence[Sequence[Record]], settings: CorpusSettings, seed: int) -> Splits:
+    """One corpus of several shapes in splits; what a program wrote is trained on.
+
+    Each shape is split by itself, so that each is trained on and measured, if not by a rule. Fewer
+    than three records of one shape are trained on if another has enough.
+    """
+    real = [[one for one in records if not one.synthetic] for records in shapes]
+    splits: Splits = {name: [] for name in SPLITS}
+    if settings.split != "auto":
+        splits = split_records([one for records in real for one in records], settings, seed)
+    else:
+        enough = any(len(records) >= 3 for records in real)
+        for number, records in enumerate(real):
+            alone = not any(real[:number] + real[number + 1 :])
+            if len(records) >= 3 or (records and not enough) or alone:
+                for name, some in split_records(records, settings, seed).items():
+                    splits[name] += some
+            else:
+                splits["train"] += records
+    splits["train"] += [one for records in shapes for one in records if one.synthetic]
+    return {name: sorted(records, key=source_order) for name, records in splits.items()}
+
+
+def uncontaminated(
+    parts: Sequence[Splits], evaluation: Sequence[Record], tally: Tally, progress: Progress
+) -> None:
+    """Take out of what is trained on whatever shares a passage with a split or an evaluation file.
+
+    `parts`: the splits of what is trained on together, and of each other shape; their `train` is
+    replaced.
+    """
+    by_file: dict[str, list[Record]] = defaultdict(list)
+    for record in evaluation:
+        by_file[record.source.file].append(record)
+    sets = [
+        MeasuredSet(name, [record for part in parts for record in part[name]])
+        for name in ("held_out", "test")
+    ]
+    sets += [MeasuredSet(name, some, short_too=True) for name, some in sorted(by_file.items())]
+    result = drop_contaminated(
+        [record for part in parts for record in part["train"]],
+        sets,
+        lambda done, of: progress("decontaminate", done, of),
+    )
+    for one in result.dropped:
+        shares = {"set": one.name, "measured": asdict(one.measured)}
+        tally.drop("contaminated", one.record.source, **shares)
+    tally.decontaminated = result
+    gone = {id(one.record) for one in result.dropped}
+    for part in parts:
+        part["train"] = [record for record in part["train"] if id(record) not in gone]
