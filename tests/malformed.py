@@ -7,8 +7,8 @@ import random
 from dataclasses import asdict
 from pathlib import Path
 
+from corpus_files import FILES
 from reading import file_of, read
-from written import FILES
 
 from noria.corpus.read.lines import find_encoding, text_lines
 from noria.errors import InputError

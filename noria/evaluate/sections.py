@@ -33,6 +33,22 @@ def stages_part(report: Report) -> Html:
     return section("stages", "What ran", lead, table("Stages", columns, rows))
 
 
+def quarantine_part(report: Report) -> Html:
+    """What of the corpus's files could not be read."""
+    if not report.quarantine:
+        return Html("")
+    rows = [
+        (one.reason, f"{one.count:,}", one.place, one.value or "(all of it)")
+        for one in report.quarantine
+    ]
+    lead = (
+        "Pieces of the files that are no records. They are kept in quarantine.jsonl beside the "
+        "corpus, and nothing was trained on them."
+    )
+    columns = ("reason", "#pieces", "the first", "what stands there")
+    return section("quarantine", "What could not be read", lead, table("Lost", columns, rows))
+
+
 def learning_part(report: Report) -> Html:
     """The loss curves."""
     charts = [chart for chart in map(line_chart, report.charts) if chart]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import zstandard
+from corpus_files import CHAT, CHINESE, ENGLISH, FILES, PO, page, parquet_of, pdf, tar_of, zip_of
 from reading import file_of, read
-from written import CHAT, CHINESE, ENGLISH, FILES, PO, page, parquet_of, pdf, tar_of, zip_of
 
 from noria.corpus.read import SourceFile, Wanted, find_files, lines
 from noria.corpus.read.formats import FORMATS

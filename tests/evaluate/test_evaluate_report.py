@@ -22,6 +22,7 @@ from noria.evaluate.report import (
     Interval,
     Line,
     NextCommand,
+    QuarantineRow,
     Report,
     SampleRow,
     ScoreRow,
@@ -50,6 +51,7 @@ def full(text: str) -> Report:
         headline=text,
         live_hash=text,
         stages=(StageRow(text, text, 12.34, 481_000_000, False), StageRow("b", "c", 1, 2, True)),
+        quarantine=(QuarantineRow(text, 12, text, text), QuarantineRow("torn", 1, "a", "")),
         charts=(Chart(text, text, text, (curve, Line(text, ((3.0, 5.0),), dots=True)), text),),
         scores=(ScoreRow(text, text, Interval(1.512, 1.494, 1.531), 240, text),),
         baseline=BaselineSection("Transformer", text, 1.512, 1.295, Interval(0.217, 0.19, 0.24)),
@@ -117,7 +119,7 @@ def test_the_page_needs_no_script_and_makes_no_request(tmp_path: Path) -> None:
 
 def test_every_part_is_on_the_page_and_empty_parts_are_not(tmp_path: Path) -> None:
     anchors = {
-        "stages", "learning", "quality", "breakdown", "compression", "samples", "feedback", "gate",
+        "stages", "quarantine", "learning", "quality", "breakdown", "compression", "samples", "feedback", "gate",
         "afterwards", "audit", "next",
     }  # fmt: skip
     everything = read(page_of(full("x"), tmp_path))

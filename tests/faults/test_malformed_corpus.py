@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from corpus_files import CHAT, CHINESE, ENGLISH
 from malformed import check_mutants
-from written import CHAT, CHINESE, ENGLISH
 
 COUNT = 2000
 

@@ -13,6 +13,7 @@ from noria.corpus.read.files import SourceFile
 from noria.corpus.read.quarantine import Quarantined, WrongRow, quarantined
 from noria.corpus.read.reader import Found, Say
 from noria.corpus.read.shapes import Row, row_records, row_text
+from noria.errors import InputError
 
 SAMPLE_ROWS = 1000
 SAMPLE_BYTES = 8 << 20
@@ -27,7 +28,11 @@ def read_rows(
     if not good:
         yield from (row for row in sample if isinstance(row, Quarantined))
         return
-    understood = understand(good, wanted)
+    try:
+        understood = understand(good, wanted)
+    except InputError:
+        yield from (row for row in sample if isinstance(row, Quarantined))
+        raise
     say(understood.shape, f"{format_}; {understood.says()}")
 
     def turned(row: Row | Quarantined) -> Found:
