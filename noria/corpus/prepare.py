@@ -98,7 +98,10 @@ def prepare_corpus(
     chats = _clean_conversations(chats, settings, tally, progress, total)
     documents = _distinct(documents, settings, tally, progress)
     chats = _distinct(chats, settings, tally, progress)
-    splits = _split(documents, chats, settings, seed)
+    try:
+        splits = _split(documents, chats, settings, seed)
+    except InputError as error:
+        raise InputError(f"{error.given}{_lost(intake)}", error.expected, error.fix) from error
     others = _other_shapes(intake, settings, seed, tally, progress)
     measured = [
         record for some in (splits, *others.values()) for record in some["held_out"] + some["test"]
@@ -133,17 +136,21 @@ def _hidden(text: str) -> str:
 def _nothing_to_train_on(intake: Intake) -> InputError:
     """Why a corpus without documents and conversations can't be made."""
     read = [f"{len(some):,} {name}" for name, some in intake.records.items() if some]
-    first = next(iter(intake.examples.values()), [])
-    shown = ""
-    if first:
-        one = first[0]
-        place = f"{one['file']}:{one['line']}" if one["line"] else one["file"]
-        shown = f" ({intake.num_quarantined:,} in quarantine, the first {place}: {one['reason']})"
     return InputError(
-        f"no document and no conversation was read, but {', '.join(read) or 'nothing'}{shown}",
+        f"no document and no conversation was read, but {', '.join(read) or 'nothing'}"
+        f"{_lost(intake)}",
         "text to train on",
         "mend the files, or say what they are under [sources.NAME]",
     )
+
+
+def _lost(intake: Intake) -> str:
+    """What went into quarantine, as a remark behind what an error says; nothing if nothing did."""
+    if not intake.num_quarantined:
+        return ""
+    one = next(iter(intake.examples.values()))[0]
+    place = f"{one['file']}:{one['line']}" if one["line"] else one["file"]
+    return f" ({intake.num_quarantined:,} in quarantine, the first {place}: {one['reason'][:200]})"
 
 
 def _other_shapes(

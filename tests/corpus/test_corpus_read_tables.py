@@ -226,3 +226,11 @@ def test_short_chinese_texts_in_gb18030_are_found(tmp_path: Path) -> None:
         records, _ = read(file)
         right += bool(records) and record_texts(records[0]) == (words,)
     assert right >= 29
+
+
+def test_no_row_vanishes_behind_a_thousand_wrong_ones(tmp_path: Path) -> None:
+    good = json.dumps({"text": CHINESE}, ensure_ascii=False)
+    records, lost = read(file_of(tmp_path, "a.jsonl", "{\n" * 3000 + good + "\n[\n" + good))
+    assert (len(records), len(lost)) == (2, 3001)
+    _, lost = read(file_of(tmp_path, "b.jsonl", "{\n" * 3000))
+    assert len(lost) == 3000

@@ -23,10 +23,18 @@ def read_rows(
     file: SourceFile, rows: Iterator[Row | Quarantined], wanted: Wanted, say: Say, format_: str
 ) -> Found:
     """The records of rows. Raises InputError where no column is understood."""
-    sample = _sample(rows)
+    sample: list[Row | Quarantined] = []
+    size = 0
+    for row in rows:
+        if isinstance(row, Quarantined) and not sample:
+            yield row  # nothing is understood yet, and nothing has to wait
+            continue
+        sample.append(row)
+        size += row.source.byte_end - row.source.byte_start if isinstance(row, Row) else 0
+        if len(sample) >= SAMPLE_ROWS or size >= SAMPLE_BYTES:
+            break
     good = [row.values for row in sample if isinstance(row, Row)]
     if not good:
-        yield from (row for row in sample if isinstance(row, Quarantined))
         return
     try:
         understood = understand(good, wanted)
@@ -50,14 +58,3 @@ def read_rows(
     del sample, good
     for row in rows:
         yield from turned(row)
-
-
-def _sample(rows: Iterator[Row | Quarantined]) -> list[Row | Quarantined]:
-    sample: list[Row | Quarantined] = []
-    size = 0
-    for row in rows:
-        sample.append(row)
-        size += row.source.byte_end - row.source.byte_start if isinstance(row, Row) else 0
-        if len(sample) >= SAMPLE_ROWS or size >= SAMPLE_BYTES:
-            break
-    return sample
