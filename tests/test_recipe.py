@@ -122,3 +122,36 @@ def test_the_recipes_of_the_house_can_be_read() -> None:
     folder = Path(__file__).resolve().parents[1] / "recipes"
     names = {path.stem: load_recipe(path).name for path in folder.glob("*.toml")}
     assert names == {name: name for name in ("quickstart", "helpdesk", "pretrain")}
+
+
+SOURCES = """
+name = "mill"
+[sources.reviews]
+files = ["reviews/*.csv"]
+shape = "labelled"
+columns = { text = "评论", labels = "2" }
+encoding = "gb18030"
+group = "author"
+"""
+
+
+def test_sources_say_what_their_files_are() -> None:
+    source = parse_recipe(SOURCES).sources["reviews"]
+    assert source.columns == {"text": "评论", "labels": "2"}
+    assert (source.shape, source.encoding, source.group) == ("labelled", "gb18030", "author")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("labels =", "target ="), "no role of labelled; known: text, labels"),
+        (('"labelled"', '"poem"'), "expected one of"),
+        (('labels = "2"', "labels = 2"), "expected a string"),
+        (('["reviews/*.csv"]', "[]"), "name its files"),
+        (('files = ["reviews/*.csv"]', ""), "missing; add files"),
+        (('"reviews/*.csv"', '"package:x/a.csv"'), "no such package"),
+    ],
+)
+def test_mistakes_of_sources_are_told_with_their_line(change: tuple[str, str], says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        parse_recipe(SOURCES.replace(*change))

@@ -87,7 +87,10 @@ def prepare_corpus(
         shape: distinct_records(some, settings, seed, tally, progress)
         for shape, some in records.items()
     }
-    splits = split_shapes([distinct[shape] for shape in TRAINED], settings, seed)
+    try:
+        splits = split_shapes([distinct[shape] for shape in TRAINED], settings, seed)
+    except InputError as error:
+        raise InputError(f"{error.given}{_lost(intake)}", error.expected, error.fix) from error
     others = {shape: _split_other(distinct[shape], settings, seed) for shape in OTHERS}
     uncontaminated([splits, *others.values()], evaluation, tally, progress)
     if not splits["train"]:
@@ -136,17 +139,21 @@ def _split_other(records: list[Record], settings: CorpusSettings, seed: int) -> 
 def _nothing_to_train_on(intake: Intake) -> InputError:
     """Why a corpus without documents and conversations can't be made."""
     read = [f"{len(some):,} {name}" for name, some in intake.records.items() if some]
-    first = next(iter(intake.examples.values()), [])
-    shown = ""
-    if first:
-        one = first[0]
-        place = f"{one['file']}:{one['line']}" if one["line"] else one["file"]
-        shown = f" ({intake.num_quarantined:,} in quarantine, the first {place}: {one['reason']})"
     return InputError(
-        f"no document and no conversation was read, but {', '.join(read) or 'nothing'}{shown}",
+        f"no document and no conversation was read, but {', '.join(read) or 'nothing'}"
+        f"{_lost(intake)}",
         "text to train on",
         "mend the files, or say what they are under [sources.NAME]",
     )
+
+
+def _lost(intake: Intake) -> str:
+    """What went into quarantine, as a remark behind what an error says; nothing if nothing did."""
+    if not intake.num_quarantined:
+        return ""
+    one = next(iter(intake.examples.values()))[0]
+    place = f"{one['file']}:{one['line']}" if one["line"] else one["file"]
+    return f" ({intake.num_quarantined:,} in quarantine, the first {place}: {one['reason'][:200]})"
 
 
 def _write_splits(out: Path, splits: Splits) -> None:

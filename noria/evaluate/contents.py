@@ -20,6 +20,16 @@ class StageRow:
 
 
 @dataclass(frozen=True)
+class QuarantineRow:
+    """One reason why pieces of the corpus's files are no records: how many, and the first."""
+
+    reason: str
+    count: int
+    place: str
+    value: str
+
+
+@dataclass(frozen=True)
 class ScoreRow:
     """A score in bits per byte: what was measured, on what, and on exactly which weights."""
 
@@ -138,6 +148,7 @@ class Report:
     headline: str
     live_hash: str
     stages: tuple[StageRow, ...]
+    quarantine: tuple[QuarantineRow, ...] = ()
     fertility: tuple[FertilityRow, ...] = ()
     charts: tuple[Chart, ...] = ()
     scores: tuple[ScoreRow, ...] = ()

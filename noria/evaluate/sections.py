@@ -33,6 +33,22 @@ def stages_part(report: Report) -> Html:
     return section("stages", "What ran", lead, table("Stages", columns, rows))
 
 
+def quarantine_part(report: Report) -> Html:
+    """What of the corpus's files could not be read."""
+    if not report.quarantine:
+        return Html("")
+    rows = [
+        (one.reason, f"{one.count:,}", one.place, one.value or "(all of it)")
+        for one in report.quarantine
+    ]
+    lead = (
+        "Pieces of the files that are no records. They are kept in quarantine.jsonl beside the "
+        "corpus, and nothing was trained on them."
+    )
+    columns = ("reason", "#pieces", "the first", "what stands there")
+    return section("quarantine", "What could not be read", lead, table("Lost", columns, rows))
+
+
 def fertility_part(report: Report) -> Html:
     """What the tokenizer makes of each language."""
     if not report.fertility:
@@ -46,7 +62,7 @@ def fertility_part(report: Report) -> Html:
             row.language,
             f"{row.num_tokens:,}",
             f"{row.bytes_per_token:.2f}",
-            f"{row.tokens_per_word:.2f}" if row.language != "Chinese" else "–",
+            f"{row.tokens_per_word:.2f}" if not row.language.endswith("Chinese") else "–",
             f"{row.tokens_per_character:.2f}",
         )
         for row in report.fertility

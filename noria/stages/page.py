@@ -19,6 +19,7 @@ from noria.evaluate.report import (
     DifferenceRow,
     FertilityRow,
     NextCommand,
+    QuarantineRow,
     Report,
     SampleRow,
     ScoreRow,
@@ -74,6 +75,7 @@ def write_report(workspace: Workspace, made: Made) -> Path:
             StageRow(row.stage, row.result, row.elapsed_s, row.peak_memory_bytes, row.reused)
             for row in workspace.results
         ),
+        quarantine=_quarantine(made.corpus),
         fertility=_fertility(made.tokens),
         charts=_charts(made),
         scores=_scores(made, "base" if base else "5-gram"),
@@ -101,6 +103,17 @@ def write_report(workspace: Workspace, made: Made) -> Path:
     )
     render_report(report, path)
     return path
+
+
+def _quarantine(corpus: Artifact) -> tuple[QuarantineRow, ...]:
+    """What the corpus lost, by reason; nothing is known of a corpus older than quarantine."""
+    reasons = corpus.facts.get("quarantined", {}).get("reasons", {})
+    rows = []
+    for reason, found in reasons.items():
+        first = found["examples"][0]
+        place = f"{first['file']}:{first['line']}" if first["line"] else first["file"]
+        rows.append(QuarantineRow(reason, found["count"], place, first["value"]))
+    return tuple(rows)
 
 
 def _fertility(tokens: Artifact) -> tuple[FertilityRow, ...]:

@@ -5,10 +5,18 @@ from typing import Any
 import pytest
 
 from noria.corpus.prepare import prepare_corpus
-from noria.corpus.read import find_files, read_documents
+from noria.corpus.read import Request, Wanted, find_files
 from noria.errors import InputError
 from noria.recipe import CorpusSettings
-from noria.records import Conversation, Document, content_text, read_records, record_texts
+from noria.records import (
+    Conversation,
+    Document,
+    Labelled,
+    Tagged,
+    content_text,
+    read_records,
+    record_texts,
+)
 
 SPLITS = ("train", "held_out", "test")
 
@@ -152,11 +160,16 @@ def test_nothing_of_an_evaluation_set_is_trained_on(folder: Path, tmp_path: Path
     quiz = tmp_path / "quiz.txt"
     leaked = "The 465 steps of tower 15 were swept. 第15天，守灯人擦了第45盏灯。"
     quiz.write_text(leaked, encoding="utf-8")
-    evaluation = list(read_documents(find_files(["quiz.txt"], tmp_path, {})[0]))
+    (file,) = find_files(["quiz.txt"], tmp_path, {})
+    evaluation = [
+        one
+        for one in read_file(file, Wanted(shape="document"), lambda shape, how: None)
+        if isinstance(one, Document)
+    ]
     documents = find_files(["*.txt"], folder, {})
     settings = CorpusSettings(held_out=0.1, test=0.1, near_duplicates=False)
     report = prepare_corpus(
-        documents, [], [], settings, 1, tmp_path / "out", lambda *_: None, evaluation
+        documents, [], [], settings, 1, tmp_path / "out", lambda *_: None, (), evaluation
     )
     train = (tmp_path / "out" / "train.jsonl").read_text(encoding="utf-8")
     assert "465 steps" not in train
@@ -167,3 +180,68 @@ def test_nothing_of_an_evaluation_set_is_trained_on(folder: Path, tmp_path: Path
     assert example["passage"].startswith("the 465 steps of tower 15 were swept")
     (drop,) = [one for one in _json_lines(tmp_path / "out" / "dropped.jsonl") if "set" in one]
     assert (drop["set"], drop["measured"]["file"]) == ("quiz.txt", "quiz.txt")
+
+
+def test_what_can_not_be_read_is_counted_shown_and_without_identities(
+    folder: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    lines = ['{"messages": "ask keeper@light.example"}', "{", "", '{"messages": []}']
+    (bad / "chat.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (bad / "torn.txt").write_bytes(b"\x00\x01\x02\x03")
+    documents = [*find_files(["*.txt"], folder, {}), *find_files(["*.txt"], bad, {})]
+    chats = [*find_files(["*.jsonl"], folder, {}), *find_files(["*.jsonl"], bad, {})]
+    out = tmp_path / "out"
+    report = prepare_corpus(documents, [], chats, CorpusSettings(), 1, out, lambda *_: None)
+    lost = _json_lines(out / "quarantine.jsonl")
+    assert report["quarantined"]["total"] == len(lost) == 4
+    assert sum(one["count"] for one in report["quarantined"]["reasons"].values()) == 4
+    assert [(one["file"], one["line"]) for one in lost] == [
+        ("torn.txt", 0),
+        ("chat.jsonl", 1),
+        ("chat.jsonl", 2),
+        ("chat.jsonl", 4),
+    ]
+    assert "[EMAIL]" in lost[1]["value"] and "keeper@" not in json.dumps(report)
+    (text,) = [one for one in report["understood"] if one["as"].startswith("text")]
+    assert (text["files"], text["records"], text["lost"]) == (42, 42, 0)
+
+
+def test_other_shapes_are_stored_apart_and_never_trained_on(folder: Path, tmp_path: Path) -> None:
+    rows = ["text,label"] + [
+        f'"Boat {n} of keeper{n}@light.example sails at {n} past the {n * 7} lights.",{n % 3}'
+        for n in range(40)
+    ]
+    (tmp_path / "a.csv").write_text("\n".join(rows), encoding="utf-8")
+    sentences = [f"保{n} B-PER\n罗{n} I-PER\nwrote O\nmany O\n" for n in range(20)]
+    (tmp_path / "a.conll").write_text("\n".join(sentences), encoding="utf-8")
+    files = find_files(["a.csv", "a.conll"], tmp_path, {})
+    out = tmp_path / "out"
+    report = prepare_corpus(
+        find_files(["*.txt"], folder, {}),
+        [],
+        [],
+        CorpusSettings(near_duplicates=False),
+        1,
+        out,
+        lambda *_: None,
+        [Request(file, Wanted()) for file in files],
+    )
+    assert report["read"] == {"documents": 42, "conversations": 0, "labelled": 40, "tagged": 20}
+    for name in SPLITS:
+        assert all(isinstance(one, Document) for one in read_records(out / f"{name}.jsonl"))
+        labelled = list(read_records(out / "labelled" / f"{name}.jsonl"))
+        assert labelled and all(isinstance(one, Labelled) for one in labelled)
+        assert all("[EMAIL]" in text for one in labelled for text in record_texts(one))
+    (tagged, *_) = read_records(out / "tagged" / "train.jsonl")
+    assert isinstance(tagged, Tagged)
+    ((start, end, tag),) = [(span.start, span.end, span.tag) for span in tagged.spans]
+    assert content_text(tagged.content)[start:end].startswith("保") and tag == "PER"
+
+
+def test_a_corpus_of_other_shapes_alone_is_refused_with_what_was_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\nan old boat,1\na new one,2\n", encoding="utf-8")
+    requests = [Request(file, Wanted()) for file in find_files(["a.csv"], tmp_path, {})]
+    with pytest.raises(InputError, match="no conversation was read, but 2 labelled"):
+        prepare_corpus([], [], [], CorpusSettings(), 1, tmp_path, lambda *_: None, requests)

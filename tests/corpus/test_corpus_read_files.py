@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import io
 import lzma
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 
 import pytest
 import zstandard
+from corpus_files import CHAT, CHINESE, ENGLISH, FILES, PO, page, parquet_of, pdf, tar_of, zip_of
 from reading import file_of, read
-from written import CHAT, CHINESE, ENGLISH, FILES, PO, page, tar_of, zip_of
 
 from noria.corpus.read import SourceFile, Wanted, find_files, lines
 from noria.corpus.read.formats import FORMATS
@@ -67,19 +66,7 @@ def test_books_are_read_in_the_order_of_their_spine(tmp_path: Path) -> None:
 
 
 def test_chinese_pdfs_give_their_text_page_by_page(tmp_path: Path) -> None:
-    from reportlab.pdfbase import pdfmetrics
-    from reportlab.pdfbase.cidfonts import UnicodeCIDFont
-    from reportlab.pdfgen.canvas import Canvas
-
-    pdfmetrics.registerFont(UnicodeCIDFont("STSong-Light"))
-    out = io.BytesIO()
-    canvas = Canvas(out)
-    for text in (CHINESE, ENGLISH, ""):
-        canvas.setFont("STSong-Light", 12)
-        canvas.drawString(50, 700, text)
-        canvas.showPage()
-    canvas.save()
-    records, lost = read(file_of(tmp_path, "a.pdf", out.getvalue()))
+    records, lost = read(file_of(tmp_path, "a.pdf", pdf(CHINESE, ENGLISH, "")))
     assert [record_texts(one) for one in records] == [(CHINESE,), (ENGLISH,)]
     assert [one.source.line for one in records] == [1, 2]
     assert [(one.line, one.reason) for one in lost] == [(3, "no text")]
@@ -141,12 +128,9 @@ def test_squad_gives_answers_and_counts_questions_without(tmp_path: Path) -> Non
 
 
 def test_parquet_gives_rows(tmp_path: Path) -> None:
-    import pyarrow
-    from pyarrow import parquet
-
-    table = pyarrow.table({"source": [ENGLISH, None], "target": [CHINESE, "x"]})
-    parquet.write_table(table, tmp_path / "made")
-    file = file_of(tmp_path, "a.parquet", (tmp_path / "made").read_bytes())
+    file = file_of(
+        tmp_path, "a.parquet", parquet_of({"source": [ENGLISH, None], "target": [CHINESE, "x"]})
+    )
     records, (lost,) = read(file)
     assert [record_texts(one) for one in records if isinstance(one, Pair)] == [(ENGLISH, CHINESE)]
     assert (lost.line, lost.reason) == (2, "no text under 'source'")

@@ -23,6 +23,7 @@ from noria.evaluate.report import (
     Interval,
     Line,
     NextCommand,
+    QuarantineRow,
     Report,
     SampleRow,
     ScoreRow,
@@ -51,6 +52,7 @@ def full(text: str) -> Report:
         headline=text,
         live_hash=text,
         stages=(StageRow(text, text, 12.34, 481_000_000, False), StageRow("b", "c", 1, 2, True)),
+        quarantine=(QuarantineRow(text, 12, text, text), QuarantineRow("torn", 1, "a", "")),
         fertility=(FertilityRow(text, 1234, 3.21, 1.5, 0.75),),
         charts=(Chart(text, text, text, (curve, Line(text, ((3.0, 5.0),), dots=True)), text),),
         scores=(ScoreRow(text, text, Interval(1.512, 1.494, 1.531), 240, text),),
@@ -119,8 +121,8 @@ def test_the_page_needs_no_script_and_makes_no_request(tmp_path: Path) -> None:
 
 def test_every_part_is_on_the_page_and_empty_parts_are_not(tmp_path: Path) -> None:
     anchors = {
-        "stages", "fertility", "learning", "quality", "breakdown", "compression", "samples",
-        "feedback", "gate", "afterwards", "audit", "next",
+        "stages", "quarantine", "fertility", "learning", "quality", "breakdown", "compression",
+        "samples", "feedback", "gate", "afterwards", "audit", "next",
     }  # fmt: skip
     everything = read(page_of(full("x"), tmp_path))
     assert {a["id"] for tag, a in everything.tags if tag == "section"} == anchors

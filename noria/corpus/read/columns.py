@@ -119,10 +119,12 @@ def understand(rows: Sequence[Mapping[str, Any]], wanted: Wanted) -> Understood:
     if wanted.group and wanted.group not in names:
         raise InputError(f"no column {wanted.group!r} to group by", f"one of: {_shown(names)}")
     for shape in [wanted.shape] if wanted.shape else SHAPE_ROLES:
-        for must, may in SHAPE_ROLES[shape]:
-            found = _assign(rows, names, must, may, wanted)
-            if found is not None:
-                return Understood(shape, found, wanted.group)
+        # Where the shape is said, names alone decide at last: then it is the rows that are wrong.
+        for judged in (rows, []) if wanted.shape else (rows,):
+            for must, may in SHAPE_ROLES[shape]:
+                found = _assign(judged, names, must, may, wanted)
+                if found is not None:
+                    return Understood(shape, found, wanted.group)
         languages = [name for name in names if _plain(name) in _LANGUAGES]
         if shape == "pair" and len(languages) == 2 and not wanted.columns:
             columns = {"input": languages[0], "target": languages[1]}
@@ -174,8 +176,10 @@ def _named(role: str, names: list[str], rows: Sequence[Mapping[str, Any]]) -> st
 
 
 def _fits(role: str, name: str, rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether most values of a column have the type that the role needs."""
+    """Whether most values of a column have the type that the role needs; without rows all do."""
     values = [row[name] for row in rows if row.get(name) is not None]
+    if not rows:
+        return True
     lists = sum(_is_list(value) for value in values)
     if role in _LISTS:
         return lists * 2 > len(values)

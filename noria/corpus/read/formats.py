@@ -99,6 +99,9 @@ def read_file(file: SourceFile, wanted: Wanted, say: Say) -> Found:
         behind = f" (behind {num_found:,} that were read)" if num_found else ""
         what = str(error) or type(error).__name__
         yield quarantined(file.name, 0, "", f"{what}{behind}")
+    else:
+        if not num_found:
+            yield quarantined(file.name, 0, "", "nothing to read in it")
     if file_digest(file.path) != file.sha256:
         raise InputError(
             f"{file.name} changed while it was read",

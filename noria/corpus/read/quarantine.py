@@ -36,10 +36,11 @@ class WrongRow(Exception):
 
 def quarantined(file: str, line: int, value: object, reason: str) -> Quarantined:
     """Put a value in quarantine, cut to 200 characters and without what can't be written."""
-    text = value if isinstance(value, str) else repr(value)[: 4 * MAX_VALUE_CHARACTERS]
+    text = value if isinstance(value, str) else repr(value)
+    text = _writable(text[: MAX_VALUE_CHARACTERS + 1])
     if len(text) > MAX_VALUE_CHARACTERS:
         text = text[: MAX_VALUE_CHARACTERS - 1] + "…"
-    return Quarantined(file, line, _writable(text), _writable(reason))
+    return Quarantined(file, line, text, _writable(reason))
 
 
 def _writable(text: str) -> str:

@@ -13,6 +13,7 @@ from noria.corpus.read.files import SourceFile
 from noria.corpus.read.quarantine import Quarantined, WrongRow, quarantined
 from noria.corpus.read.reader import Found, Say
 from noria.corpus.read.shapes import Row, row_records, row_text
+from noria.errors import InputError
 
 SAMPLE_ROWS = 1000
 SAMPLE_BYTES = 8 << 20
@@ -22,12 +23,24 @@ def read_rows(
     file: SourceFile, rows: Iterator[Row | Quarantined], wanted: Wanted, say: Say, format_: str
 ) -> Found:
     """The records of rows. Raises InputError where no column is understood."""
-    sample = _sample(rows)
+    sample: list[Row | Quarantined] = []
+    size = 0
+    for row in rows:
+        if isinstance(row, Quarantined) and not sample:
+            yield row  # nothing is understood yet, and nothing has to wait
+            continue
+        sample.append(row)
+        size += row.source.byte_end - row.source.byte_start if isinstance(row, Row) else 0
+        if len(sample) >= SAMPLE_ROWS or size >= SAMPLE_BYTES:
+            break
     good = [row.values for row in sample if isinstance(row, Row)]
     if not good:
-        yield from (row for row in sample if isinstance(row, Quarantined))
         return
-    understood = understand(good, wanted)
+    try:
+        understood = understand(good, wanted)
+    except InputError:
+        yield from (row for row in sample if isinstance(row, Quarantined))
+        raise
     say(understood.shape, f"{format_}; {understood.says()}")
 
     def turned(row: Row | Quarantined) -> Found:
@@ -45,14 +58,3 @@ def read_rows(
     del sample, good
     for row in rows:
         yield from turned(row)
-
-
-def _sample(rows: Iterator[Row | Quarantined]) -> list[Row | Quarantined]:
-    sample: list[Row | Quarantined] = []
-    size = 0
-    for row in rows:
-        sample.append(row)
-        size += row.source.byte_end - row.source.byte_start if isinstance(row, Row) else 0
-        if len(sample) >= SAMPLE_ROWS or size >= SAMPLE_BYTES:
-            break
-    return sample

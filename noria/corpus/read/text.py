@@ -30,18 +30,18 @@ def read_running_text(file: SourceFile, wanted: Wanted, say: Say, name: str = "t
     held = _Held("", 0, 0)
     for block in text_blocks(file, encoding):
         if isinstance(block, Quarantined):
-            yield from _documents(file, held, encoding.name, len(held.text))
+            yield from _documents(file, held, encoding.name, list(document_ranges(held.text)))
             held = _Held("", 0, 0)
             yield block
             continue
         if not held.text or held.end != block.start:  # a wrong line stood between
-            yield from _documents(file, held, encoding.name, len(held.text))
+            yield from _documents(file, held, encoding.name, list(document_ranges(held.text)))
             held = _Held("", block.number, block.start)
         held = _Held(held.text + block.text, held.line, held.start, block.end)
-        ready = _last_start(held.text)
-        yield from _documents(file, held, encoding.name, ready)
-        held = _behind(held, ready, encoding.name)
-    yield from _documents(file, held, encoding.name, len(held.text))
+        ranges = list(document_ranges(held.text))  # more text may lengthen the last one
+        yield from _documents(file, held, encoding.name, ranges[:-1])
+        held = _behind(held, ranges[-1][0] if ranges else 0, encoding.name)
+    yield from _documents(file, held, encoding.name, list(document_ranges(held.text)))
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class _Held:
     end: int = 0
 
 
-def _documents(file: SourceFile, held: _Held, encoding: str, end: int) -> Iterator[Document]:
-    """The documents of a held text that start before character `end`."""
+def _documents(
+    file: SourceFile, held: _Held, encoding: str, ranges: list[tuple[int, int]]
+) -> Iterator[Document]:
+    """The documents that lie at these ranges of a held text."""
     position, line, offset_bytes = 0, held.line, held.start
-    for first, last in document_ranges(held.text):
-        if first >= end:
-            return
+    for first, last in ranges:
         offset_bytes += len(held.text[position:first].encode(encoding))
         line += held.text.count("\n", position, first)
         piece = held.text[first:last]
@@ -68,14 +68,6 @@ def _documents(file: SourceFile, held: _Held, encoding: str, end: int) -> Iterat
         yield Document(text_content(piece), source, group=file.name)
         position, offset_bytes = last, end_bytes
         line += piece.count("\n")
-
-
-def _last_start(text: str) -> int:
-    """Where the last document starts: more text may lengthen it."""
-    start = 0
-    for start, _ in document_ranges(text):  # noqa: B007
-        pass
-    return start
 
 
 def _behind(held: _Held, position: int, encoding: str) -> _Held:

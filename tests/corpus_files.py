@@ -11,6 +11,12 @@ import zipfile
 from collections.abc import Mapping
 from email.message import EmailMessage
 
+import pyarrow
+from pyarrow import parquet
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.cidfonts import UnicodeCIDFont
+from reportlab.pdfgen.canvas import Canvas
+
 ENGLISH = "The water wheel lifts the river that turns it, all day long."
 CHINESE = "水车把河水提起来，河水又推动水车，整天不停。"
 
@@ -101,6 +107,24 @@ def mo() -> bytes:
     return head + tables + texts
 
 
+def pdf(*texts: str) -> bytes:
+    pdfmetrics.registerFont(UnicodeCIDFont("STSong-Light"))
+    out = io.BytesIO()
+    canvas = Canvas(out, invariant=1)
+    for text in texts:
+        canvas.setFont("STSong-Light", 12)
+        canvas.drawString(50, 700, text)
+        canvas.showPage()
+    canvas.save()
+    return out.getvalue()
+
+
+def parquet_of(columns: Mapping[str, list[str | None]]) -> bytes:
+    out = io.BytesIO()
+    parquet.write_table(pyarrow.table(columns), out)
+    return out.getvalue()
+
+
 PO = f"""# a comment
 msgid ""
 msgstr "Content-Type: text/plain; charset=UTF-8\\n"
@@ -176,6 +200,8 @@ FILES: dict[str, bytes] = {
     "a.html": page(f"{ENGLISH} {CHINESE}").encode(),
     "a.docx": docx(),
     "a.epub": epub(),
+    "a.pdf": pdf(CHINESE, ENGLISH),
+    "a.parquet": parquet_of({"source": [ENGLISH] * 9, "target": [CHINESE] * 9}),
     "a.mbox": mbox(),
     "a.po": PO.encode(),
     "a.mo": mo(),
