@@ -1,51 +1,92 @@
 """Replace what identifies people and accounts by what kind of thing stood there.
 
-In: a text. Out: the text with placeholders such as [EMAIL], and how many of each; the values
-themselves are returned nowhere. Names and postal addresses are not found: no pattern tells them
-from other words. This module does not know the patterns; `identities` does.
+In: a text, or the texts of one document. Out: the texts with placeholders such as [EMAIL], and how
+many of each kind; the values themselves are returned nowhere. The same value has the same
+placeholder in a document: [EMAIL] is the first, [EMAIL_2] another one. This module does not know
+what identities look like; `identities` does, and a name finder does for names.
+
+The result is a fixed point: texts are gone over until nothing more is found beside what was put
+there. So doing it again changes nothing, whatever a finder makes of a text with placeholders.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from noria.corpus.identities import DETECTORS, Detector
+from noria.corpus.identities import Span, find_identities
 
-MAX_TURNS = 8  # a replacement may free the boundary of the next match; a second turn is rare
-_FULL_WIDTH = re.compile(
-    "[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff20\uff0e\uff0d\uff0b\uff08\uff09]"
-)
-_NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+PLACEHOLDER = re.compile(r"\[(?P<kind>[A-Z]{2,20}(?:_[A-Z]{2,20})?)(?:_(?P<number>[0-9]{1,9}))?\]")
+
+
+@dataclass(frozen=True)
+class Deidentifier:
+    """What finds identities, and what stands in their place."""
+
+    def replace(self, text: str) -> tuple[str, dict[str, int]]:
+        """The text without identities, and how many of each kind were replaced."""
+        (replaced,), counts = self.replace_together([text])
+        return replaced, counts
+
+    def replace_together(self, texts: Sequence[str]) -> tuple[list[str], dict[str, int]]:
+        """The texts of one document, likewise: the same value has the same placeholder in all.
+
+        What becomes of a text does not depend on those after it.
+        """
+        memory = _Memory()
+        counts: Counter[str] = Counter()
+        replaced = []
+        for text in texts:
+            memory.notice(text)
+            spans = self.find(text)
+            while spans:
+                counts.update(span.kind for span in spans)
+                text = _with_replacements(text, spans, memory)
+                spans = self.find(text)
+            replaced.append(text)
+        return replaced, dict(counts)
+
+    def find(self, text: str) -> list[Span]:
+        """Where identities stand, in order; placeholders are none."""
+        placed = [Span(*match.span(), match["kind"]) for match in PLACEHOLDER.finditer(text)]
+        return find_identities(text, placed)
+
+
+class _Memory:
+    """Which value has which placeholder in one document."""
+
+    def __init__(self) -> None:
+        self._given: dict[tuple[str, str], str] = {}
+        self._last: Counter[str] = Counter()
+
+    def notice(self, text: str) -> None:
+        """Leave the numbers alone that a text came with."""
+        for match in PLACEHOLDER.finditer(text):
+            number = int(match["number"] or 1)
+            self._last[match["kind"]] = max(self._last[match["kind"]], number)
+
+    def placeholder(self, kind: str, value: str) -> str:
+        """The value's placeholder: spaces, signs and capitals make no other value of it."""
+        key = kind, "".join(filter(str.isalnum, value.casefold())) or value
+        if key not in self._given:
+            self._last[kind] += 1
+            number = self._last[kind]
+            self._given[key] = f"[{kind}]" if number == 1 else f"[{kind}_{number}]"
+        return self._given[key]
+
+
+def _with_replacements(text: str, spans: Sequence[Span], memory: _Memory) -> str:
+    pieces: list[str] = []
+    position = 0
+    for span in spans:
+        value = text[span.start : span.end]
+        pieces += text[position : span.start], memory.placeholder(span.kind, value)
+        position = span.end
+    return "".join(pieces) + text[position:]
 
 
 def replace_identities(text: str) -> tuple[str, dict[str, int]]:
-    """The text with placeholders, and how many identities of each kind were replaced.
-
-    Doing it again changes nothing. Full-width digits and letters (１３８…) are read as plain ones.
-    """
-    counts: dict[str, int] = {}
-    for _ in range(MAX_TURNS):
-        changed = False
-        for detector in DETECTORS:
-            text, num_replaced = _replace(text, detector)
-            if num_replaced:
-                counts[detector.kind] = counts.get(detector.kind, 0) + num_replaced
-                changed = True
-        if not changed:
-            break
-    return text, counts
-
-
-def _replace(text: str, detector: Detector) -> tuple[str, int]:
-    # Character for character as long as the text, so that positions hold in both.
-    plain = text if text.isascii() or not _FULL_WIDTH.search(text) else text.translate(_NARROW)
-    if not detector.gate.search(plain):
-        return text, 0
-    pieces: list[str] = []
-    position = 0
-    for match in detector.pattern.finditer(plain):
-        span = detector.judge(match)
-        if span is not None:
-            pieces += text[position : span[0]], f"[{detector.kind}]"
-            position = span[1]
-    return "".join(pieces) + text[position:], len(pieces) // 2
+    """The text without identities that have a form, and how many of each kind were replaced."""
+    return Deidentifier().replace(text)
