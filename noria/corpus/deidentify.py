@@ -13,17 +13,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from noria.corpus.identities import Span, find_identities
+from noria.corpus.names import NameFinder
 
 PLACEHOLDER = re.compile(r"\[(?P<kind>[A-Z]{2,20}(?:_[A-Z]{2,20})?)(?:_(?P<number>[0-9]{1,9}))?\]")
 
 
 @dataclass(frozen=True)
 class Deidentifier:
-    """What finds identities, and what stands in their place."""
+    """What finds identities, and what stands in their place; without `names`, names stay."""
+
+    names: NameFinder | None = None
 
     def replace(self, text: str) -> tuple[str, dict[str, int]]:
         """The text without identities, and how many of each kind were replaced."""
@@ -51,7 +54,27 @@ class Deidentifier:
     def find(self, text: str) -> list[Span]:
         """Where identities stand, in order; placeholders are none."""
         placed = [Span(*match.span(), match["kind"]) for match in PLACEHOLDER.finditer(text)]
-        return find_identities(text, placed)
+        found = find_identities(text, placed)
+        if self.names is not None:
+            around = sorted(placed + found)
+            found += [
+                piece for one in self.names.find(text) for piece in _outside(text, one, around)
+            ]
+        return sorted(found)
+
+
+def _outside(text: str, span: Span, around: Sequence[Span]) -> Iterator[Span]:
+    """What is left of a span beside others: pieces with a letter or digit in them."""
+    start = span.start
+    for one in [*around, Span(span.end, span.end, "")]:
+        if one.end < start or one.start > span.end:
+            continue
+        piece = text[start : max(start, one.start)]
+        kept = piece.strip(" \n\t,.;:()\"'，。；：、（）“”")
+        if any(character.isalnum() for character in kept):
+            begin = start + piece.index(kept)
+            yield Span(begin, begin + len(kept), span.kind)
+        start = max(start, one.end)
 
 
 class _Memory:

@@ -6,21 +6,9 @@ import pytest
 from inserted_identities import STRUCTURED_EN, STRUCTURED_ZH, luhn_digit
 from insertion import texts_with_identities
 from leaks import Marked, Score, add_to
+from own_sentences import OWN_EN, OWN_ZH
 
 from noria.corpus.deidentify import Deidentifier
-
-OWN_EN = (
-    "The harbour was quiet when the last boat came home.",
-    "Nobody had expected that the shop would open again before the summer.",
-    "She counted the chairs twice, and then she counted them once more.",
-    "A long table stood in the hall, and on it lay the maps of the valley.",
-)
-OWN_ZH = (
-    "港口很安静，最后一条船刚刚回来。",
-    "谁也没有想到，那家小店会在夏天之前重新开门。",
-    "她把椅子数了两遍，然后又数了一遍。",
-    "大厅里有一张长桌，上面放着山谷的地图。",
-)
 
 
 @pytest.mark.parametrize(
