@@ -62,6 +62,17 @@ class CorpusSettings:
         "What happens to phone numbers, e-mails, cards, identity numbers and the like.",
         choices=("replace", "keep"),
     )
+    names: str = setting(
+        "personal",
+        "Where names, organisations and addresses are replaced too, with the extra `pii`: in what "
+        "users write (feedback is personal), in all text, or nowhere.",
+        choices=("personal", "replace", "off"),
+    )
+    replacement: str = setting(
+        "placeholder",
+        "By [EMAIL], [EMAIL_2] …, or by stand-ins of the same form that are nobody's.",
+        choices=("placeholder", "surrogate"),
+    )
     near_duplicates: bool = setting(True, "Whether near-duplicate documents are dropped.")
     min_characters: int = setting(20, "Shorter documents are dropped.", low=1, high=100_000)
 

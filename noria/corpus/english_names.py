@@ -63,12 +63,18 @@ _ENDINGS = (("ies", "y"), ("es", ""), ("es", "e"), ("s", ""), ("ed", ""), ("ed",
             ("ing", "e"), ("ly", ""), ("er", ""), ("er", "e"), ("est", ""), ("n", ""))  # fmt: skip
 
 
+def introduced(text: str, words: Collection[str]) -> list[Span]:
+    """People whom the words before them, or a colon behind them, make people."""
+    return [
+        Span(*match.span("name"), "PERSON")
+        for pattern in (_TITLED, _SPEAKER)
+        for match in pattern.finditer(text)
+        if not _all_ordinary(match["name"], words)
+    ]
+
+
 def rules(text: str, entities: Sequence[Span], words: Collection[str]) -> Iterator[Span]:
     """Names beside those that the model found; its places and other entities are in `entities`."""
-    for pattern in (_TITLED, _SPEAKER):
-        for match in pattern.finditer(text):
-            if not _all_ordinary(match["name"], words):
-                yield Span(*match.span("name"), "PERSON")
     for match in _FIRM.finditer(text):
         yield Span(*match.span(), "ORGANIZATION")
     known = [one for one in entities if one.kind not in KINDS]

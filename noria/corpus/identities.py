@@ -43,7 +43,7 @@ def find_identities(text: str, taken: list[Span]) -> list[Span]:
     """Where identities stand outside of `taken`, in order; full-width signs count as plain ones."""
     # Character for character as long as the text, so that positions hold in both.
     plain = text if text.isascii() or not _WIDE.search(text) else text.translate(_NARROW)
-    plain = _masked(plain, taken)
+    plain = masked(plain, taken)
     open_gates = _open_gates(plain)
     found: list[Span] = []
     for _ in range(MAX_TURNS):
@@ -56,7 +56,7 @@ def find_identities(text: str, taken: list[Span]) -> list[Span]:
                 reach = detector.judge(match)
                 if reach is not None:
                     spans.append(Span(*reach, detector.kind))
-            plain = _masked(plain, spans)
+            plain = masked(plain, spans)
             found += spans
         if len(found) == before:
             break
@@ -73,7 +73,7 @@ def _open_gates(text: str) -> set[re.Pattern[str] | tuple[str, ...]]:
     }
 
 
-def _masked(text: str, spans: Sequence[Span]) -> str:
+def masked(text: str, spans: Sequence[Span]) -> str:
     """The text with brackets where the spans are: to every pattern what a placeholder is."""
     pieces: list[str] = []
     position = 0

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import re
+import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +42,6 @@ _LATIN = re.compile(r"[^\W\d_\u2e80-\uffff]{2}")
 _LATIN_STRETCH = re.compile(r"[^\W\d_\u2e80-\uffff][^\u2e80-\uffff\n]{5,}")
 _CHINESE_PIECE = re.compile("[^。！？；\n]{1,400}[。！？；\n]?|[。！？；\n]")
 _QUOTE_MARKS = re.compile(r"^[>?|\s]+", re.MULTILINE)
-MAX_REMEMBERED = 20_000
 
 
 def load_name_finder() -> NameFinder:
@@ -67,15 +69,30 @@ def load_name_finder() -> NameFinder:
     return NameFinder(language, lac.LAC(), words)
 
 
+@cache
+def shared_name_finder() -> NameFinder:
+    """The finder of this process: two models are loaded once. Raises as `load_name_finder`."""
+    return load_name_finder()
+
+
+def is_installed() -> bool:
+    """Whether the extra is there; nothing is loaded."""
+    return all(importlib.util.find_spec(package) for package in MODEL_DIGESTS)
+
+
 class NameFinder:
-    """Finds names and addresses; what it found in a piece of text it remembers for a while."""
+    """Finds names and addresses; one text at a time, whichever thread asks."""
 
     def __init__(self, english: Any, chinese: Any, english_words: frozenset[str]) -> None:
         self._english, self._chinese, self._words = english, chinese, english_words
-        self._remembered: dict[str, list[Span]] = {}
+        self._lock = threading.Lock()  # a spaCy pipeline adds words to its vocabulary as it reads
 
     def find(self, text: str) -> list[Span]:
         """Where names stand, in order, none over another."""
+        with self._lock:
+            return self._find(text)
+
+    def _find(self, text: str) -> list[Span]:
         if not _HAN.search(text):
             return _apart(self._in_english(text)) if _LATIN.search(text) else []
         spans = self._in_chinese(text)
@@ -94,7 +111,13 @@ class NameFinder:
             Span(one.start_char, one.end_char, one.label_) for one in self._english(plain).ents
         ]
         kinds = english_names.KINDS
-        found = [Span(e.start, e.end, kinds[e.kind]) for e in entities if e.kind in kinds]
+        sure = english_names.introduced(plain, self._words)
+        found = sure + [
+            Span(one.start, one.end, kinds[one.kind])
+            for one in entities
+            if one.kind in kinds
+            and not any(p.start <= one.start and one.end <= p.end for p in sure)
+        ]
         found += english_names.rules(plain, entities, self._words)
         found += english_names.neighbours(plain, _apart(found), self._words)
         return list(english_addresses(plain)) + found

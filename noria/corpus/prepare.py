@@ -17,7 +17,7 @@ from typing import Any
 from noria.corpus.clean import clean_text
 from noria.corpus.decontaminate import drop_contaminated
 from noria.corpus.deduplicate import RecordT, drop_duplicates, source_order, whole_text
-from noria.corpus.deidentify import replace_identities
+from noria.corpus.deidentify import deidentifier_of
 from noria.corpus.language import guess_language
 from noria.corpus.read import SourceFile, read_conversations, read_documents, read_tagged_text
 from noria.corpus.split import SPLITS, split_records
@@ -105,14 +105,17 @@ def prepare_corpus(
     return report
 
 
-def _clean_content(content: Content, settings: CorpusSettings, tally: _Tally) -> Content:
-    text = content_text(content)
-    cleaned = clean_text(text)
-    tally.changed += cleaned != text
+def _clean_content(
+    contents: Sequence[Content], settings: CorpusSettings, tally: _Tally
+) -> list[Content]:
+    """The contents of one record, cleaned: the same value has the same placeholder in all."""
+    texts = [content_text(content) for content in contents]
+    cleaned = [clean_text(text) for text in texts]
+    tally.changed += sum(map(str.__ne__, texts, cleaned))
     if settings.identities == "replace":
-        cleaned, counts = replace_identities(cleaned)
+        cleaned, counts = deidentifier_of(settings, personal=False).replace_together(cleaned)
         tally.identities.update(counts)
-    return text_content(cleaned)
+    return [text_content(text) for text in cleaned]
 
 
 def _clean_documents(
@@ -124,7 +127,7 @@ def _clean_documents(
 ) -> list[Document]:
     kept = []
     for index, record in enumerate(documents):
-        content = _clean_content(record.content, settings, tally)
+        (content,) = _clean_content([record.content], settings, tally)
         if len(content_text(content)) >= settings.min_characters:
             kept.append(replace(record, content=content))
         else:
@@ -144,9 +147,10 @@ def _clean_conversations(
     """Clean every message; a chat in which one is empty then is left out."""
     kept = []
     for index, record in enumerate(chats):
+        contents = _clean_content([one.content for one in record.messages], settings, tally)
         messages = tuple(
-            replace(message, content=_clean_content(message.content, settings, tally))
-            for message in record.messages
+            replace(message, content=content)
+            for message, content in zip(record.messages, contents, strict=True)
         )
         if all(content_text(message.content) for message in messages):
             kept.append(replace(record, messages=messages))

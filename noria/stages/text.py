@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from noria.artifacts import Artifact, value_digest
 from noria.corpus.clean import clean_text
-from noria.corpus.deidentify import replace_identities
+from noria.corpus.deidentify import deidentifier_of, replacement_key
 from noria.corpus.packages import fetch_package
 from noria.corpus.prepare import prepare_corpus
 from noria.corpus.read import SourceFile, find_files, read_conversations, read_documents
+from noria.corpus.surrogates import fingerprint
 from noria.errors import InputError
+from noria.recipe import CorpusSettings
 from noria.records import (
     Conversation,
     Document,
@@ -61,7 +64,7 @@ def clean_documents(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Do
     documents = []
     for file in files:
         for document in read_documents(file):
-            text = _cleaned(workspace, content_text(document.content))
+            (text,) = _cleaned(workspace, [content_text(document.content)])
             if text:
                 documents.append(Document(text_content(text), document.source, document.group))
     return documents, files_digest(files)
@@ -73,7 +76,7 @@ def clean_chats(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Conver
     chats = []
     for file in files:
         for chat in read_conversations(file):
-            texts = [_cleaned(workspace, content_text(one.content)) for one in chat.messages]
+            texts = _cleaned(workspace, [content_text(one.content) for one in chat.messages])
             if all(texts):
                 messages = tuple(
                     Message(one.role, text_content(text))
@@ -83,11 +86,23 @@ def clean_chats(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Conver
     return chats, files_digest(files)
 
 
-def _cleaned(workspace: Workspace, text: str) -> str:
-    text = clean_text(text)
-    if workspace.recipe.corpus.identities == "replace":
-        text = replace_identities(text)[0]
-    return text
+def _cleaned(workspace: Workspace, texts: Sequence[str]) -> list[str]:
+    """The texts of one record, cleaned and de-identified together."""
+    cleaned = [clean_text(text) for text in texts]
+    settings = workspace.recipe.corpus
+    if settings.identities == "replace":
+        cleaned, _ = deidentifier_of(settings, personal=False).replace_together(cleaned)
+    return cleaned
+
+
+def _settings_of_key(settings: CorpusSettings) -> dict[str, Any]:
+    """What the corpus's key is made from: of the later settings, only what acts on its text."""
+    kept = {k: v for k, v in plain(settings).items() if k not in ("names", "replacement")}
+    if settings.names == "replace":
+        kept["names"] = settings.names
+    if settings.replacement == "surrogate":
+        kept["replacement"] = [settings.replacement, fingerprint(replacement_key())]
+    return kept
 
 
 def build_corpus(workspace: Workspace) -> Artifact:
@@ -120,7 +135,7 @@ def build_corpus(workspace: Workspace) -> Artifact:
         workspace,
         "corpus",
         make,
-        settings={**plain(recipe.corpus), "seed": recipe.seed},
+        settings={**_settings_of_key(recipe.corpus), "seed": recipe.seed},
         inputs={
             "documents": files_digest(documents),
             **({"tagged": files_digest(tagged)} if tagged else {}),
