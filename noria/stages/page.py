@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from noria.artifacts import Artifact
+from noria.corpus.measured import read_measured
 from noria.evaluate.harness import read_scores
 from noria.evaluate.metrics import Interval
 from noria.evaluate.picture import Chart, Line
@@ -17,6 +18,8 @@ from noria.evaluate.report import (
     BaselineSection,
     CompressionSection,
     DifferenceRow,
+    IdentitiesSection,
+    MeasuredRow,
     NextCommand,
     Report,
     SampleRow,
@@ -25,7 +28,7 @@ from noria.evaluate.report import (
     render_report,
 )
 from noria.improve.gate import gate_section
-from noria.recipe import TENANT
+from noria.recipe import TENANT, CorpusSettings
 from noria.runtime import machine_name
 from noria.stages.converse import Conversation
 from noria.stages.measuring import GapFacts, gap_interval
@@ -71,6 +74,7 @@ def write_report(workspace: Workspace, made: Made) -> Path:
             StageRow(row.stage, row.result, row.elapsed_s, row.peak_memory_bytes, row.reused)
             for row in workspace.results
         ),
+        identities=_identities(made.corpus, workspace.recipe.corpus),
         charts=_charts(made),
         scores=_scores(made, "base" if base else "5-gram"),
         baseline=BaselineSection(
@@ -97,6 +101,27 @@ def write_report(workspace: Workspace, made: Made) -> Path:
     )
     render_report(report, path)
     return path
+
+
+def _identities(corpus: Artifact, settings: CorpusSettings) -> IdentitiesSection | None:
+    """What left the corpus, beside the stored measurement; None where all stays as it came."""
+    if settings.identities == "keep":
+        return None
+    measured = read_measured()
+    said = {
+        "replace": "Names, organisations and addresses were looked for.",
+        "personal": "Names, organisations and addresses stay in these texts, and go from feedback.",
+        "off": "Names, organisations and addresses stay, in these texts and in feedback.",
+    }
+    return IdentitiesSection(
+        tuple(corpus.facts["identities"].items()),
+        said[settings.names],
+        measured.made_on,
+        tuple(
+            MeasuredRow(one.texts, one.kind, one.there, one.recall, one.precision)
+            for one in measured.kinds
+        ),
+    )
 
 
 def _breakdown(evaluated: Artifact) -> tuple[DifferenceRow, ...]:
