@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 from noria.corpus.identities import Span
 
-_WORD = r"[^\W\d_][\w'’.\-]*"
+_WORD = r"[^\W\d_][\w'’.\-]{0,40}"
 _UPPER = r"[^\W\da-z_ßà-öø-ÿ]"
-_CAPITAL = rf"(?:{_UPPER}[\w'’.\-]*|(?:de|la|le|du|des|di|da|do|del|della|van|der|den|of)\b)"
+_CAPITAL = rf"(?:{_UPPER}[\w'’.\-]{{0,40}}|(?:de|la|le|du|des|di|da|do|del|della|van|der|den|of)\b)"
 _STREETS = "|".join(
     (
         "street|st|avenue|ave|road|rd|lane|ln|drive|boulevard|blvd|court|place|square|sq|terrace",
@@ -28,15 +28,15 @@ _ENDS = "|".join(
         "katu|kuja|polku|laan|straat|plein|steenweg",
     )
 )
-_GLUED = rf"[^\W\d_]{{2,}}(?:{_ENDS})"
+_GLUED = rf"[^\W\d_]{{2,40}}(?:{_ENDS})"
 _BOX = (
     r"(?:(?:p\.?\ ?o\.?\ ?box|post(?:box|fach)|box)\ \#?\d{1,6}"
     r"|(?:psc|unit)\ \d{1,5}(?=,?\ box))"
 )
-_PART = r"(?:apt|apartment|suite|ste|unit|floor|flat|room|rm)\.?\ \#?(?=[\w\-]*\d)[\w\-]{1,6}"
+_PART = r"(?:apt|apartment|suite|ste|unit|floor|flat|room|rm)\.?\ \#?(?=[\w\-]{0,5}\d)[\w\-]{1,6}"
 # What may follow: further parts, a town, a region's letters, a postcode; commas and line ends.
 _PIECE = rf"(?i:{_PART})|(?i:{_BOX})|\d[\d\-]{{0,9}}[A-Za-z]?\b\.?|{_CAPITAL}"
-_MORE = rf"(?:[ ,]*(?:\n[\ ,>?]*)?(?:{_PIECE})){{0,12}}"
+_MORE = rf"(?:[ ,]{{0,9}}(?:\n[\ ,>?]{{0,9}})?(?:{_PIECE})){{0,12}}"
 _HOUSE = r"\d{1,6}[A-Za-z]?(?:[\-/]\d{1,4})?(?:,?\ \d{1,5})?,?"
 _BUILT = re.compile(
     rf"""(?<![\w$€£.])(?:
@@ -59,7 +59,7 @@ _CUE = re.compile(
 )
 _NUMBERED = re.compile(
     rf"""(?=[^\n.?!]{{0,50}}\d)(?:the\ corner\ of\ )?
-    (?:\d[\w\-/]*|(?i:(?:{_STREETS})\b)|{_CAPITAL}){_MORE}
+    (?:\d[\w\-/]{{0,12}}|(?i:(?:{_STREETS})\b)|{_CAPITAL}){_MORE}
     (?:\ and\ {_CAPITAL}(?:\ {_CAPITAL}){{0,4}}(?:\ \d+)?)?""",
     re.VERBOSE,
 )

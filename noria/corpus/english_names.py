@@ -16,7 +16,7 @@ from noria.corpus.identities import Span
 KINDS = {"PERSON": "PERSON", "ORG": "ORGANIZATION", "PRODUCT": "ORGANIZATION"}
 PLACES = ("GPE", "LOC", "FAC", "NORP", "LANGUAGE", "EVENT", "LAW", "WORK_OF_ART")
 
-_PART = r"[^\W\da-z_][\w'’\-]*[^\W_]|[^\W\da-z_]\b\.?"
+_PART = r"[^\W\da-z_][\w'’\-]{0,40}[^\W_]|[^\W\da-z_]\b\.?"
 _NAME = rf"(?:{_PART})(?:\ (?:{_PART}|de|van|von|ten|ter|der|la|bin|ibn|al|da|dos|di)){{0,4}}"
 _RUN = re.compile(rf"(?<![\w@#./]){_NAME}(?![\w@])", re.VERBOSE)
 _TITLED = re.compile(

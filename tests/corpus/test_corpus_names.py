@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import pytest
 from inserted_names import NAMES_EN, NAMES_ZH
@@ -10,7 +11,8 @@ from insertion import texts_with_identities
 from leaks import Marked, Score, add_to
 from own_sentences import OWN_EN, OWN_ZH
 
-from noria.corpus import names
+from noria.corpus import chinese_names, english_names, names
+from noria.corpus.addresses import chinese_addresses, english_addresses
 from noria.corpus.deidentify import Deidentifier
 from noria.errors import IntegrityError, MissingExtra
 
@@ -71,3 +73,35 @@ def test_another_model_than_the_pinned_one_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.setitem(names.MODEL_DIGESTS, names.ENGLISH, (folder, files, "0" * 64))
     with pytest.raises(IntegrityError, match=names.ENGLISH):
         names.load_name_finder()
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "A b ",
+        "12 Aa ",
+        "Mr. ",
+        "A, ",
+        "路1号",
+        "中山路",
+        "王先生",
+        "有限公司",
+        "1 rue A ",
+        "Aa\n",
+        "a.",
+    ],
+)
+def test_time_of_the_rules_grows_with_length_and_no_faster(hostile: str) -> None:
+    def seconds(num_characters: int) -> float:
+        text = hostile * (num_characters // len(hostile))
+        times_s = []
+        for _ in range(3):
+            started_at = time.perf_counter()
+            for rule in (english_addresses, chinese_addresses, chinese_names.rules):
+                list(rule(text))
+            list(english_names.rules(text, [], frozenset()))
+            english_names.introduced(text, frozenset())
+            times_s.append(time.perf_counter() - started_at)
+        return min(times_s)
+
+    assert seconds(16_000) < 12 * seconds(4_000) + 0.05  # quadratic: 16 times and more

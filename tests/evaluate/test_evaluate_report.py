@@ -122,8 +122,8 @@ def test_the_page_needs_no_script_and_makes_no_request(tmp_path: Path) -> None:
 
 def test_every_part_is_on_the_page_and_empty_parts_are_not(tmp_path: Path) -> None:
     anchors = {
-        "stages", "identities", "learning", "quality", "breakdown", "compression", "samples", "feedback", "gate",
-        "afterwards", "audit", "next",
+        "stages", "identities", "learning", "quality", "breakdown", "compression", "samples",
+        "feedback", "gate", "afterwards", "audit", "next",
     }  # fmt: skip
     everything = read(page_of(full("x"), tmp_path))
     assert {a["id"] for tag, a in everything.tags if tag == "section"} == anchors
