@@ -95,14 +95,22 @@ def _cleaned(workspace: Workspace, texts: Sequence[str]) -> list[str]:
     return cleaned
 
 
+def acting_replacements(settings: CorpusSettings, *, personal: bool) -> dict[str, Any]:
+    """For a stage's key: what these later settings do to such a text; empty where they do nothing.
+
+    So what was made before they came keeps its key.
+    """
+    acting: dict[str, Any] = {}
+    if settings.names == "replace" or (personal and settings.names == "personal"):
+        acting["names"] = "replace"
+    if settings.replacement == "surrogate" and (personal or settings.identities == "replace"):
+        acting["replacement"] = [settings.replacement, fingerprint(replacement_key())]
+    return acting
+
+
 def _settings_of_key(settings: CorpusSettings) -> dict[str, Any]:
-    """What the corpus's key is made from: of the later settings, only what acts on its text."""
-    kept = {k: v for k, v in plain(settings).items() if k not in ("names", "replacement")}
-    if settings.names == "replace":
-        kept["names"] = settings.names
-    if settings.replacement == "surrogate":
-        kept["replacement"] = [settings.replacement, fingerprint(replacement_key())]
-    return kept
+    earlier = {k: v for k, v in plain(settings).items() if k not in ("names", "replacement")}
+    return earlier | acting_replacements(settings, personal=False)
 
 
 def build_corpus(workspace: Workspace) -> Artifact:

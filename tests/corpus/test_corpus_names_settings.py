@@ -13,7 +13,7 @@ from noria.errors import RecipeError, UsageError
 from noria.feedback.store import FeedbackStore
 from noria.recipe import CorpusSettings
 from noria.recipe_file import parse_recipe
-from noria.stages.text import _settings_of_key
+from noria.stages.text import _settings_of_key, acting_replacements
 
 SAYS_NOTHING, OFF = CorpusSettings(), CorpusSettings(names="off")
 EVERYWHERE = CorpusSettings(names="replace")
@@ -76,7 +76,11 @@ def test_only_what_acts_is_in_a_corpus_key(monkeypatch: pytest.MonkeyPatch, tmp_
     assert set(_settings_of_key(SAYS_NOTHING)) == before
     assert _settings_of_key(OFF) == _settings_of_key(SAYS_NOTHING)
     assert _settings_of_key(EVERYWHERE)["names"] == "replace"
+    assert acting_replacements(OFF, personal=True) == {}
+    assert acting_replacements(SAYS_NOTHING, personal=True) == {"names": "replace"}
     surrogate = CorpusSettings(replacement="surrogate")
+    kept = CorpusSettings(replacement="surrogate", identities="keep")
+    assert acting_replacements(kept, personal=False) == {}
     first = _settings_of_key(surrogate)["replacement"]
     assert first == _settings_of_key(surrogate)["replacement"]
     (tmp_path / ".config" / "noria" / "replacement.key").unlink()
