@@ -46,6 +46,7 @@ class Talk:
     """A conversation with one model; every answer is kept as an interaction."""
 
     def __init__(self, workspace: Workspace, prefix: str, sampling: Sampling) -> None:
+        require_names(workspace.recipe.corpus, personal=True)
         version = version_named(workspace, prefix)
         self._workspace = workspace
         self._model = load_language_model(workspace.root / version.artifact_path)

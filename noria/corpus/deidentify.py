@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from noria.corpus.identities import Span, find_identities, masked
+from noria.corpus.identities import KINDS, Span, find_identities, masked
 from noria.corpus.names import NameFinder, is_installed, shared_name_finder
 from noria.corpus.surrogates import SURROGATE, load_key, same_value, surrogate
 from noria.errors import UsageError
@@ -26,7 +26,10 @@ from noria.recipe import CorpusSettings
 
 MAX_STAND_IN_TURNS = 3
 MAX_ATTEMPTS = 50  # until a stand-in is found that no other value of the document has
-PLACEHOLDER = re.compile(r"\[(?P<kind>[A-Z]{2,20}(?:_[A-Z]{2,20})?)(?:_(?P<number>[0-9]{1,9}))?\]")
+NAME_KINDS = ("PERSON", "ORGANIZATION", "ADDRESS")
+PLACEHOLDER = re.compile(
+    rf"\[(?P<kind>{'|'.join((*KINDS, *NAME_KINDS))})(?:_(?P<number>[0-9]{{1,9}}))?\]"
+)
 
 
 @dataclass(frozen=True)
