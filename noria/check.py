@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from noria.corpus.deidentify import require_names
 from noria.corpus.read import Quarantined, SourceFile, Wanted, read_file
 from noria.errors import InputError, NoriaError, Problem, RecipeError
 from noria.model.adapted import TARGETS
@@ -44,9 +45,11 @@ TORCH_BYTES = 450_000_000  # resident size of a process that has loaded torch an
 def check_recipe(workspace: Workspace) -> dict[str, Any]:
     """Open every file that the recipe names and estimate its cost.
 
-    Raises RecipeError with every file that is missing, empty or unreadable.
+    Raises RecipeError with every file that is missing, empty or unreadable; UsageError if names
+    have to go and nothing here finds them.
     """
     recipe = workspace.recipe
+    require_names(recipe.corpus, personal=recipe.simulates_users)
     problems: list[Problem] = []
     found: dict[str, tuple[tuple[str, ...], Wanted]] = {
         where: (globs, WANTED.get(where, DOCUMENTS))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from noria.artifacts import Artifact
+from noria.corpus.deidentify import require_names
 from noria.feedback.interactions import Feedback, Interaction
 from noria.recipe import TENANT
 from noria.records import read_records
@@ -43,6 +44,7 @@ def run(workspace: Workspace) -> Outcome:
 
     Raises NoriaError of the stage that can't go on; what was finished before it is kept.
     """
+    require_names(workspace.recipe.corpus, personal=workspace.recipe.simulates_users)
     corpus = build_corpus(workspace)
     tokenizer, tokens = _prepare(workspace, corpus)
     raise_one = _tune if workspace.recipe.model.base else _train_from_scratch

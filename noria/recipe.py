@@ -170,6 +170,17 @@ class CorpusSettings:
         "What happens to phone numbers, e-mails, cards, identity numbers and the like.",
         choices=("replace", "keep"),
     )
+    names: str = setting(
+        "personal",
+        "Where names, organisations and addresses are replaced too, with the extra `pii`: in what "
+        "users write (feedback is personal), in all text, or nowhere.",
+        choices=("personal", "replace", "off"),
+    )
+    replacement: str = setting(
+        "placeholder",
+        "By [EMAIL], [EMAIL_2] …, or by stand-ins of the same form that are nobody's.",
+        choices=("placeholder", "surrogate"),
+    )
     mojibake: str = setting(
         "keep",
         "Whether text that was decoded by the wrong table (`Ã©` for `é`) is repaired; needs the "

@@ -18,6 +18,9 @@ def _cross_checks(recipe: Recipe, reader: TableReader) -> None:
     corpus = recipe.corpus
     if not recipe.has_text:
         reader.problem("corpus", "no text", 'name your files: documents = ["texts/**/*.txt"]')
+    if corpus.names == "replace" and corpus.identities == "keep":
+        fix = 'names go only where identities do: identities = "replace", or names = "off"'
+        reader.problem("corpus.names", corpus.names, fix)
     if corpus.held_out + corpus.test >= 0.9:
         reader.problem("corpus.held_out", corpus.held_out, "held_out + test must stay below 0.9")
     named = {

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from noria.corpus.deidentify import require_names
 from noria.errors import UnknownName
 from noria.feedback.interactions import Interaction
 from noria.generate.loaded import load_language_model
@@ -45,6 +46,7 @@ class Talk:
     """A conversation with one model; every answer is kept as an interaction."""
 
     def __init__(self, workspace: Workspace, prefix: str, sampling: Sampling) -> None:
+        require_names(workspace.recipe.corpus, personal=True)
         version = version_named(workspace, prefix)
         self._workspace = workspace
         self._model = load_language_model(workspace.root / version.artifact_path)
@@ -90,7 +92,11 @@ class Talk:
 
 
 def build_app(workspace: Workspace) -> FastAPI:
-    """The server's application for this workspace. Raises UnknownName if nothing is live yet."""
+    """The server's application for this workspace. Raises UnknownName if nothing is live yet.
+
+    Raises UsageError if names have to go from feedback and nothing here finds them.
+    """
+    require_names(workspace.recipe.corpus, personal=True)
     version = version_named(workspace, "")
     load_language_model(workspace.root / version.artifact_path)  # or say now why it can't be
     settings = workspace.recipe.serve

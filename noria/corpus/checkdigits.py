@@ -44,6 +44,16 @@ def luhn_holds(digits: str) -> bool:
     return total % 10 == 0
 
 
+def luhn_digit(digits: str) -> str:
+    """The digit that checks these."""
+    return next(digit for digit in "0123456789" if luhn_holds(digits + digit))
+
+
+def iban_digits(country: str, account: str) -> str:
+    """The two digits that check an account of a country (ISO 13616)."""
+    return f"{98 - int(''.join(str(int(c, 36)) for c in f'{account}{country}00')) % 97:02d}"
+
+
 def iban_holds(account: str) -> bool:
     """Whether an account number has its country's length and remainder 1 (ISO 13616, mod 97)."""
     if IBAN_LENGTHS.get(account[:2]) != len(account):
@@ -53,8 +63,13 @@ def iban_holds(account: str) -> bool:
 
 def resident_id_holds(number: str) -> bool:
     """Whether the 18th character checks a Chinese identity number (GB 11643-1999, mod 11-2)."""
-    total = sum(w * int(d) for w, d in zip(_RESIDENT_WEIGHTS, number[:17], strict=True))
-    return "10X98765432"[total % 11] == number[17].upper()
+    return resident_id_digit(number[:17]) == number[17].upper()
+
+
+def resident_id_digit(number: str) -> str:
+    """The sign that checks the first 17 digits."""
+    total = sum(w * int(d) for w, d in zip(_RESIDENT_WEIGHTS, number, strict=True))
+    return "10X98765432"[total % 11]
 
 
 def is_ipv6(text: str) -> bool:

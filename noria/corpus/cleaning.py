@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from noria.corpus.clean import choices_of, clean_text
 from noria.corpus.contents import map_texts
-from noria.corpus.deidentify import replace_identities
+from noria.corpus.deidentify import Deidentifier, deidentifier_of
 from noria.corpus.report import Progress, Tally
 from noria.recipe import CorpusSettings
 from noria.records import Document, Record, Tagged, content_text, record_texts
@@ -20,11 +20,13 @@ def clean_records(
     records: Sequence[Record], settings: CorpusSettings, tally: Tally, progress: Progress
 ) -> list[Record]:
     """Clean every text; left out is a short document, and what else has an empty text then."""
+    replaces = settings.identities == "replace"
+    hider = deidentifier_of(settings, personal=False) if replaces else None
     kept = []
     for index, record in enumerate(records):
-        found = map_texts(record, lambda text: _clean(text, settings, tally))
+        found = _clean_record(record, settings, hider, tally)
         least = settings.min_characters if isinstance(record, Document) else 1
-        if min(map(len, record_texts(found))) < least or _has_identity(found, settings):
+        if min(map(len, record_texts(found))) < least or _has_identity(found, hider):
             tally.too_short += 1
             tally.drop("too short", record.source)
         else:
@@ -33,17 +35,32 @@ def clean_records(
     return kept
 
 
-def _clean(text: str, settings: CorpusSettings, tally: Tally) -> str:
-    cleaned = clean_text(text, choices_of(settings))
-    tally.changed += cleaned != text
-    if settings.identities == "replace":
-        cleaned, counts = replace_identities(cleaned)
+def _clean_record(
+    record: Record, settings: CorpusSettings, hider: Deidentifier | None, tally: Tally
+) -> Record:
+    """The record with clean texts; the same value has the same placeholder in all of them.
+
+    A tagged text is cleaned piece by piece, between its tags.
+    """
+    if isinstance(record, Tagged):
+        return map_texts(record, lambda text: _clean([text], settings, hider, tally)[0])
+    cleaned = iter(_clean(record_texts(record), settings, hider, tally))
+    return map_texts(record, lambda text: next(cleaned))
+
+
+def _clean(
+    texts: Sequence[str], settings: CorpusSettings, hider: Deidentifier | None, tally: Tally
+) -> list[str]:
+    cleaned = [clean_text(text, choices_of(settings)) for text in texts]
+    tally.changed += sum(map(str.__ne__, texts, cleaned))
+    if hider is not None:
+        cleaned, counts = hider.replace_together(cleaned)
         tally.identities.update(counts)
     return cleaned
 
 
-def _has_identity(record: Record, settings: CorpusSettings) -> bool:
+def _has_identity(record: Record, hider: Deidentifier | None) -> bool:
     """Whether an identity runs over the edge of a tag, where no piece showed it."""
-    if settings.identities != "replace" or not isinstance(record, Tagged):
+    if hider is None or not isinstance(record, Tagged):
         return False
-    return bool(replace_identities(content_text(record.content))[1])
+    return bool(hider.find(content_text(record.content)))

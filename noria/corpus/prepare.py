@@ -18,7 +18,7 @@ from typing import Any
 from noria.corpus.balance import balance_sources, parse_weights
 from noria.corpus.clean import choices_of
 from noria.corpus.cleaning import clean_records
-from noria.corpus.deidentify import replace_identities
+from noria.corpus.deidentify import deidentifier_of
 from noria.corpus.language import language_namer
 from noria.corpus.quality import quality_facts
 from noria.corpus.read import Intake, Request, SourceFile, Wanted, read_requests
@@ -70,7 +70,8 @@ def prepare_corpus(
         *sources,
     ]
     out.mkdir(parents=True, exist_ok=True)
-    hide = _hidden if settings.identities == "replace" else str
+    hider = deidentifier_of(settings, personal=False)
+    hide = (lambda text: hider.replace(text)[0]) if settings.identities == "replace" else str
     intake = read_requests(requests, out / "quarantine.jsonl", hide, progress)
     if not any(intake.records[shape] for shape in TRAINED):
         raise _nothing_to_train_on(intake)
@@ -116,10 +117,6 @@ def prepare_corpus(
         _write_splits(out / shape, some)
     _write(out, splits, tally, report, progress)
     return report
-
-
-def _hidden(text: str) -> str:
-    return replace_identities(text)[0]
 
 
 def _num_read(intake: Intake, synthetic: Sequence[Record]) -> dict[str, int]:

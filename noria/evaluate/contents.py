@@ -62,6 +62,30 @@ class CompressionSection:
 
 
 @dataclass(frozen=True)
+class MeasuredRow:
+    """How much of one kind was found in texts into which it had been put; shares of one."""
+
+    texts: str
+    kind: str
+    there: int
+    recall: float
+    precision: float
+
+
+@dataclass(frozen=True)
+class IdentitiesSection:
+    """What was replaced in the corpus, by kind; whether names were looked for; what was measured.
+
+    `measured_on` is the day of the measurement, which is the toolkit's, not this run's.
+    """
+
+    counts: tuple[tuple[str, int], ...]
+    names: str
+    measured_on: str
+    measured: tuple[MeasuredRow, ...]
+
+
+@dataclass(frozen=True)
 class SampleRow:
     """A prompt, and what the champion and the model that is live now made of it."""
 
@@ -150,6 +174,7 @@ class Report:
     stages: tuple[StageRow, ...]
     quarantine: tuple[QuarantineRow, ...] = ()
     fertility: tuple[FertilityRow, ...] = ()
+    identities: IdentitiesSection | None = None
     charts: tuple[Chart, ...] = ()
     scores: tuple[ScoreRow, ...] = ()
     baseline: BaselineSection | None = None

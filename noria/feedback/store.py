@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from sqlalchemy import Connection, Table, func, insert, select
 
-from noria.corpus.deidentify import replace_identities
+from noria.corpus.deidentify import Deidentifier
 from noria.database import Database
 from noria.errors import UnknownName, UsageError
 from noria.feedback.interactions import (
@@ -40,17 +41,13 @@ from noria.feedback.tables import (
 )
 
 
-def _without_identities(text: str) -> str:
-    return replace_identities(text)[0]
-
-
-def _clean_prompt(kind: str, prompt: str) -> str:
-    """The prompt without identities; of a chat every content by itself, so that JSON stays JSON."""
+def _messages(kind: str, prompt: str) -> list[dict[str, str]] | None:
+    """The messages of a chat's prompt; None for a completion's."""
     if kind != "chat":
-        return _without_identities(prompt)
+        return None
     try:
-        turns = [
-            {"role": str(turn["role"]), "content": _without_identities(turn["content"])}
+        return [
+            {"role": str(turn["role"]), "content": str(turn["content"])}
             for turn in json.loads(prompt)
         ]
     except (ValueError, KeyError, TypeError) as error:
@@ -59,16 +56,23 @@ def _clean_prompt(kind: str, prompt: str) -> str:
             'JSON: [{"role": …, "content": …}, …]',
             "make it with chat_prompt",
         ) from error
-    return json.dumps(turns, ensure_ascii=False)
 
 
-def _cleaned(asked: Interaction) -> Interaction:
-    """The interaction as it may be stored: no identities in its texts, no name of a person."""
+def _cleaned(asked: Interaction, deidentifier: Deidentifier) -> Interaction:
+    """The interaction as it may be stored: no identities in its texts, no name of a person.
+
+    Of a chat every content goes by itself, so that JSON stays JSON.
+    """
+    turns = _messages(asked.kind, asked.prompt)
+    said = [asked.prompt] if turns is None else [turn["content"] for turn in turns]
+    (*said, answer), _ = deidentifier.replace_together([*said, asked.answer])
+    if turns is None:
+        (prompt,) = said
+    else:
+        clean = [{**turn, "content": text} for turn, text in zip(turns, said, strict=True)]
+        prompt = json.dumps(clean, ensure_ascii=False)
     return replace(
-        asked,
-        prompt=_clean_prompt(asked.kind, asked.prompt),
-        answer=_without_identities(asked.answer),
-        person=pseudonym(asked.tenant, asked.person),
+        asked, prompt=prompt, answer=answer, person=pseudonym(asked.tenant, asked.person)
     )
 
 
@@ -91,9 +95,13 @@ def _reused_key() -> UsageError:
 
 
 class FeedbackStore:
-    """Interactions and feedback in one SQLite file; safe for many threads and processes."""
+    """Interactions and feedback in one SQLite file; safe for many threads and processes.
 
-    def __init__(self, path: Path) -> None:
+    `deidentifier` is asked for before the first text is stored, and its errors are the caller's.
+    """
+
+    def __init__(self, path: Path, deidentifier: Callable[[], Deidentifier] = Deidentifier) -> None:
+        self._deidentifier = deidentifier
         self._database = Database(
             path,
             tables,
@@ -141,7 +149,7 @@ class FeedbackStore:
         )
         check_interaction(asked)
         check_idempotency_key(idempotency_key)
-        return self._insert_interaction(_cleaned(asked), idempotency_key)
+        return self._insert_interaction(_cleaned(asked, self._deidentifier()), idempotency_key)
 
     def _insert_interaction(self, asked: Interaction, idempotency_key: str) -> Interaction:
         table = interactions_table.c
@@ -186,7 +194,7 @@ class FeedbackStore:
             return None
         stored = interaction_from_row(dict(row))
         asked = replace(stored, model_name=model_name, kind=kind, prompt=prompt, person=person)
-        if _request_of(stored) != _request_of(_cleaned(asked)):
+        if _request_of(stored) != _request_of(_cleaned(asked, self._deidentifier())):
             raise _reused_key()
         return stored
 
@@ -214,7 +222,7 @@ class FeedbackStore:
             id=f"fb-{uuid.uuid4().hex}",
             interaction_id=interaction_id,
             kind=kind,
-            value=_without_identities(value),
+            value=self._deidentifier().replace(value)[0],
             origin=origin,
             created_at=time.time() if created_at is None else created_at,
         )

@@ -26,7 +26,7 @@ from noria.recipe import TENANT
 from noria.records import Message, Source, content_text, text_content, write_records
 from noria.runtime import peak_memory_bytes
 from noria.stages.stage import Facts, plain, run_stage
-from noria.stages.text import clean_chats, clean_documents
+from noria.stages.text import acting_replacements, clean_chats, clean_documents
 from noria.workspace import Workspace
 
 READY_WITHIN_S = 120.0
@@ -156,7 +156,11 @@ def simulate_users(workspace: Workspace, champion: Artifact, server: LocalServer
         workspace,
         "feedback",
         make,
-        settings={**plain(recipe.feedback), "seed": recipe.seed},
+        settings={
+            **plain(recipe.feedback),
+            "seed": recipe.seed,
+            **acting_replacements(recipe.corpus, personal=True),
+        },
         inputs={"champion": champion.key, "passages": digest},
         result=lambda facts: (
             f"{facts['num_requests']} answers over HTTP, each corrected by a simulated user "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from noria.artifacts import Artifact
+from noria.corpus.measured import read_measured
 from noria.evaluate.harness import read_scores
 from noria.evaluate.metrics import Interval
 from noria.evaluate.picture import Chart, Line
@@ -18,6 +19,8 @@ from noria.evaluate.report import (
     CompressionSection,
     DifferenceRow,
     FertilityRow,
+    IdentitiesSection,
+    MeasuredRow,
     NextCommand,
     QuarantineRow,
     Report,
@@ -27,7 +30,7 @@ from noria.evaluate.report import (
     render_report,
 )
 from noria.improve.gate import gate_section
-from noria.recipe import TENANT
+from noria.recipe import TENANT, CorpusSettings
 from noria.runtime import machine_name
 from noria.stages.converse import Conversation
 from noria.stages.measuring import GapFacts, gap_interval
@@ -77,6 +80,7 @@ def write_report(workspace: Workspace, made: Made) -> Path:
         ),
         quarantine=_quarantine(made.corpus),
         fertility=_fertility(made.tokens),
+        identities=_identities(made.corpus, workspace.recipe.corpus),
         charts=_charts(made),
         scores=_scores(made, "base" if base else "5-gram"),
         baseline=BaselineSection(
@@ -129,6 +133,27 @@ def _fertility(tokens: Artifact) -> tuple[FertilityRow, ...]:
         )
         for language, name in LANGUAGE_NAMES.items()
         if language in found
+    )
+
+
+def _identities(corpus: Artifact, settings: CorpusSettings) -> IdentitiesSection | None:
+    """What left the corpus, beside the stored measurement; None where all stays as it came."""
+    if settings.identities == "keep":
+        return None
+    measured = read_measured()
+    said = {
+        "replace": "Names, organisations and addresses were looked for.",
+        "personal": "Names, organisations and addresses stay in these texts, and go from feedback.",
+        "off": "Names, organisations and addresses stay, in these texts and in feedback.",
+    }
+    return IdentitiesSection(
+        tuple(corpus.facts["identities"].items()),
+        said[settings.names],
+        measured.made_on,
+        tuple(
+            MeasuredRow(one.texts, one.kind, one.there, one.recall, one.precision)
+            for one in measured.kinds
+        ),
     )
 
 

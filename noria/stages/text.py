@@ -9,11 +9,12 @@ from typing import Any
 
 from noria.artifacts import Artifact, acting, value_digest
 from noria.corpus.clean import choices_of, clean_text
-from noria.corpus.deidentify import replace_identities
+from noria.corpus.deidentify import deidentifier_of, replacement_key
 from noria.corpus.language import guess_script
 from noria.corpus.packages import fetch_package
 from noria.corpus.prepare import prepare_corpus
 from noria.corpus.read import Quarantined, Request, SourceFile, Wanted, find_files, read_file
+from noria.corpus.surrogates import fingerprint
 from noria.errors import InputError
 from noria.recipe import CorpusSettings
 from noria.records import (
@@ -103,7 +104,7 @@ def clean_documents(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Do
     documents = []
     for document in records_beside(workspace, files, "document"):
         if isinstance(document, Document):
-            text = _cleaned(workspace, content_text(document.content))
+            (text,) = _cleaned(workspace, [content_text(document.content)])
             if text:
                 documents.append(Document(text_content(text), document.source, document.group))
     return documents, files_digest(files)
@@ -115,7 +116,7 @@ def clean_chats(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Conver
     chats = []
     for chat in records_beside(workspace, files, "conversation"):
         if isinstance(chat, Conversation):
-            texts = [_cleaned(workspace, content_text(one.content)) for one in chat.messages]
+            texts = _cleaned(workspace, [content_text(one.content) for one in chat.messages])
             if all(texts):
                 messages = tuple(
                     Message(one.role, text_content(text))
@@ -134,11 +135,26 @@ def source_requests(workspace: Workspace) -> list[Request]:
     ]
 
 
-def _cleaned(workspace: Workspace, text: str) -> str:
-    text = clean_text(text, choices_of(workspace.recipe.corpus))
-    if workspace.recipe.corpus.identities == "replace":
-        text = replace_identities(text)[0]
-    return text
+def _cleaned(workspace: Workspace, texts: Sequence[str]) -> list[str]:
+    """The texts of one record, cleaned and de-identified together."""
+    cleaned = [clean_text(text, choices_of(workspace.recipe.corpus)) for text in texts]
+    settings = workspace.recipe.corpus
+    if settings.identities == "replace":
+        cleaned, _ = deidentifier_of(settings, personal=False).replace_together(cleaned)
+    return cleaned
+
+
+def acting_replacements(settings: CorpusSettings, *, personal: bool) -> dict[str, Any]:
+    """For a stage's key: what these later settings do to such a text; empty where they do nothing.
+
+    So what was made before they came keeps its key.
+    """
+    acting: dict[str, Any] = {}
+    if settings.names == "replace" or (personal and settings.names == "personal"):
+        acting["names"] = "replace"
+    if settings.replacement == "surrogate" and (personal or settings.identities == "replace"):
+        acting["replacement"] = [settings.replacement, fingerprint(replacement_key())]
+    return acting
 
 
 def build_corpus(workspace: Workspace) -> Artifact:
@@ -205,8 +221,10 @@ def _clean_records(
 def _corpus_settings(settings: CorpusSettings) -> dict[str, Any]:
     """What is in the corpus's key: the first settings always, later ones where they act."""
     whole = plain(settings)
+    del whole["names"], whole["replacement"]
     names = FIRST_CORPUS_SETTINGS | acting(settings, whole.keys()).keys()
-    return {name: value for name, value in whole.items() if name in names}
+    kept = {name: value for name, value in whole.items() if name in names}
+    return kept | acting_replacements(settings, personal=False)
 
 
 def _sources_digest(workspace: Workspace, sources: Sequence[Request]) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from noria.corpus.checkdigits import iban_holds, luhn_holds, resident_id_holds
 from noria.corpus.clean import clean_text
-from noria.corpus.deidentify import replace_identities
+from noria.corpus.deidentify import Deidentifier, replace_identities
 
 
 @pytest.mark.parametrize(
@@ -36,19 +36,29 @@ def test_clean_text_has_one_form(text: str, clean: str) -> None:
         ("müller@firma.de", "[EMAIL]"),
         ("john (at) example (dot) com", "[EMAIL]"),
         ("手机13812345678。", "手机[PHONE]。"),
-        ("手机：+86 138 1234 5678，座机010-62781234转8001", "手机：[PHONE]，座机[PHONE]转8001"),
-        ("13812345678,13912345678/13612345678", "[PHONE],[PHONE]/[PHONE]"),
+        ("手机：+86 138 1234 5678，座机010-62781234转8001", "手机：[PHONE]，座机[PHONE_2]"),
+        ("13812345678,13912345678/13612345678", "[PHONE],[PHONE_2]/[PHONE_3]"),
         ("１３８１２３４５６７８ ｔｅｓｔ＠ｅｘａｍｐｌｅ．ｃｏｍ", "[PHONE] [EMAIL]"),
-        ("call (415) 555-2671 or 1-800-273-8255", "call [PHONE] or [PHONE]"),
-        ("+49 (0)30 901820, +44 20 7946 0958", "[PHONE], [PHONE]"),
-        ("fax: 030/1234567, phone number is 4155550123", "fax: [PHONE], phone number is [PHONE]"),
+        ("call (415) 555-2671 or 1-800-273-8255", "call [PHONE] or [PHONE_2]"),
+        ("+49 (0)30 901820, +44 20 7946 0958", "[PHONE], [PHONE_2]"),
+        ("fax: 030/1234567, phone number is 4155550123", "fax: [PHONE], phone number is [PHONE_2]"),
         ("DE89 3704 0044 0532 0130 00 AND MORE", "[IBAN] AND MORE"),
         ("IBAN:GB82WEST12345698765432.", "IBAN:[IBAN]."),
-        ("卡号6222021234567890128和4111 1111 1111 1111", "卡号[CARD]和[CARD]"),
+        ("卡号6222021234567890128和4111 1111 1111 1111", "卡号[CARD]和[CARD_2]"),
         ("Amex 3782 822463 10005", "Amex [CARD]"),
         ("身份证号11010519491231002X，别外传", "身份证号[ID_NUMBER]，别外传"),
         ("SSN 219-09-9999", "SSN [SSN]"),
-        ("server 192.168.10.24, 服务器8.8.8.8。", "server [IP_ADDRESS], 服务器[IP_ADDRESS]。"),
+        ("my passport number is C01X00T47.", "my passport number is [PASSPORT]."),
+        ("护照E12345678，通行证号码H12345678", "护照[PASSPORT]，通行证号码[PASSPORT_2]"),
+        ("京A·12345、沪AD12345和粤Z1234港", "[PLATE]、[PLATE_2]和[PLATE_3]"),
+        (
+            "AB12 CDE, AA-123-BB; license plate 7ABC123",
+            "[PLATE], [PLATE_2]; license plate [PLATE_3]",
+        ),
+        ("anna AT firma DOT com, anna#firma.com", "[EMAIL], [EMAIL_2]"),
+        ("password: hunter22x. 密码：abc12345", "password: [CREDENTIALS]. 密码：[CREDENTIALS_2]"),
+        ("They are not answering at 467 3395", "They are not answering at [PHONE]"),
+        ("server 192.168.10.24, 服务器8.8.8.8。", "server [IP_ADDRESS], 服务器[IP_ADDRESS_2]。"),
         ("host 2001:db8::8a2e:370:7334", "host [IP_ADDRESS]"),
         ("https://user:s3cret@github.com/x.git", "https://[CREDENTIALS]@github.com/x.git"),
         ("https://a.b/c?x=1&token=abcdef12&y=2", "https://a.b/c?x=1&token=[CREDENTIALS]&y=2"),
@@ -82,11 +92,31 @@ def test_identities_are_replaced_by_their_kind(text: str, replaced: str) -> None
         "telephone lines of 1876, 1877 and 1878; call on 3 January 1999",
         "sk-learn-something-long-without-any-number",
         "@everyone, see https://example.com/a?b=c and user@localhost",
+        "He met Anna at Acme dot in; a passport is needed in 1999; contemplated +1",
+        "The Senate heard the message of February 20, 1888; AB 12 CD; 川菜A1",
         "微信号 weixin, 周一9:00-18:00, 房间1808",
     ],
 )
 def test_years_amounts_and_numbers_survive(text: str) -> None:
     assert replace_identities(text) == (text, {})
+
+
+def test_the_same_value_has_the_same_placeholder_however_it_is_spelled() -> None:
+    text = "138 1234 5678, 13912345678, 138-1234-5678; A@B.cn a@b.cn"
+    assert replace_identities(text)[0] == "[PHONE], [PHONE_2], [PHONE]; [EMAIL] [EMAIL]"
+
+
+def test_numbers_go_on_after_those_that_a_text_came_with() -> None:
+    assert replace_identities("[EMAIL_4] wrote to a@b.cn")[0] == "[EMAIL_4] wrote to [EMAIL_5]"
+
+
+def test_texts_of_one_document_share_placeholders_and_do_not_wait_for_later_ones() -> None:
+    texts = ["a@b.cn asks", "c@d.cn answers a@b.cn"]
+    together, counts = Deidentifier().replace_together(texts)
+    assert together == ["[EMAIL] asks", "[EMAIL_2] answers [EMAIL]"]
+    assert counts == {"EMAIL": 3}
+    assert Deidentifier().replace_together(texts[:1])[0] == together[:1]
+    assert Deidentifier().replace_together(together) == (together, {})
 
 
 def test_counts_hold_no_values() -> None:
@@ -121,6 +151,11 @@ def test_check_digits_catch_every_single_wrong_digit() -> None:
         "http://a:",
         "AB12",
         "tel:1 ",
+        "password: ",
+        "call 12 ",
+        "passport A1",
+        "京A",
+        " at a dot ",
         "(((1",
     ],
 )

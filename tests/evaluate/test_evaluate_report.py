@@ -20,8 +20,10 @@ from noria.evaluate.report import (
     FertilityRow,
     GateRow,
     GateSection,
+    IdentitiesSection,
     Interval,
     Line,
+    MeasuredRow,
     NextCommand,
     QuarantineRow,
     Report,
@@ -54,6 +56,9 @@ def full(text: str) -> Report:
         stages=(StageRow(text, text, 12.34, 481_000_000, False), StageRow("b", "c", 1, 2, True)),
         quarantine=(QuarantineRow(text, 12, text, text), QuarantineRow("torn", 1, "a", "")),
         fertility=(FertilityRow(text, 1234, 3.21, 1.5, 0.75),),
+        identities=IdentitiesSection(
+            ((text, 7),), text, text, (MeasuredRow(text, text, 400, 0.9951, 0.75),)
+        ),
         charts=(Chart(text, text, text, (curve, Line(text, ((3.0, 5.0),), dots=True)), text),),
         scores=(ScoreRow(text, text, Interval(1.512, 1.494, 1.531), 240, text),),
         baseline=BaselineSection("Transformer", text, 1.512, 1.295, Interval(0.217, 0.19, 0.24)),
@@ -123,11 +128,24 @@ def test_every_part_is_on_the_page_and_empty_parts_are_not(tmp_path: Path) -> No
     anchors = {
         "stages", "quarantine", "fertility", "learning", "quality", "breakdown", "compression",
         "samples", "feedback", "gate", "afterwards", "audit", "next",
+        "identities",
     }  # fmt: skip
     everything = read(page_of(full("x"), tmp_path))
     assert {a["id"] for tag, a in everything.tags if tag == "section"} == anchors
     least = read(page_of(LEAST, tmp_path))
     assert {a["id"] for tag, a in least.tags if tag == "section"} == {"stages"}
+
+
+def test_counts_and_measured_shares_of_identities_are_told_and_nothing_is_called_anonymous(
+    tmp_path: Path,
+) -> None:
+    rows = (MeasuredRow("names, zh", "PERSON", 400, 0.9551, 0.875),)
+    section = IdentitiesSection((("EMAIL", 1234),), "Names stay.", "2026-11-22", rows)
+    words = " ".join(read(page_of(replace(LEAST, identities=section), tmp_path)).text)
+    for said in ("EMAIL 1,234", "Names stay.", "2026-11-22", "95.5%", "87.5%", "names, zh"):
+        assert said in words
+    assert "does not make the text anonymous" in words
+    assert words.count("anonymous") == 1
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ sha256 = "86de5300afb9a80826386339d3bec79c0a72eb0358abb8327e2ecef5ae0ce154"
 licence = "BSD-3-Clause"
 {packages}
 [corpus]
+names = "off"
 conversations = ["package:chatterbot/chatterbot_corpus/data/english/[a-bd-l]*.yml"]
 held_out = 0.1
 
