@@ -13,7 +13,7 @@ from noria.errors import RecipeError, UsageError
 from noria.feedback.store import FeedbackStore
 from noria.recipe import CorpusSettings
 from noria.recipe_file import parse_recipe
-from noria.stages.text import _settings_of_key, acting_replacements
+from noria.stages.text import _corpus_settings, acting_replacements
 
 SAYS_NOTHING, OFF = CorpusSettings(), CorpusSettings(names="off")
 EVERYWHERE = CorpusSettings(names="replace")
@@ -73,18 +73,18 @@ def test_names_in_feedback_are_replaced_before_they_are_stored(tmp_path: Path) -
 def test_only_what_acts_is_in_a_corpus_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     before = {field.name for field in dataclasses.fields(CorpusSettings)} - {"names", "replacement"}
-    assert set(_settings_of_key(SAYS_NOTHING)) == before
-    assert _settings_of_key(OFF) == _settings_of_key(SAYS_NOTHING)
-    assert _settings_of_key(EVERYWHERE)["names"] == "replace"
+    assert set(_corpus_settings(SAYS_NOTHING)) == before
+    assert _corpus_settings(OFF) == _corpus_settings(SAYS_NOTHING)
+    assert _corpus_settings(EVERYWHERE)["names"] == "replace"
     assert acting_replacements(OFF, personal=True) == {}
     assert acting_replacements(SAYS_NOTHING, personal=True) == {"names": "replace"}
     surrogate = CorpusSettings(replacement="surrogate")
     kept = CorpusSettings(replacement="surrogate", identities="keep")
     assert acting_replacements(kept, personal=False) == {}
-    first = _settings_of_key(surrogate)["replacement"]
-    assert first == _settings_of_key(surrogate)["replacement"]
+    first = _corpus_settings(surrogate)["replacement"]
+    assert first == _corpus_settings(surrogate)["replacement"]
     (tmp_path / ".config" / "noria" / "replacement.key").unlink()
-    assert first != _settings_of_key(surrogate)["replacement"]
+    assert first != _corpus_settings(surrogate)["replacement"]
 
 
 def test_names_can_not_go_where_identities_stay() -> None:
