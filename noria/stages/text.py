@@ -9,11 +9,13 @@ from typing import Any
 
 from noria.artifacts import Artifact, acting, value_digest
 from noria.corpus.clean import choices_of, clean_text
+from noria.corpus.cleaning import clean_records
 from noria.corpus.deidentify import deidentifier_of, replacement_key
 from noria.corpus.language import guess_script
 from noria.corpus.packages import fetch_package
 from noria.corpus.prepare import prepare_corpus
 from noria.corpus.read import Quarantined, Request, SourceFile, Wanted, find_files, read_file
+from noria.corpus.report import Tally
 from noria.corpus.surrogates import fingerprint
 from noria.errors import InputError
 from noria.recipe import CorpusSettings
@@ -208,14 +210,13 @@ def build_corpus(workspace: Workspace) -> Artifact:
     )
 
 
-def _clean_records(
-    workspace: Workspace, globs: Sequence[str]
-) -> tuple[list[Document | Conversation], str]:
-    """Texts and, by the ending of a glob, conversations, cleaned as the corpus is; their digest."""
-    chats = [glob for glob in globs if glob.endswith((".jsonl", ".yml", ".yaml"))]
-    documents, digest = clean_documents(workspace, [one for one in globs if one not in chats])
-    conversations, chats_digest = clean_chats(workspace, chats)
-    return [*documents, *conversations], value_digest([digest, chats_digest])
+def _clean_records(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Record], str]:
+    """Records of any shape, cleaned as the corpus is, however short; the digest of their files."""
+    files = source_files(workspace, globs)
+    settings = replace(workspace.recipe.corpus, min_characters=1)
+    records = list(records_beside(workspace, files, ""))
+    cleaned = clean_records(records, settings, Tally(), workspace.watcher.progress)
+    return cleaned, files_digest(files)
 
 
 def _corpus_settings(settings: CorpusSettings) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from noria.corpus.prepare import prepare_corpus
-from noria.corpus.read import Request, Wanted, find_files
+from noria.corpus.read import Request, Wanted, find_files, read_file
 from noria.errors import InputError
 from noria.recipe import CorpusSettings
 from noria.records import (
