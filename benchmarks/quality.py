@@ -21,8 +21,8 @@ from language import TAGS
 from noria.corpus.clean import clean_text
 from noria.corpus.quality import judge_documents
 from noria.corpus.read.text import document_ranges
-from noria.recipe import QualitySettings
 from noria.records import Document, Source, content_text, text_content
+from noria.text_settings import QualitySettings
 
 NUM_FILES, NUM_MADE = 300, 100
 

@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 from noria.errors import InputError, RecipeError
-from noria.recipe import ROLES, AdapterSettings, Recipe
+from noria.recipe import AdapterSettings, Recipe
+from noria.text_settings import ROLES
 from noria.toml_tables import TableReader, parse_toml
 
 

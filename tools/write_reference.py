@@ -11,8 +11,9 @@ from typing import Any
 import typer
 
 from noria.cli import app
-from noria.recipe import PackageSettings, Recipe, SourceSettings
+from noria.recipe import Recipe
 from noria.starter import toml_value
+from noria.text_settings import PackageSettings, SourceSettings
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 HEAD = "<!-- Written by tools/write_reference.py: change the code, then `make format`. -->\n"

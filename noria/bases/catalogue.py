@@ -11,7 +11,7 @@ from pathlib import Path
 
 from noria.corpus.packages import fetch_package
 from noria.errors import FormatError, UnknownName
-from noria.recipe import PackageSettings
+from noria.text_settings import PackageSettings
 
 
 @dataclass(frozen=True)

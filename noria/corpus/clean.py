@@ -20,7 +20,7 @@ from typing import Any
 from noria.corpus.chinese import convert_chinese, variant_characters
 from noria.corpus.language import has_chinese
 from noria.errors import MissingExtra
-from noria.recipe import CorpusSettings
+from noria.text_settings import CorpusSettings
 
 MAX_TURNS = 8  # one choice may bring about what another changes; a third turn is rare
 

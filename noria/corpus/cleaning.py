@@ -12,8 +12,8 @@ from noria.corpus.clean import choices_of, clean_text
 from noria.corpus.contents import map_texts
 from noria.corpus.deidentify import Deidentifier, deidentifier_of
 from noria.corpus.report import Progress, Tally
-from noria.recipe import CorpusSettings
 from noria.records import Document, Record, Tagged, content_text, record_texts
+from noria.text_settings import CorpusSettings
 
 
 def clean_records(

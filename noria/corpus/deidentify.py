@@ -22,7 +22,7 @@ from noria.corpus.identities import KINDS, Span, find_identities, masked
 from noria.corpus.names import NameFinder, is_installed, shared_name_finder
 from noria.corpus.surrogates import SURROGATE, load_key, same_value, surrogate
 from noria.errors import UsageError
-from noria.recipe import CorpusSettings
+from noria.text_settings import CorpusSettings
 
 MAX_STAND_IN_TURNS = 3
 MAX_ATTEMPTS = 50  # until a stand-in is found that no other value of the document has

@@ -19,7 +19,7 @@ from pathlib import Path
 from noria.artifacts import atomic_folder, file_digest
 from noria.corpus.unpack import unpack
 from noria.errors import InputError, IntegrityError, UsageError
-from noria.recipe import PackageSettings
+from noria.text_settings import PackageSettings
 
 FETCH_TIMEOUT_S = 900
 _NAMES = {

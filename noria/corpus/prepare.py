@@ -33,8 +33,8 @@ from noria.corpus.steps import (
     worth_learning,
 )
 from noria.errors import InputError
-from noria.recipe import CorpusSettings
 from noria.records import Document, Record, shape_of, write_records
+from noria.text_settings import CorpusSettings
 
 TRAINED = ("document", "conversation")
 OTHERS = ("labelled", "tagged", "pair", "preference")  # stored in folders of their own

@@ -19,8 +19,8 @@ import numpy as np
 from noria.corpus.language import guess_script
 from noria.corpus.perplexity import CharacterModel
 from noria.corpus.shingles import WordHasher, ngrams
-from noria.recipe import QualitySettings
 from noria.records import Document, content_text
+from noria.text_settings import QualitySettings
 
 RUN_WORDS = 10  # of repeated runs; Gopher's longest
 RUN_CHARACTERS = 20  # where most words are a character: Chinese, Japanese

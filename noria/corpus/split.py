@@ -19,8 +19,8 @@ from typing import TypeVar
 
 from noria.corpus.deduplicate import whole_text
 from noria.errors import InputError, UsageError
-from noria.recipe import CorpusSettings
 from noria.records import Record
+from noria.text_settings import CorpusSettings
 
 SPLITS = ("train", "held_out", "test")
 MIN_TRAIN_SHARE = 0.5  # of the text; where whole groups would leave less, records are dealt out

@@ -18,8 +18,8 @@ from noria.corpus.language import language_namer
 from noria.corpus.quality import judge_documents
 from noria.corpus.report import Progress, Tally
 from noria.corpus.split import SPLITS, split_records, split_rule
-from noria.recipe import CorpusSettings
 from noria.records import Document, Pair, Record, content_text, record_texts, text_content
+from noria.text_settings import CorpusSettings
 
 Splits = dict[str, list[Record]]
 

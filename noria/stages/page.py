@@ -30,12 +30,13 @@ from noria.evaluate.report import (
     render_report,
 )
 from noria.improve.gate import gate_section
-from noria.recipe import TENANT, CorpusSettings
+from noria.recipe import TENANT
 from noria.runtime import machine_name
 from noria.stages.converse import Conversation
 from noria.stages.measuring import GapFacts, gap_interval
 from noria.stages.text import LANGUAGE_NAMES
 from noria.stages.turn import Turn
+from noria.text_settings import CorpusSettings
 from noria.workspace import Workspace
 
 NUM_SAMPLES = 3

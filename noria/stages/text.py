@@ -18,7 +18,6 @@ from noria.corpus.read import Quarantined, Request, SourceFile, Wanted, find_fil
 from noria.corpus.report import Tally
 from noria.corpus.surrogates import fingerprint
 from noria.errors import InputError
-from noria.recipe import CorpusSettings
 from noria.records import (
     Conversation,
     Document,
@@ -30,6 +29,7 @@ from noria.records import (
     text_content,
 )
 from noria.stages.stage import Facts, plain, run_stage
+from noria.text_settings import CorpusSettings
 from noria.tokenizer.fertility import measure_fertility
 from noria.tokenizer.load import Tokenizer, load_tokenizer
 from noria.tokenizer.pack import encode_records, write_shard

@@ -6,9 +6,9 @@ from noria.corpus.balance import MAX_COPIES, balance_sources, parse_weights
 from noria.corpus.prepare import prepare_corpus
 from noria.corpus.read import find_files
 from noria.errors import RecipeError, UsageError
-from noria.recipe import CorpusSettings
 from noria.recipe_file import load_recipe
 from noria.records import Document, Source, content_text, read_records, text_content
+from noria.text_settings import CorpusSettings
 
 
 def _records(sizes: dict[str, int]) -> list[Document]:

@@ -11,8 +11,8 @@ from noria.corpus.clean import Choices, clean_text
 from noria.corpus.prepare import prepare_corpus
 from noria.corpus.read import find_files
 from noria.errors import MissingExtra
-from noria.recipe import CorpusSettings
 from noria.records import Document, Source, content_text, read_records, text_content
+from noria.text_settings import CorpusSettings
 
 REPAIR = Choices(mojibake="repair")
 FOOTER = "© Harbour Office · Imprint · Privacy"

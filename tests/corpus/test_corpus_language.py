@@ -10,7 +10,6 @@ from noria.corpus.language import guess_script, language_namer, name_language
 from noria.corpus.prepare import prepare_corpus
 from noria.corpus.read import find_files
 from noria.errors import MissingExtra
-from noria.recipe import CorpusSettings
 from noria.records import (
     Document,
     Source,
@@ -19,6 +18,7 @@ from noria.records import (
     record_to_json,
     text_content,
 )
+from noria.text_settings import CorpusSettings
 
 SENTENCES = {
     "en": [

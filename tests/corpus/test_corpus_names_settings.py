@@ -10,9 +10,9 @@ from noria.corpus import deidentify
 from noria.corpus.deidentify import deidentifier_of, require_names
 from noria.errors import RecipeError, UsageError
 from noria.feedback.store import FeedbackStore
-from noria.recipe import CorpusSettings
 from noria.recipe_file import parse_recipe
 from noria.stages.text import FIRST_CORPUS_SETTINGS, _corpus_settings, acting_replacements
+from noria.text_settings import CorpusSettings
 
 SAYS_NOTHING, OFF = CorpusSettings(), CorpusSettings(names="off")
 EVERYWHERE = CorpusSettings(names="replace")

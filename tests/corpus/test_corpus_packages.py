@@ -13,7 +13,7 @@ import noria.corpus.unpack
 from noria.corpus.packages import fetch_package
 from noria.corpus.unpack import unpack
 from noria.errors import FormatError, InputError, IntegrityError, UsageError
-from noria.recipe import PackageSettings
+from noria.text_settings import PackageSettings
 
 
 def _tar(path: Path, *members: tuple[str, bytes], link: str = "") -> Path:

@@ -7,7 +7,6 @@ import pytest
 from noria.corpus.prepare import prepare_corpus
 from noria.corpus.read import Request, Wanted, find_files, read_file
 from noria.errors import InputError
-from noria.recipe import CorpusSettings
 from noria.records import (
     Conversation,
     Document,
@@ -17,6 +16,7 @@ from noria.records import (
     read_records,
     record_texts,
 )
+from noria.text_settings import CorpusSettings
 
 SPLITS = ("train", "held_out", "test")
 

@@ -12,9 +12,9 @@ from noria.corpus.prepare import prepare_corpus
 from noria.corpus.quality import judge_documents, limits_in_force, measure_text
 from noria.corpus.read import find_files
 from noria.corpus.shingles import WordHasher
-from noria.recipe import CorpusSettings, QualitySettings
 from noria.recipe_file import load_recipe
 from noria.records import Document, Source, text_content
+from noria.text_settings import CorpusSettings, QualitySettings
 
 _WORDS = "harbour lamp keeper storm boat rope morning captain letter window stair winter"
 NOUNS = _WORDS.split()

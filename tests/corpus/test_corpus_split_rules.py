@@ -6,9 +6,9 @@ from noria.corpus.prepare import prepare_corpus
 from noria.corpus.read import find_files
 from noria.corpus.split import split_records, split_rule
 from noria.errors import InputError, RecipeError, UsageError
-from noria.recipe import CorpusSettings
 from noria.recipe_file import load_recipe
 from noria.records import Document, Source, content_text, read_records, text_content
+from noria.text_settings import CorpusSettings
 
 BY_TIME = CorpusSettings(split="time", held_out_from="2026-07-01", test_from="2026-10-01")
 

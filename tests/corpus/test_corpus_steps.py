@@ -9,8 +9,8 @@ from noria.corpus.deduplicate import drop_duplicates
 from noria.corpus.shingles import WordHasher, ngrams
 from noria.corpus.split import split_of, split_records
 from noria.errors import InputError
-from noria.recipe import CorpusSettings
 from noria.records import Document, Source, content_text, text_content
+from noria.text_settings import CorpusSettings
 
 VOCABULARY = (
     "harbour lamp keeper storm north boat rope night morning rain captain letter window stair "

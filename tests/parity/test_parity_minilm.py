@@ -19,7 +19,7 @@ from noria.model.heads import HeadConfig, build_head
 from noria.model.layouts.bert import to_bert
 from noria.model.masks import Rows
 from noria.model.transformer import Encoder
-from noria.recipe import PackageSettings
+from noria.text_settings import PackageSettings
 
 torch.set_num_threads(1)
 MAX_TOKENS = 256  # as its sentence_bert_config.json says

@@ -12,8 +12,8 @@ from noria.corpus.deduplicate import drop_duplicates
 from noria.corpus.deidentify import replace_identities
 from noria.corpus.read import SourceFile, Wanted, read_file
 from noria.corpus.split import SPLITS, split_of, split_rule
-from noria.recipe import CorpusSettings
 from noria.records import Document, Source, content_text, text_content
+from noria.text_settings import CorpusSettings
 
 SPELLED = (
     "a@b.cn|13812345678|+49 30 901820|4111111111111111|DE89370400440532013000|8.8.8.8|219-09-9999"

@@ -2,9 +2,9 @@ import json
 from pathlib import Path
 
 from noria.cli.screen import Silent
-from noria.recipe import CorpusSettings
 from noria.records import Document, read_records
 from noria.stages.text import FIRST_CORPUS_SETTINGS, build_corpus
+from noria.text_settings import CorpusSettings
 from noria.workspace import open_workspace
 
 
