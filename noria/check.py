@@ -21,7 +21,7 @@ from noria.model.cost import (
 )
 from noria.model.weights import read_config
 from noria.runtime import machine_name, memory_bytes
-from noria.stages.text import source_files
+from noria.stages.reading import source_files
 from noria.stages.training import locked_choices, model_config, num_train_tokens
 from noria.stages.tuning import (
     build_base,

@@ -25,8 +25,9 @@ from noria.improve.simulate import (
 from noria.recipe import TENANT
 from noria.records import Message, Source, content_text, text_content, write_records
 from noria.runtime import peak_memory_bytes
+from noria.stages.reading import clean_chats, clean_documents
 from noria.stages.stage import Facts, plain, run_stage
-from noria.stages.text import acting_replacements, clean_chats, clean_documents
+from noria.stages.text import acting_replacements
 from noria.workspace import Workspace
 
 READY_WITHIN_S = 120.0

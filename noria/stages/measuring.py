@@ -30,8 +30,8 @@ from noria.model.weights import load_decoder, model_weight_hash, save_model
 from noria.recipe import Recipe
 from noria.records import Conversation, Document, Record, read_records, record_texts
 from noria.runtime import backend_name, detect_device
+from noria.stages.reading import clean_documents
 from noria.stages.stage import Facts, run_stage
-from noria.stages.text import clean_documents
 from noria.tokenizer.load import copy_tokenizer, load_tokenizer
 from noria.workspace import Workspace
 

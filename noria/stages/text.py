@@ -1,32 +1,30 @@
-"""From files and packages to token shards."""
+"""From what a recipe names to token shards."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from noria.artifacts import Artifact, acting, value_digest
-from noria.corpus.clean import choices_of, clean_text
-from noria.corpus.cleaning import clean_records
-from noria.corpus.deidentify import deidentifier_of, replacement_key
+from noria.corpus.deidentify import replacement_key
 from noria.corpus.language import guess_script
-from noria.corpus.packages import fetch_package
 from noria.corpus.prepare import prepare_corpus
-from noria.corpus.read import Quarantined, Request, SourceFile, Wanted, find_files, read_file
-from noria.corpus.report import Tally
+from noria.corpus.read import Request
 from noria.corpus.surrogates import fingerprint
 from noria.errors import InputError
 from noria.records import (
-    Conversation,
-    Document,
-    Message,
     Record,
-    content_text,
     read_records,
     record_texts,
-    text_content,
+)
+from noria.stages.reading import (
+    clean_beside,
+    clean_documents,
+    files_digest,
+    source_files,
+    source_requests,
 )
 from noria.stages.stage import Facts, plain, run_stage
 from noria.text_settings import CorpusSettings
@@ -56,96 +54,6 @@ LANGUAGE_NAMES = {  # of those that a corpus mostly has: named ones, or scripts
 KIND_NAMES = {"bpe": "BPE", "unigram": "Unigram", "wordpiece": "WordPiece"}
 
 
-def fetch_packages(workspace: Workspace, globs: Sequence[str]) -> dict[str, Path]:
-    """The unpacked packages that these globs read from, fetched into the user's cache if new."""
-    wanted = {glob.removeprefix("package:").split("/")[0] for glob in globs if ":" in glob}
-    return {
-        name: fetch_package(settings, workspace.cache)
-        for name, settings in workspace.recipe.packages.items()
-        if name in wanted
-    }
-
-
-def source_files(workspace: Workspace, globs: Sequence[str]) -> list[SourceFile]:
-    """Every file that the globs name. Raises InputError for a glob that names none."""
-    if not globs:
-        return []
-    packages = fetch_packages(workspace, globs)
-    return find_files(globs, workspace.folder, packages, workspace.cache)
-
-
-def files_digest(files: Sequence[SourceFile]) -> str:
-    """SHA-256 (hex) over names and contents: changes when any file does."""
-    return value_digest([[file.name, file.sha256] for file in files])
-
-
-def records_beside(
-    workspace: Workspace, files: Sequence[SourceFile], shape: str
-) -> Iterator[Record]:
-    """The records of files beside the corpus. Says how many places in them can't be read."""
-    lost: list[Quarantined] = []
-    for file in files:
-        for found in read_file(file, Wanted(shape=shape), lambda shape, how: None):
-            if isinstance(found, Quarantined):
-                lost.append(found)
-            else:
-                yield found
-    if lost:
-        first = lost[0]
-        workspace.watcher.say(
-            f"{len(lost):,} in quarantine, the first {first.file}:{first.line}: {first.reason}"
-        )
-
-
-def clean_documents(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Document], str]:
-    """The documents of these globs, cleaned and de-identified, and the digest of their files.
-
-    For text beside the corpus: what can't be read is said, nothing is split off.
-    """
-    files = source_files(workspace, globs)
-    documents = []
-    for document in records_beside(workspace, files, "document"):
-        if isinstance(document, Document):
-            (text,) = _cleaned(workspace, [content_text(document.content)])
-            if text:
-                documents.append(Document(text_content(text), document.source, document.group))
-    return documents, files_digest(files)
-
-
-def clean_chats(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Conversation], str]:
-    """The conversations of these globs, likewise; one with an empty message is left out."""
-    files = source_files(workspace, globs)
-    chats = []
-    for chat in records_beside(workspace, files, "conversation"):
-        if isinstance(chat, Conversation):
-            texts = _cleaned(workspace, [content_text(one.content) for one in chat.messages])
-            if all(texts):
-                messages = tuple(
-                    Message(one.role, text_content(text))
-                    for one, text in zip(chat.messages, texts, strict=True)
-                )
-                chats.append(replace(chat, messages=messages))
-    return chats, files_digest(files)
-
-
-def source_requests(workspace: Workspace) -> list[Request]:
-    """Every file of the recipe's `[sources]`, with what the recipe says of it."""
-    return [
-        Request(file, Wanted(one.shape, one.format, one.columns, one.encoding, one.group))
-        for one in workspace.recipe.sources.values()
-        for file in source_files(workspace, one.files)
-    ]
-
-
-def _cleaned(workspace: Workspace, texts: Sequence[str]) -> list[str]:
-    """The texts of one record, cleaned and de-identified together."""
-    cleaned = [clean_text(text, choices_of(workspace.recipe.corpus)) for text in texts]
-    settings = workspace.recipe.corpus
-    if settings.identities == "replace":
-        cleaned, _ = deidentifier_of(settings, personal=False).replace_together(cleaned)
-    return cleaned
-
-
 def acting_replacements(settings: CorpusSettings, *, personal: bool) -> dict[str, Any]:
     """For a stage's key: what these later settings do to such a text; empty where they do nothing.
 
@@ -168,8 +76,8 @@ def build_corpus(workspace: Workspace) -> Artifact:
     conversations = source_files(workspace, recipe.corpus.conversations)
     sources = source_requests(workspace)
 
-    evaluation, evaluation_digest = _clean_records(workspace, recipe.corpus.evaluation)
-    synthetic, synthetic_digest = _clean_records(workspace, recipe.corpus.synthetic)
+    evaluation, evaluation_digest = clean_beside(workspace, recipe.corpus.evaluation)
+    synthetic, synthetic_digest = clean_beside(workspace, recipe.corpus.synthetic)
 
     def make(folder: Path) -> Facts:
         report = prepare_corpus(
@@ -208,15 +116,6 @@ def build_corpus(workspace: Workspace) -> Artifact:
         },
         result=_corpus_line,
     )
-
-
-def _clean_records(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Record], str]:
-    """Records of any shape, cleaned as the corpus is, however short; the digest of their files."""
-    files = source_files(workspace, globs)
-    settings = replace(workspace.recipe.corpus, min_characters=1)
-    records = list(records_beside(workspace, files, ""))
-    cleaned = clean_records(records, settings, Tally(), workspace.watcher.progress)
-    return cleaned, files_digest(files)
 
 
 def _corpus_settings(settings: CorpusSettings) -> dict[str, Any]:

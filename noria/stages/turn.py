@@ -32,8 +32,8 @@ from noria.stages.measuring import (
     sampled,
     score_of,
 )
+from noria.stages.reading import clean_documents
 from noria.stages.stage import Facts, plain, run_stage
-from noria.stages.text import clean_documents
 from noria.stages.watching import watched
 from noria.train.choices import choices_from_lock
 from noria.train.plan import Choices
