@@ -51,7 +51,10 @@ def _spoken_of(match: Match) -> Range | None:
 
 
 _VERSION = re.compile(r"(?i)(?:version|release|section|版本|§)[\s:：]{0,3}$")
-_DATE = re.compile(r"(?:1[5-9]|20)[0-9]{2}[ .\-/](?:1[5-9]|20)?[0-9]{2}(?![0-9])")
+_DATE = re.compile(
+    r"(?:1[5-9]|20)[0-9]{2}[ .\-/](?:1[5-9]|20)?[0-9]{2}(?![0-9])"
+    r"|[0-9]{1,2}(?:[ .\-/][0-9]{1,2})?[ .\-/](?:1[5-9]|20)[0-9]{2}$"
+)
 _CURRENCY_BEFORE = re.compile(r"(?:[$€£¥￥]|USD|EUR|RMB|CNY|US\$)\s?$")
 _CURRENCY_AFTER = re.compile(
     r"(?i)\s?(?:[%$€£¥￥元円]|dollars?|cents|euros?|yuan|pounds|people|persons"

@@ -52,7 +52,7 @@ class Between:
 
 @dataclass(frozen=True)
 class Deduplicated(Generic[RecordT]):
-    """What stays, in the order of rank and source, and what went."""
+    """What stays, in the order in which it came, and what went."""
 
     kept: list[RecordT]
     exact: list[Drop]
@@ -60,13 +60,9 @@ class Deduplicated(Generic[RecordT]):
 
 
 def source_order(record: Record) -> tuple[str | int, ...]:
-    """The order that decides which copy stays: the file's name, then the position in it.
-
-    Where a reader gives several records one position, their text decides.
-    """
+    """The file's name, then the position in it; a reader may give several records one position."""
     source = record.source
-    position = source.byte_start, source.line, source.byte_end, source.interaction
-    return source.file, *position, whole_text(record)
+    return source.file, source.byte_start, source.line, source.byte_end, source.interaction
 
 
 def whole_text(record: Record) -> str:
@@ -83,9 +79,11 @@ def drop_duplicates(
     """Keep the first of every group of equal records and, if asked, of near-equal ones.
 
     Equal: the same text but for spaces and capital letters. `progress` gets (done, total) records.
-    The first is that of the lowest `rank`, and among those the first by source.
+    The first is that of the lowest `rank`, among those the first by source, and of those at one
+    position the first by its text. What stays keeps its order.
     """
-    in_order = sorted(records, key=lambda record: (rank(record), source_order(record)))
+    records = list(records)
+    in_order = sorted(records, key=lambda one: (rank(one), source_order(one), whole_text(one)))
     first: dict[bytes, Source] = {}
     distinct: list[RecordT] = []
     exact: list[Drop] = []
@@ -97,10 +95,9 @@ def drop_duplicates(
         else:
             first[digest] = record.source
             distinct.append(record)
-    if not near_duplicates:
-        return Deduplicated(distinct, exact, [])
-    kept, near = _drop_near(distinct, progress)
-    return Deduplicated(kept, exact, near)
+    kept, near = _drop_near(distinct, progress) if near_duplicates else (distinct, [])
+    stays = set(map(id, kept))
+    return Deduplicated([one for one in records if id(one) in stays], exact, near)
 
 
 def count_between(exact: Iterable[Drop], near: Iterable[Drop]) -> list[Between]:

@@ -94,6 +94,7 @@ def test_identities_are_replaced_by_their_kind(text: str, replaced: str) -> None
         "@everyone, see https://example.com/a?b=c and user@localhost",
         "He met Anna at Acme dot in; a passport is needed in 1999; contemplated +1",
         "The Senate heard the message of February 20, 1888; AB 12 CD; 川菜A1",
+        "my message to the Senate of February 20 1888, together with which",
         "微信号 weixin, 周一9:00-18:00, 房间1808",
     ],
 )

@@ -104,7 +104,8 @@ def test_which_copy_stays_does_not_depend_on_the_order(order: list[int]) -> None
     ]
     straight = drop_duplicates(documents, near_duplicates=True)
     shuffled = drop_duplicates([documents[n] for n in order], near_duplicates=True)
-    assert shuffled == straight
+    assert (shuffled.exact, shuffled.near) == (straight.exact, straight.near)
+    assert shuffled.kept == [documents[n] for n in order if documents[n] in straight.kept]
     assert {drop.source.byte_start for drop in straight.exact} == {1, 2}
 
 
