@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 KINDS = {
     "attention": ("attention", "sdpa"),
     "matrix products": ("mm", "matmul", "linear", "onednn", "mkldnn", "bmm"),
-    "compiled blocks' other work": ("cpp_fused", "graph_", "compiledfunction", "torch-compiled"),
+    "compiled blocks' other work": ("compiledf", "cpp_fused", "torch-compiled"),
     "optimizer and clipping": ("adam", "foreach", "_norm", "clip", "zero_grad"),
     "copies and casts": ("copy", "_to", "::to", "clone", "cat", "contiguous"),
     "embedding and loss": ("embedding", "index", "nll", "softmax", "gather", "logsumexp"),
