@@ -16,8 +16,8 @@ from reading import file_of, read
 from noria.corpus.read import SourceFile, Wanted, find_files, lines
 from noria.corpus.read.formats import FORMATS
 from noria.errors import InputError
-from noria.recipe import FORMATS as NAMED_FORMATS
 from noria.records import Pair, Tagged, content_text, record_texts, shape_of
+from noria.text_settings import FORMATS as NAMED_FORMATS
 
 
 def _file(folder: Path, name: str) -> SourceFile:
