@@ -21,16 +21,9 @@ from help_pages import paragraphs
 from language import TAGS
 from scipy.sparse import csr_matrix
 
-from noria.corpus.deduplicate import (
-    MIN_JACCARD,
-    NUM_BANDS,
-    ROWS_PER_BAND,
-    drop_duplicates,
-    shared_buckets,
-    shingles_of,
-    whole_text,
-)
-from noria.corpus.shingles import WordHasher
+from noria.corpus.deduplicate import MIN_JACCARD, drop_duplicates
+from noria.corpus.minhash import NUM_BANDS, ROWS_PER_BAND, MinHasher, shared_buckets
+from noria.corpus.table import whole_text
 from noria.records import Document, Source, text_content
 
 VARIANTS = 0.2
@@ -116,9 +109,9 @@ def main() -> None:
 
     exact = {drop.source.byte_start for drop in result.exact}
     distinct = [record for record in records if record.source.byte_start not in exact]
-    hasher = WordHasher()
+    hasher = MinHasher()
     started_at = time.perf_counter()
-    sets = [shingles_of(hasher, whole_text(record)) for record in distinct]
+    sets = [hasher.shingles(whole_text(record)) for record in distinct]
     pairs = similar_pairs(sets)
     brute_s = time.perf_counter() - started_at
     gone: set[int] = set()
@@ -128,7 +121,7 @@ def main() -> None:
     truth = {distinct[index].source.byte_start for index in gone}
     found = {drop.source.byte_start for drop in result.near}
     started_at = time.perf_counter()
-    buckets = shared_buckets(lambda: sets, len(sets))
+    buckets = shared_buckets(np.stack([hasher.bands_of(one) for one in sets]))
     signatures_s = time.perf_counter() - started_at
     proposed = sum(
         bool(((buckets[a] == buckets[b]) & (buckets[a] >= 0)).any())

@@ -20,7 +20,7 @@ RECORD_FORMAT = 1
 LATER_FIELDS = ("language", "synthetic")  # in JSON only where they say something
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """Where a record came from: file, first line (from 1), byte range, or an interaction's id."""
 
@@ -228,10 +228,11 @@ def record_texts(record: Record) -> tuple[str, ...]:
 
 def record_id(record: Record) -> str:
     """Name a record by the SHA-256 (hex) of all it holds, source included."""
-    return hashlib.sha256(_line(record)).hexdigest()
+    return hashlib.sha256(record_line(record)).hexdigest()
 
 
-def _line(record: Record) -> bytes:
+def record_line(record: Record) -> bytes:
+    """A record as a line of JSON in UTF-8, its end included."""
     text = json.dumps(record_to_json(record), ensure_ascii=False, sort_keys=True)
     return text.encode("utf-8") + b"\n"
 
@@ -241,7 +242,7 @@ def write_records(path: Path, records: Iterable[Record]) -> int:
     num_records = 0
     with path.open("wb") as file:
         for record in records:
-            file.write(_line(record))
+            file.write(record_line(record))
             num_records += 1
     return num_records
 

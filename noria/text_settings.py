@@ -225,4 +225,10 @@ class CorpusSettings:
     )
     near_duplicates: bool = setting(True, "Whether near-duplicate documents are dropped.")
     min_characters: int = setting(20, "Shorter documents are dropped.", low=1, high=100_000)
+    workers: int = setting(
+        0,
+        "Processes that read and clean; 0: one for each core. The result is the same.",
+        low=0,
+        high=256,
+    )
     quality: QualitySettings = QualitySettings()

@@ -17,14 +17,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from noria.corpus.deduplicate import whole_text
 from noria.corpus.sources import source_name
+from noria.corpus.table import Kept, num_characters, whole_text
 from noria.errors import UsageError
-from noria.records import Record
 
 MAX_COPIES = 4.0
 
-RecordT = TypeVar("RecordT", bound=Record)
+RecordT = TypeVar("RecordT", bound=Kept)
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def balance_sources(
     """
     sizes: Counter[str] = Counter()
     for record in records:
-        sizes[source_name(record.source)] += len(whole_text(record))
+        sizes[source_name(record.source)] += num_characters(record)
     unknown = sorted(set(weights) - set(sizes))
     if unknown:
         raise UsageError(
@@ -58,10 +57,10 @@ def balance_sources(
     after: Counter[str] = Counter()
     kept: list[RecordT] = []
     for record in records:
-        name, text = source_name(record.source), whole_text(record)
-        times = int(copies[name] + _position(text, seed))
+        name = source_name(record.source)
+        times = int(copies[name] + _position(whole_text(record), seed))
         kept += [record] * times
-        after[name] += times * len(text)
+        after[name] += times * num_characters(record)
     facts = [Balanced(s, sizes[s], after[s], round(copies[s], 4)) for s in sorted(sizes)]
     return kept, facts
 

@@ -1,66 +1,64 @@
 """Records to clean ones: each text in its one form, what identifies people replaced.
 
-In: records as they were read. Out: the records that are not too short then. What this does to a
-text is for `clean` and `deidentify` to know.
+In: records as they were read. Out: clean ones, but those that are too short then, and counts. What
+this does to a text is for `clean` and `deidentify` to know.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import final
 
 from noria.corpus.clean import choices_of, clean_text
 from noria.corpus.contents import map_texts
-from noria.corpus.deidentify import Deidentifier, deidentifier_of
-from noria.corpus.report import Progress, Tally
+from noria.corpus.deidentify import deidentifier_of
 from noria.records import Document, Record, Tagged, content_text, record_texts
 from noria.text_settings import CorpusSettings
 
 
-def clean_records(
-    records: Sequence[Record], settings: CorpusSettings, tally: Tally, progress: Progress
-) -> list[Record]:
-    """Clean every text; left out is a short document, and what else has an empty text then."""
-    replaces = settings.identities == "replace"
-    hider = deidentifier_of(settings, personal=False) if replaces else None
-    kept = []
-    for index, record in enumerate(records):
-        found = _clean_record(record, settings, hider, tally)
-        least = settings.min_characters if isinstance(record, Document) else 1
-        if min(map(len, record_texts(found))) < least or _has_identity(found, hider):
-            tally.too_short += 1
-            tally.drop("too short", record.source)
+@final
+class Cleaner:
+    """Cleans records as a recipe says, and counts what it changed."""
+
+    def __init__(self, settings: CorpusSettings) -> None:
+        self._choices = choices_of(settings)
+        self._min_characters = settings.min_characters
+        replaces = settings.identities == "replace"
+        self._hider = deidentifier_of(settings, personal=False) if replaces else None
+        self.changed = 0  # texts that cleaning changed
+        self.identities: Counter[str] = Counter()
+
+    def clean(self, record: Record) -> Record | None:
+        """The clean record; None for a short document, and for what else has an empty text then.
+
+        The same value has the same placeholder in all of its texts. A tagged text is cleaned piece
+        by piece, between its tags.
+        """
+        if isinstance(record, Tagged):
+            found = map_texts(record, lambda text: self._clean([text])[0])
         else:
-            kept.append(found)
-        progress("clean", index + 1, len(records))
-    return kept
+            cleaned = iter(self._clean(record_texts(record)))
+            found = map_texts(record, lambda text: next(cleaned))
+        document = isinstance(record, Document) and not record.synthetic
+        least = self._min_characters if document else 1
+        short = min(map(len, record_texts(found))) < least
+        return None if short or self._has_identity(found) else found
 
+    def hide(self, text: str) -> str:
+        """A text that is no record's, without identities."""
+        return text if self._hider is None else self._hider.replace(text)[0]
 
-def _clean_record(
-    record: Record, settings: CorpusSettings, hider: Deidentifier | None, tally: Tally
-) -> Record:
-    """The record with clean texts; the same value has the same placeholder in all of them.
+    def _clean(self, texts: Sequence[str]) -> list[str]:
+        cleaned = [clean_text(text, self._choices) for text in texts]
+        self.changed += sum(map(str.__ne__, texts, cleaned))
+        if self._hider is not None:
+            cleaned, counts = self._hider.replace_together(cleaned)
+            self.identities.update(counts)
+        return cleaned
 
-    A tagged text is cleaned piece by piece, between its tags.
-    """
-    if isinstance(record, Tagged):
-        return map_texts(record, lambda text: _clean([text], settings, hider, tally)[0])
-    cleaned = iter(_clean(record_texts(record), settings, hider, tally))
-    return map_texts(record, lambda text: next(cleaned))
-
-
-def _clean(
-    texts: Sequence[str], settings: CorpusSettings, hider: Deidentifier | None, tally: Tally
-) -> list[str]:
-    cleaned = [clean_text(text, choices_of(settings)) for text in texts]
-    tally.changed += sum(map(str.__ne__, texts, cleaned))
-    if hider is not None:
-        cleaned, counts = hider.replace_together(cleaned)
-        tally.identities.update(counts)
-    return cleaned
-
-
-def _has_identity(record: Record, hider: Deidentifier | None) -> bool:
-    """Whether an identity runs over the edge of a tag, where no piece showed it."""
-    if hider is None or not isinstance(record, Tagged):
-        return False
-    return bool(hider.find(content_text(record.content)))
+    def _has_identity(self, record: Record) -> bool:
+        """Whether an identity runs over the edge of a tag, where no piece showed it."""
+        if self._hider is None or not isinstance(record, Tagged):
+            return False
+        return bool(self._hider.find(content_text(record.content)))

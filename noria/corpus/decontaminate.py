@@ -8,18 +8,21 @@ set that is shorter is looked for whole, down to that paper's least, 8 words.
 
 from __future__ import annotations
 
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Generic, TypeVar, final
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from noria.corpus.deduplicate import whole_text
 from noria.corpus.language import guess_script
 from noria.corpus.shingles import Hashes, WordHasher, ngrams, word_range
-from noria.records import Record, Source
+from noria.corpus.table import Entry, Kept, num_characters, places, texts_at, whole_text
+from noria.corpus.workers import Task, Workers
+from noria.records import Source
 
 RUN_WORDS = 13
 RUN_CHARACTERS = 26
@@ -27,8 +30,9 @@ SHORTEST_WORDS = 8
 SHORTEST_CHARACTERS = 16
 PASSAGE_CHARACTERS = 200  # of an example
 NUM_EXAMPLES = 3  # of each set
+CHUNK_CHARACTERS = 1 << 20  # of texts that a process looks through at a time
 
-RecordT = TypeVar("RecordT", bound=Record)
+RecordT = TypeVar("RecordT", bound=Kept)
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class MeasuredSet:
     """Records that are measured on; `short_too`: so are those too short for a long run."""
 
     name: str
-    records: Sequence[Record]
+    records: Sequence[Kept]
     short_too: bool = False
 
 
@@ -47,7 +51,12 @@ class Contaminated(Generic[RecordT]):
     record: RecordT
     name: str
     measured: Source
-    passage: str  # of the training record, in small letters
+    words: tuple[int, int]  # of the training record: first, and behind the last
+
+    @property
+    def passage(self) -> str:
+        """What both say, in small letters."""
+        return word_range(whole_text(self.record), *self.words)
 
 
 @dataclass(frozen=True)
@@ -63,21 +72,39 @@ def drop_contaminated(
     train: Sequence[RecordT],
     measured: Iterable[MeasuredSet],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    workers: Workers | None = None,
+    scratch: Path | None = None,
 ) -> Decontaminated[RecordT]:
-    """Part training records into clean ones and those that share a passage with a measured one."""
-    known = _KnownRuns(measured)
-    clean: list[RecordT] = []
-    dropped: list[Contaminated[RecordT]] = []
-    for index, record in enumerate(train):
-        text = whole_text(record)
-        found = known.first_shared(text)
-        if found is None:
-            clean.append(record)
-        else:
-            (name, source), first, last = found
-            dropped.append(Contaminated(record, name, source, word_range(text, first, last)))
-        progress(index + 1, len(train))
-    return Decontaminated(clean, dropped, known.too_short)
+    """Part training records into clean ones and those that share a passage with a measured one.
+
+    `scratch`: a folder on disk for the hashes of what is measured, 8 bytes a word.
+    """
+    workers = workers or Workers(1)
+    measured = list(measured)
+    with tempfile.TemporaryDirectory(prefix="runs-", dir=scratch) as name:
+        folder = Path(name)
+        too_short = _store_runs(measured, folder, workers)
+        shared: list[tuple[RecordT, _Hit]] = []
+        clean: list[RecordT] = []
+        done = 0
+        chunks = list(_chunks(train))
+        tasks = ({**_texts_task(chunk), "known": str(folder)} for chunk in chunks)
+        for chunk, answer in zip(chunks, workers.map(shared_passages, tasks), strict=True):
+            hits = {hit[0]: hit for hit in answer["hits"]}
+            for index, record in enumerate(chunk):
+                if index in hits:
+                    shared.append((record, tuple(hits[index][1:])))
+                else:
+                    clean.append(record)
+            done += len(chunk)
+            progress(done, len(train))
+        owners = _owners({(size, run) for _, (size, run, *_) in shared}, measured, folder, workers)
+    _load_runs.cache_clear()  # the files are gone
+    dropped = [
+        Contaminated(record, *owners[size, run], (first, last))
+        for record, (size, run, first, last) in shared
+    ]
+    return Decontaminated(clean, dropped, too_short)
 
 
 def contamination_facts(result: Decontaminated[Any]) -> list[dict[str, Any]]:
@@ -104,51 +131,162 @@ def contamination_facts(result: Decontaminated[Any]) -> list[dict[str, Any]]:
     ]
 
 
-@final
-class _KnownRuns:
-    """Hashes of all runs of what is measured on, by their length, and whose each is."""
+_Hit = tuple[int, int, int, int]  # size of the run, its hash, first word, behind the last
 
-    def __init__(self, measured: Iterable[MeasuredSet]) -> None:
-        self._hasher = WordHasher()
-        self._owners: list[tuple[str, Source]] = []
-        self.too_short: dict[str, int] = {}
-        runs: dict[int, list[Hashes]] = defaultdict(list)
-        owners: dict[int, list[npt.NDArray[np.int32]]] = defaultdict(list)
-        for one in measured:
-            for record in one.records:
-                text = whole_text(record)
-                words = self._hasher.words(text)
-                least, size = _run_sizes(text)
-                if one.short_too and len(words) < least:
-                    self.too_short[one.name] = self.too_short.get(one.name, 0) + 1
-                elif one.short_too:
-                    size = min(size, len(words))
-                found = ngrams(words, size)
-                runs[size].append(found)
-                owners[size].append(np.full(len(found), len(self._owners), np.int32))
-                self._owners.append((one.name, record.source))
-        self._known: dict[int, tuple[Hashes, npt.NDArray[np.int32]]] = {}
-        for size in sorted(runs):
-            hashes, first = np.unique(np.concatenate(runs[size]), return_index=True)
-            self._known[size] = hashes, np.concatenate(owners[size])[first]
 
-    def first_shared(self, text: str) -> tuple[tuple[str, Source], int, int] | None:
-        """Whose passage a text has, and its words [first, last); None if it has none."""
-        words = self._hasher.words(text)
-        least, most = _run_sizes(text)
-        for size in range(most, least - 1, -1):
-            known, owners = self._known.get(size, (words[:0], None))
-            runs = ngrams(words, size)
-            if owners is None or not len(runs) or not len(known):
-                continue
-            places = np.minimum(np.searchsorted(known, runs), len(known) - 1)
-            hits = known[places] == runs
-            if hits.any():
-                first = int(hits.argmax())
-                rest = hits[first:]
-                num_hits = len(rest) if rest.all() else int(rest.argmin())
-                return self._owners[owners[places[first]]], first, first + num_hits - 1 + size
-        return None
+def _chunks(records: Sequence[RecordT]) -> Iterable[list[RecordT]]:
+    chunk: list[RecordT] = []
+    characters = 0
+    for record in records:
+        chunk.append(record)
+        characters += num_characters(record)
+        if characters >= CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
+
+
+def _texts_task(records: Sequence[Kept]) -> Task:
+    """Where a process finds the texts; those that lie on no disk go with the task."""
+    entries = [one for one in records if isinstance(one, Entry)]
+    if len(entries) == len(records):
+        return {"places": places(entries)}
+    return {"texts": [whole_text(one) for one in records]}
+
+
+def _texts(task: Task) -> Iterable[str]:
+    return task["texts"] if "texts" in task else texts_at(task["places"])
+
+
+def _measured_chunks(
+    measured: Iterable[MeasuredSet],
+) -> Iterable[tuple[MeasuredSet, Sequence[Kept]]]:
+    for one in measured:
+        for chunk in _chunks(one.records):
+            yield one, chunk
+
+
+def _store_runs(measured: list[MeasuredSet], folder: Path, workers: Workers) -> dict[str, int]:
+    """Write the distinct runs of each length, sorted; returns how many texts were too short."""
+    chunks = list(_measured_chunks(measured))
+    tasks = (
+        {**_texts_task(chunk), "short_too": one.short_too, "out": str(folder / f"{number:06}.npz")}
+        for number, (one, chunk) in enumerate(chunks)
+    )
+    too_short: dict[str, int] = {}
+    found: dict[int, list[Hashes]] = defaultdict(list)
+    for (one, _), answer in zip(chunks, workers.map(measured_runs, tasks), strict=True):
+        if answer["too_short"]:
+            too_short[one.name] = too_short.get(one.name, 0) + answer["too_short"]
+        with np.load(answer["out"], allow_pickle=False) as stored:
+            for size in stored.files:
+                found[int(size)].append(stored[size])
+        Path(answer["out"]).unlink()
+    for size in sorted(found):
+        together = np.concatenate(found.pop(size))
+        together.sort()
+        np.save(folder / f"{size}.npy", together[np.diff(together, prepend=~together[:1]) != 0])
+    return too_short
+
+
+def measured_runs(task: Task) -> Task:
+    """Write the distinct runs of the texts by their length; counts texts that are too short."""
+    hasher = _hasher()
+    runs: dict[int, list[Hashes]] = defaultdict(list)
+    too_short = 0
+    for text in _texts(task):
+        words = hasher.words(text)
+        least, size = _run_sizes(text)
+        if task["short_too"] and len(words) < least:
+            too_short += 1
+        elif task["short_too"]:
+            size = min(size, len(words))
+        runs[size].append(ngrams(words, size))
+    found = {str(size): np.unique(np.concatenate(some)) for size, some in runs.items()}
+    np.savez(task["out"], **found)  # type: ignore[arg-type]  # names of arrays, no option
+    return {"out": task["out"], "too_short": too_short}
+
+
+def shared_passages(task: Task) -> Task:
+    """Which of the texts share a run with what is known: number, run and its words of each."""
+    known = _load_runs(task["known"])
+    hits = []
+    for number, text in enumerate(_texts(task)):
+        hit = _first_shared(text, known)
+        if hit is not None:
+            hits.append([number, *hit])
+    return {"hits": hits}
+
+
+def _first_shared(text: str, known: dict[int, Hashes]) -> _Hit | None:
+    """The first run of a text that is known, the longest length first; None if it has none."""
+    words = _hasher().words(text)
+    least, most = _run_sizes(text)
+    for size in range(most, least - 1, -1):
+        if size not in known:
+            continue
+        runs = ngrams(words, size)
+        if not len(runs) or not len(known[size]):
+            continue
+        places_ = np.minimum(np.searchsorted(known[size], runs), len(known[size]) - 1)
+        hits = known[size][places_] == runs
+        if hits.any():
+            first = int(hits.argmax())
+            rest = hits[first:]
+            num_hits = len(rest) if rest.all() else int(rest.argmin())
+            return size, int(runs[first]), first, first + num_hits - 1 + size
+    return None
+
+
+def _owners(
+    wanted: set[tuple[int, int]], measured: list[MeasuredSet], folder: Path, workers: Workers
+) -> dict[tuple[int, int], tuple[str, Source]]:
+    """Whose each of these runs is: the first of the measured records that has it."""
+    if not wanted:
+        return {}
+    known = folder / "wanted"
+    known.mkdir()
+    for size in {size for size, _ in wanted}:
+        runs = sorted(run for its, run in wanted if its == size)
+        np.save(known / f"{size}.npy", np.array(runs, np.uint64))
+    found: dict[tuple[int, int], tuple[str, Source]] = {}
+    chunks = list(_measured_chunks(measured))
+    tasks = (
+        {**_texts_task(chunk), "short_too": one.short_too, "known": str(known)}
+        for one, chunk in chunks
+    )
+    for (one, chunk), answer in zip(chunks, workers.map(owned_runs, tasks), strict=True):
+        for number, size, run in answer["runs"]:
+            found.setdefault((size, run), (one.name, chunk[number].source))
+    return found
+
+
+def owned_runs(task: Task) -> Task:
+    """Which of the texts have which of the wanted runs: number, size and run of each."""
+    known = _load_runs(task["known"])
+    hasher = _hasher()
+    found = []
+    for number, text in enumerate(_texts(task)):
+        words = hasher.words(text)
+        size = _run_sizes(text)[1]
+        if task["short_too"]:
+            size = min(size, len(words))
+        if size in known:
+            for run in np.intersect1d(ngrams(words, size), known[size]).tolist():
+                found.append([number, size, run])
+    return {"runs": found}
+
+
+@lru_cache(maxsize=1)
+def _hasher() -> WordHasher:
+    return WordHasher()
+
+
+@lru_cache(maxsize=1)
+def _load_runs(folder: str) -> dict[int, Hashes]:
+    """By length, the sorted runs of a folder, mapped: processes share their memory."""
+    return {int(one.stem): np.load(one, mmap_mode="r") for one in Path(folder).glob("*.npy")}
 
 
 def _run_sizes(text: str) -> tuple[int, int]:

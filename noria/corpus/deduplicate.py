@@ -3,32 +3,31 @@
 In: records. Out: the records kept and, for each one dropped, what it duplicates. Which copy stays
 depends on the sources' names and positions alone, never on the order of reading.
 
-Near-duplicates: 5-word shingles (Chinese: characters), MinHash signatures (Broder 1997) in bands
-(Leskovec et al., Mining of Massive Datasets, 3.4); every pair that a band proposes is then
-compared exactly, so a record is dropped only at a Jaccard similarity of 0.8 or more.
+Near-duplicates: 5-word shingles (Chinese: characters), MinHash signatures in bands (`minhash`);
+every pair that a band proposes is then compared exactly, so a record is dropped only at a Jaccard
+similarity of 0.8 or more.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, final
 
 import numpy as np
 import numpy.typing as npt
 
-from noria.corpus.shingles import Hashes, WordHasher, mix, ngrams
+from noria.corpus.minhash import NUM_BANDS, MinHasher, jaccard, shared_buckets
+from noria.corpus.shingles import Hashes
 from noria.corpus.sources import source_name
-from noria.records import Record, Source, record_texts
+from noria.corpus.table import Entry, Kept, normal_digest, source_order, text_digest, whole_text
+from noria.records import Source
 
-SHINGLE_WORDS = 5
 MIN_JACCARD = 0.8
-NUM_BANDS = 25  # 25 bands of 5 rows find a pair of similarity 0.8 with probability 0.99995,
-ROWS_PER_BAND = 5  # of 0.5 with 0.55: few exact comparisons are wasted
+MAX_REMEMBERED_BYTES = 64 << 20  # of shingles; more are made again when they are wanted
 
-RecordT = TypeVar("RecordT", bound=Record)
+RecordT = TypeVar("RecordT", bound=Kept)
 
 
 @dataclass(frozen=True)
@@ -59,17 +58,6 @@ class Deduplicated(Generic[RecordT]):
     near: list[Drop]
 
 
-def source_order(record: Record) -> tuple[str | int, ...]:
-    """The file's name, then the position in it; a reader may give several records one position."""
-    source = record.source
-    return source.file, source.byte_start, source.line, source.byte_end, source.interaction
-
-
-def whole_text(record: Record) -> str:
-    """All texts of a record as one."""
-    return "\n".join(record_texts(record))
-
-
 def drop_duplicates(
     records: Iterable[RecordT],
     near_duplicates: bool,
@@ -80,21 +68,20 @@ def drop_duplicates(
 
     Equal: the same text but for spaces and capital letters. `progress` gets (done, total) records.
     The first is that of the lowest `rank`, among those the first by source, and of those at one
-    position the first by its text. What stays keeps its order.
+    position the first by a digest of its text. What stays keeps its order.
     """
     records = list(records)
-    in_order = sorted(records, key=lambda one: (rank(one), source_order(one), whole_text(one)))
-    first: dict[bytes, Source] = {}
+    in_order = sorted(records, key=lambda one: (rank(one), source_order(one), _digest(one)))
+    first: dict[bytes, RecordT] = {}
     distinct: list[RecordT] = []
     exact: list[Drop] = []
     for record in in_order:
-        normal = " ".join(whole_text(record).casefold().split())
-        digest = hashlib.sha256(normal.encode("utf-8")).digest()
-        if digest in first:
-            exact.append(Drop(record.source, first[digest], 1.0))
-        else:
-            first[digest] = record.source
+        same = first.setdefault(normal_digest(record), record)
+        if same is record:
             distinct.append(record)
+        else:
+            exact.append(Drop(record.source, same.source, 1.0))
+    del in_order, first
     kept, near = _drop_near(distinct, progress) if near_duplicates else (distinct, [])
     stays = set(map(id, kept))
     return Deduplicated([one for one in records if id(one) in stays], exact, near)
@@ -109,94 +96,71 @@ def count_between(exact: Iterable[Drop], near: Iterable[Drop]) -> list[Between]:
     return [Between(*names, *numbers) for names, numbers in sorted(counts.items())]
 
 
+def _digest(record: Kept) -> bytes:
+    return record.digest if isinstance(record, Entry) else text_digest(whole_text(record))
+
+
 def _drop_near(
-    records: list[RecordT], progress: Callable[[int, int], None]
+    records: Sequence[RecordT], progress: Callable[[int, int], None]
 ) -> tuple[list[RecordT], list[Drop]]:
-    """Beside the texts, this holds 300 bytes a record, and the shingles of those that share a band.
+    """This holds 300 bytes a record, and for a while the shingles of those that share a band.
 
     (25 band hashes of 8 bytes, 25 bucket numbers of 4.)
     """
-    hasher = WordHasher()
-    buckets = shared_buckets(lambda: _all_shingles(hasher, records, progress), len(records))
+    shingles = _Shingles(records)
+    buckets = shared_buckets(_bands(records))
     members: dict[int, list[int]] = defaultdict(list)  # bucket -> kept records, in order
-    sets: dict[int, Hashes] = {}
     kept: list[RecordT] = []
     drops: list[Drop] = []
     for index, record in enumerate(records):
-        keys = [int(key) for key in buckets[index] if key >= 0]
-        if not keys:
-            kept.append(record)
-            continue
-        shingles = shingles_of(hasher, whole_text(record))
-        for other in sorted({other for key in keys for other in members.get(key, ())}):
-            similarity = jaccard(shingles, sets[other])
+        progress(index + 1, len(records))
+        keys = buckets[index][buckets[index] >= 0].tolist()
+        others = sorted({other for key in keys for other in members.get(key, ())})
+        for other in others:
+            similarity = jaccard(shingles[index], shingles[other])
             if similarity >= MIN_JACCARD:
                 drops.append(Drop(record.source, records[other].source, similarity))
                 break
         else:
             kept.append(record)
-            sets[index] = shingles
             for key in keys:
                 members[key].append(index)
     return kept, drops
 
 
-def _all_shingles(
-    hasher: WordHasher, records: list[RecordT], progress: Callable[[int, int], None]
-) -> Iterator[Hashes]:
+@final
+class _Shingles:
+    """The shingles of records by their number, those that were wanted last."""
+
+    def __init__(self, records: Sequence[Kept]) -> None:
+        self._records = records
+        self._hasher = MinHasher()
+        self._known: OrderedDict[int, Hashes] = OrderedDict()
+        self._num_bytes = 0
+
+    def __getitem__(self, index: int) -> Hashes:
+        if index in self._known:
+            self._known.move_to_end(index)
+            return self._known[index]
+        found = self._hasher.shingles(whole_text(self._records[index]))
+        self._known[index] = found
+        self._num_bytes += found.nbytes
+        while self._num_bytes > MAX_REMEMBERED_BYTES and len(self._known) > 1:
+            self._num_bytes -= self._known.popitem(last=False)[1].nbytes
+        return found
+
+
+def _bands(records: Sequence[Kept]) -> npt.NDArray[np.uint64]:
+    """(N, bands): of entries as they were stored, of others now."""
+    found = np.zeros((len(records), NUM_BANDS), np.uint64)
+    hasher = MinHasher()
+    of_table: dict[int, list[int]] = defaultdict(list)
     for index, record in enumerate(records):
-        yield shingles_of(hasher, whole_text(record))
-        progress(index + 1, len(records))
-
-
-def shared_buckets(
-    shingles: Callable[[], Iterable[Hashes]], num_texts: int
-) -> npt.NDArray[np.int32]:
-    """(texts, bands): the bucket that a text shares with another in a band, -1 where it has none.
-
-    Two texts in one bucket are probably similar; a text without words shares none.
-    """
-    factors, offsets = _permutations()
-    hashes = np.zeros((num_texts, NUM_BANDS), np.uint64)
-    has_words = np.zeros(num_texts, bool)
-    for index, some in enumerate(shingles()):
-        has_words[index] = len(some) > 0
-        if len(some):
-            hashes[index] = _band_hashes(some, factors, offsets)
-    buckets = np.full((num_texts, NUM_BANDS), -1, np.int32)
-    first = 0
-    for band in range(NUM_BANDS):
-        _, inverse, counts = np.unique(hashes[:, band], return_inverse=True, return_counts=True)
-        shared = (counts[inverse] > 1) & has_words
-        buckets[shared, band] = inverse[shared] + first
-        first += len(counts)
-    return buckets
-
-
-def shingles_of(hasher: WordHasher, text: str) -> Hashes:
-    """Sorted distinct shingles; a text of fewer than five words is one shingle."""
-    words = hasher.words(text)
-    return np.unique(ngrams(words, min(SHINGLE_WORDS, max(1, len(words)))))
-
-
-def _permutations() -> tuple[Hashes, Hashes]:
-    """Odd factors and offsets (rows, 1) of multiply-shift hashing (Dietzfelbinger et al. 1997)."""
-    numbers = mix(np.arange(1, 2 * NUM_BANDS * ROWS_PER_BAND + 1, dtype=np.uint64))
-    factors, offsets = numbers.reshape(2, -1, 1)
-    return factors | np.uint64(1), offsets
-
-
-def _band_hashes(shingles: Hashes, factors: Hashes, offsets: Hashes) -> Hashes:
-    """One hash for each band of the MinHash signature of a text that has words."""
-    signature: Hashes = ((shingles * factors + offsets) >> np.uint64(32)).min(1)
-    rows = signature.reshape(NUM_BANDS, ROWS_PER_BAND)
-    total = rows[:, 0].copy()
-    for row in range(1, ROWS_PER_BAND):
-        total = mix(total) + rows[:, row]
-    return total
-
-
-def jaccard(a: Hashes, b: Hashes) -> float:
-    """Share of the shingles of both that are in each."""
-    num_shared = len(np.intersect1d(a, b, assume_unique=True))
-    return num_shared / (len(a) + len(b) - num_shared)
+        if isinstance(record, Entry):
+            of_table[id(record.table)].append(index)
+        else:
+            found[index] = hasher.bands(whole_text(record))
+    for some in of_table.values():
+        entries = [one for one in (records[index] for index in some) if isinstance(one, Entry)]
+        found[some] = entries[0].table.bands(np.array([one.row for one in entries]))
+    return found

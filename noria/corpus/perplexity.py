@@ -12,8 +12,6 @@ order of the texts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import numpy.typing as npt
 
@@ -32,14 +30,16 @@ Floats = npt.NDArray[np.float64]
 class CharacterModel:
     """Counts of runs of one, two and three characters over all texts."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
+    def __init__(self) -> None:
         self._counts = [np.zeros(1 << COUNTER_BITS, np.int32) for _ in range(ORDER)]
         self.num_characters = 0
-        for text in texts:
-            sample = text[:MAX_CHARACTERS]
-            self.num_characters += len(sample)
-            for counts, places in zip(self._counts, _places(sample), strict=True):
-                np.add.at(counts, places, 1)
+
+    def add(self, text: str) -> None:
+        """Count one text, or the beginning of a long one."""
+        sample = text[:MAX_CHARACTERS]
+        self.num_characters += len(sample)
+        for counts, places in zip(self._counts, _places(sample), strict=True):
+            np.add.at(counts, places, 1)
 
     def bits_per_byte(self, text: str) -> float:
         """Bits per byte of one of the texts that were counted, its own counts taken off."""

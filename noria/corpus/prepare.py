@@ -4,24 +4,29 @@ In: the files that the recipe names. Out: `train.jsonl`, `held_out.jsonl`, `test
 `dropped.jsonl` (what was left out, why, and what it duplicates), `quarantine.jsonl` (what could not
 be read, where and why) and `report.json`; records of shapes that nothing trains on yet lie in a
 folder of their shape, split likewise.
-The same files and settings give the same bytes. This module does not know tokens.
+The same files and settings give the same bytes, with any number of processes, stopped and begun
+again or not. Texts stay on disk; what is in memory grows with the number of records alone.
+This module does not know tokens.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from noria import __version__
+from noria.artifacts import atomic_write
 from noria.corpus.balance import balance_sources, parse_weights
 from noria.corpus.clean import choices_of
-from noria.corpus.cleaning import clean_records
 from noria.corpus.deidentify import deidentifier_of
 from noria.corpus.language import language_namer
+from noria.corpus.parts import read_parts
 from noria.corpus.quality import quality_facts
-from noria.corpus.read import Intake, Request, SourceFile, Wanted, read_requests
+from noria.corpus.read import Intake, Request, SourceFile, Wanted
 from noria.corpus.report import Progress, Tally, corpus_report, split_sizes
 from noria.corpus.split import SPLITS, split_rule
 from noria.corpus.steps import (
@@ -32,69 +37,127 @@ from noria.corpus.steps import (
     without_boilerplate,
     worth_learning,
 )
+from noria.corpus.table import SHAPE_NAMES, Entry, Table, entry_lines
+from noria.corpus.workers import Workers
 from noria.errors import InputError
-from noria.records import Document, Record, shape_of, write_records
+from noria.records import Record
 from noria.text_settings import CorpusSettings
 
 TRAINED = ("document", "conversation")
 OTHERS = ("labelled", "tagged", "pair", "preference")  # stored in folders of their own
+WORKER_BYTES = 1 << 20  # of files; for fewer a second process is not worth its start
+
+
+def requests_of(
+    documents: Sequence[SourceFile],
+    tagged: Sequence[SourceFile],
+    conversations: Sequence[SourceFile],
+    sources: Sequence[Request] = (),
+) -> list[Request]:
+    """What a recipe's files are, in the order in which they are read."""
+    return [
+        *(Request(file, Wanted(shape="document")) for file in documents),
+        *(Request(file, Wanted(shape="document", format="tagged")) for file in tagged),
+        *(Request(file, Wanted(shape="conversation")) for file in conversations),
+        *sources,
+    ]
 
 
 def prepare_corpus(
-    files_documents: list[SourceFile],
-    files_tagged: list[SourceFile],
-    files_conversations: list[SourceFile],
+    requests: Sequence[Request],
     settings: CorpusSettings,
     seed: int,
     out: Path,
     progress: Progress,
-    sources: Sequence[Request] = (),
     evaluation: Sequence[Record] = (),
-    synthetic: Sequence[Record] = (),
+    scratch: Path | None = None,
+    num_workers: int = 1,
 ) -> dict[str, Any]:
     """Write the three splits, what is in quarantine and the report into `out`; returns the report.
 
-    Nothing that shares a passage with a record of `evaluation` (clean ones) is trained on.
-    Records of `synthetic` (clean ones) are trained on, marked, and never measured on.
+    Nothing that shares a passage with a record of `evaluation` (clean ones) is trained on. What a
+    program wrote is trained on, marked, and never measured on.
+    `scratch`: a folder for what is not finished, that a later call with the same files and settings
+    goes on from; it is removed in the end. Without one it lies under `out`. `num_workers`: how many
+    processes share the work, at most.
     `progress` gets (step, done, total). Raises InputError for a file that changes meanwhile, or if
     fewer than three records are left.
     """
     choices_of(settings).check()  # what is not installed is said before the work
     language_namer(settings.language)
     split_rule(settings, seed)
-    tally = Tally()
-    requests = [
-        *(Request(file, Wanted(shape="document")) for file in files_documents),
-        *(Request(file, Wanted(shape="document", format="tagged")) for file in files_tagged),
-        *(Request(file, Wanted(shape="conversation")) for file in files_conversations),
-        *sources,
-    ]
+    deidentifier_of(settings, personal=False)
     out.mkdir(parents=True, exist_ok=True)
-    hider = deidentifier_of(settings, personal=False)
-    hide = (lambda text: hider.replace(text)[0]) if settings.identities == "replace" else str
-    intake = read_requests(requests, out / "quarantine.jsonl", hide, progress)
-    if not any(intake.records[shape] for shape in TRAINED):
+    scratch = _begin(scratch or out / "unfinished")
+    with (
+        closing(Table(scratch / "parts")) as table,
+        Workers(_num_useful(requests, num_workers)) as workers,
+        (out / "quarantine.jsonl").open("w", encoding="utf-8") as quarantine,
+        (out / "dropped.jsonl").open("w", encoding="utf-8") as dropped,
+    ):
+        read = read_parts(requests, settings, table, quarantine, workers, progress)
+        tally = Tally(dropped, read.changed, len(read.too_short), identities=read.identities)
+        for source in read.too_short:
+            tally.drop("too short", source)
+        distinct = _worth_having(
+            table.entries(), read.intake, settings, seed, tally, scratch, progress
+        )
+        splits = _split(distinct, read.intake, settings, seed)
+        uncontaminated([*splits.values()], evaluation, tally, progress, workers, scratch)
+        report = _report(splits, read.intake, len(requests), settings, seed, tally)
+        _write(out, splits, progress)
+    shutil.rmtree(scratch)
+    text = json.dumps(report, indent=1, ensure_ascii=False)
+    (out / "report.json").write_text(text, encoding="utf-8")
+    return report
+
+
+def _worth_having(
+    entries: list[Entry],
+    intake: Intake,
+    settings: CorpusSettings,
+    seed: int,
+    tally: Tally,
+    scratch: Path,
+    progress: Progress,
+) -> dict[str, list[Entry]]:
+    """By shape, the records that are no boilerplate, good enough, and there once."""
+    if not any(intake.num_read[shape] for shape in TRAINED):
         raise _nothing_to_train_on(intake)
-    records = {
-        shape: clean_records(some, settings, tally, progress)
-        for shape, some in intake.records.items()
-    }
-    for one in synthetic:
-        records[shape_of(one)].append(replace(one, synthetic=True))
-    documents = [one for one in records["document"] if isinstance(one, Document)]
-    documents = without_boilerplate(documents, settings, tally)
-    records["document"] = [*worth_learning(documents, settings, tally, progress)]
-    distinct = {
+    records: dict[str, list[Entry]] = {shape: [] for shape in SHAPE_NAMES}
+    for one in entries:
+        records[one.shape].append(one)
+    documents = without_boilerplate(records["document"], settings, tally, scratch)
+    records["document"] = worth_learning(documents, settings, tally, progress)
+    return {
         shape: distinct_records(some, settings, seed, tally, progress)
         for shape, some in records.items()
     }
+
+
+def _split(
+    distinct: dict[str, list[Entry]], intake: Intake, settings: CorpusSettings, seed: int
+) -> dict[str, Splits]:
+    """The splits of what is trained on, under "", and of each other shape that there is."""
     try:
         splits = split_shapes([distinct[shape] for shape in TRAINED], settings, seed)
     except InputError as error:
         raise InputError(f"{error.given}{_lost(intake)}", error.expected, error.fix) from error
-    others = {shape: _split_other(distinct[shape], settings, seed) for shape in OTHERS}
-    uncontaminated([splits, *others.values()], evaluation, tally, progress)
-    if not splits["train"]:
+    others = {shape: distinct[shape] for shape in OTHERS if distinct[shape]}
+    return {"": splits} | {s: _split_other(some, settings, seed) for s, some in others.items()}
+
+
+def _report(
+    splits: dict[str, Splits],
+    intake: Intake,
+    num_files: int,
+    settings: CorpusSettings,
+    seed: int,
+    tally: Tally,
+) -> dict[str, Any]:
+    """Balance what is trained on; the report of everything."""
+    trained = splits[""]
+    if not trained["train"]:
         raise InputError(
             "nothing is left to train on: every document shares a passage with a measured one",
             "documents that differ",
@@ -102,31 +165,42 @@ def prepare_corpus(
         )
     if settings.weights or settings.temperature != 1:
         weights = parse_weights(settings.weights)
-        splits["train"], tally.balance = balance_sources(
-            splits["train"], weights, settings.temperature, seed
+        trained["train"], tally.balance = balance_sources(
+            trained["train"], weights, settings.temperature, seed
         )
-    files = [request.file for request in requests]
-    report = corpus_report(files, _num_read(intake, synthetic), tally, splits) | intake.report()
+    report = corpus_report(num_files, _num_read(intake), tally, trained) | intake.report()
     if settings.quality.judge != "off":
         report["quality"] = quality_facts(tally.beyond, settings.quality)
-    others = {shape: some for shape, some in others.items() if any(some.values())}
     report["splits_by_shape"] = {
-        shape: {name: split_sizes(some[name]) for name in SPLITS} for shape, some in others.items()
+        shape: {name: split_sizes(some[name]) for name in SPLITS}
+        for shape, some in splits.items()
+        if shape and any(some.values())
     }
-    for shape, some in others.items():
-        _write_splits(out / shape, some)
-    _write(out, splits, tally, report, progress)
     return report
 
 
-def _num_read(intake: Intake, synthetic: Sequence[Record]) -> dict[str, int]:
+def _begin(scratch: Path) -> Path:
+    """The folder, without what another version of Noria may have left in it."""
+    about = scratch / "version.txt"
+    if not about.exists() or about.read_text(encoding="utf-8") != __version__:
+        shutil.rmtree(scratch, ignore_errors=True)
+        atomic_write(about, __version__.encode())
+    return scratch
+
+
+def _num_useful(requests: Sequence[Request], num_workers: int) -> int:
+    num_bytes = sum(one.file.path.stat().st_size for one in requests)
+    return min(num_workers, 1 + num_bytes // WORKER_BYTES)
+
+
+def _num_read(intake: Intake) -> dict[str, int]:
     """How many records of each shape; of those that nothing trains on only what there is."""
-    found = {f"{name}s": len(intake.records[name]) for name in TRAINED}
-    found |= {name: len(intake.records[name]) for name in OTHERS if intake.records[name]}
-    return found | ({"synthetic": len(synthetic)} if synthetic else {})
+    found = {f"{name}s": intake.num_read[name] for name in TRAINED}
+    found |= {name: intake.num_read[name] for name in OTHERS if intake.num_read[name]}
+    return found | ({"synthetic": intake.num_synthetic} if intake.num_synthetic else {})
 
 
-def _split_other(records: list[Record], settings: CorpusSettings, seed: int) -> Splits:
+def _split_other(records: list[Entry], settings: CorpusSettings, seed: int) -> Splits:
     """The splits of a shape that nothing trains on yet; too few for three splits are one."""
     if len(records) < 3:
         return {"train": list(records), "held_out": [], "test": []}
@@ -135,7 +209,7 @@ def _split_other(records: list[Record], settings: CorpusSettings, seed: int) -> 
 
 def _nothing_to_train_on(intake: Intake) -> InputError:
     """Why a corpus without documents and conversations can't be made."""
-    read = [f"{len(some):,} {name}" for name, some in intake.records.items() if some]
+    read = [f"{intake.num_read[name]:,} {name}" for name in SHAPE_NAMES if intake.num_read[name]]
     return InputError(
         f"no document and no conversation was read, but {', '.join(read) or 'nothing'}"
         f"{_lost(intake)}",
@@ -153,23 +227,12 @@ def _lost(intake: Intake) -> str:
     return f" ({intake.num_quarantined:,} in quarantine, the first {place}: {one['reason'][:200]})"
 
 
-def _write_splits(out: Path, splits: Splits) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    for name in SPLITS:
-        write_records(out / f"{name}.jsonl", splits[name])
-
-
-def _write(
-    out: Path,
-    splits: Splits,
-    tally: Tally,
-    report: dict[str, Any],
-    progress: Progress,
-) -> None:
-    _write_splits(out, splits)
-    progress("write", 1, 1)
-    lines = (json.dumps(drop, ensure_ascii=False, sort_keys=True) for drop in tally.dropped)
-    (out / "dropped.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    (out / "report.json").write_text(
-        json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8"
-    )
+def _write(out: Path, splits: dict[str, Splits], progress: Progress) -> None:
+    """The splits of what is trained on into `out`, of other shapes into folders of their names."""
+    written = {shape: some for shape, some in splits.items() if not shape or any(some.values())}
+    for number, (shape, some) in enumerate(written.items(), start=1):
+        (out / shape).mkdir(exist_ok=True)
+        for name in SPLITS:
+            with (out / shape / f"{name}.jsonl").open("wb") as file:
+                file.writelines(entry_lines(some[name]))
+        progress("write", number, len(written))

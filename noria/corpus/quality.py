@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from noria.corpus.language import guess_script
 from noria.corpus.perplexity import CharacterModel
 from noria.corpus.shingles import WordHasher, ngrams
-from noria.records import Document, content_text
+from noria.corpus.table import Kept, script_of, whole_text
 from noria.text_settings import QualitySettings
 
 RUN_WORDS = 10  # of repeated runs; Gopher's longest
@@ -47,27 +46,26 @@ class Excess:
 
 
 def judge_documents(
-    documents: Sequence[Document],
+    documents: Sequence[Kept],
     limits: QualitySettings,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[list[Excess]]:
     """For each document, in order, what is beyond the limits. `progress` gets (done, total)."""
     hasher = WordHasher()
-    texts = [content_text(document.content) for document in documents]
-    scripts = [guess_script(text) for text in texts] if limits.bits_per_byte else []
-    models = {
-        script: CharacterModel(
-            text for text, its in zip(texts, scripts, strict=True) if its == script
-        )
-        for script in set(scripts)
-    }
-    for index, text in enumerate(texts):
+    models: dict[str, CharacterModel] = {}
+    if limits.bits_per_byte:
+        for document in documents:
+            model = models.setdefault(script_of(document), CharacterModel())
+            model.add(whole_text(document))
+    for index, document in enumerate(documents):
+        text = whole_text(document)
         signals = measure_text(text, hasher)
-        model = models[scripts[index]] if scripts else None
-        if model is not None and model.num_characters - len(text) >= MIN_LEARNED_CHARACTERS:
-            signals["bits_per_byte"] = model.bits_per_byte(text)
+        if limits.bits_per_byte:
+            model = models[script_of(document)]
+            if model.num_characters - len(text) >= MIN_LEARNED_CHARACTERS:
+                signals["bits_per_byte"] = model.bits_per_byte(text)
         yield _excesses(signals, limits)
-        progress(index + 1, len(texts))
+        progress(index + 1, len(documents))
 
 
 def measure_text(text: str, hasher: WordHasher) -> dict[str, float]:
@@ -131,7 +129,7 @@ def limits_in_force(limits: QualitySettings) -> dict[str, float]:
 
 
 def quality_facts(
-    beyond: Sequence[tuple[Document, list[Excess]]], limits: QualitySettings
+    beyond: Sequence[tuple[Kept, list[Excess]]], limits: QualitySettings
 ) -> dict[str, Any]:
     """For the report: each limit, how many documents are beyond it, and the first of them.
 
@@ -139,7 +137,7 @@ def quality_facts(
     """
     by_signal: dict[str, list[dict[str, Any]]] = {name: [] for name in limits_in_force(limits)}
     for document, excesses in beyond:
-        text = content_text(document.content)
+        text = whole_text(document)
         for excess in excesses:
             example = {"source": asdict(document.source), "value": round(excess.value, 4)}
             by_signal[excess.signal].append({**example, "text": text[:EXAMPLE_CHARACTERS]})

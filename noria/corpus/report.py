@@ -6,21 +6,21 @@ how any step decides.
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TextIO
 
 from noria.corpus.balance import Balanced
 from noria.corpus.boilerplate import RemovedLine
 from noria.corpus.decontaminate import Decontaminated, contamination_facts
-from noria.corpus.deduplicate import Drop, count_between, whole_text
-from noria.corpus.language import guess_script
+from noria.corpus.deduplicate import Drop, count_between
 from noria.corpus.quality import Excess
-from noria.corpus.read import SourceFile
 from noria.corpus.sources import source_name
 from noria.corpus.split import SPLITS
-from noria.records import Document, Record, Source
+from noria.corpus.table import Entry, Kept, num_bytes, num_characters, script_of
+from noria.records import Source
 
 REPORT_FORMAT = 1
 Progress = Callable[[str, int, int], None]  # step, done, total
@@ -31,36 +31,37 @@ NUM_EXAMPLES = 3  # of everything that a step removed
 class Tally:
     """What the steps counted, and what they dropped."""
 
+    dropped: TextIO
     changed: int = 0
     too_short: int = 0
     exact: list[Drop] = field(default_factory=list)
     near: list[Drop] = field(default_factory=list)
     identities: Counter[str] = field(default_factory=Counter)
-    beyond: list[tuple[Document, list[Excess]]] = field(default_factory=list)
+    beyond: list[tuple[Kept, list[Excess]]] = field(default_factory=list)
     boilerplate: dict[str, list[RemovedLine]] = field(default_factory=dict)
     languages: Counter[str] = field(default_factory=Counter)
-    decontaminated: Decontaminated[Record] = field(
+    decontaminated: Decontaminated[Entry] = field(
         default_factory=lambda: Decontaminated([], [], {})
     )
     balance: list[Balanced] = field(default_factory=list)
-    dropped: list[dict[str, Any]] = field(default_factory=list)
 
     def drop(self, reason: str, source: Source, **more: Any) -> None:
-        """Note a record that is left out, and why."""
-        self.dropped.append({"reason": reason, "source": asdict(source), **more})
+        """Write down a record that is left out, and why, as a line of JSON."""
+        drop = {"reason": reason, "source": asdict(source), **more}
+        self.dropped.write(json.dumps(drop, ensure_ascii=False, sort_keys=True) + "\n")
 
 
 def corpus_report(
-    files: Sequence[SourceFile],
+    num_files: int,
     num_read: dict[str, int],
     tally: Tally,
-    splits: dict[str, list[Record]],
+    splits: Mapping[str, Sequence[Kept]],
 ) -> dict[str, Any]:
     """Counts of every step, with examples of what it removed, and the sizes of the splits."""
     groups = [{record.group for record in splits[name]} for name in SPLITS]
     return {
         "format": REPORT_FORMAT,
-        "files": len(files),
+        "files": num_files,
         "read": num_read,
         "cleaned": tally.changed,
         "identities": dict(sorted(tally.identities.items())),
@@ -81,12 +82,12 @@ def corpus_report(
     }
 
 
-def _strata(splits: dict[str, list[Record]]) -> list[dict[str, Any]]:
+def _strata(splits: Mapping[str, Sequence[Kept]]) -> list[dict[str, Any]]:
     """How many records of each source and language each split has."""
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for name in SPLITS:
         for record in splits[name]:
-            language = record.language or guess_script(whole_text(record))
+            language = record.language or script_of(record)
             counts[source_name(record.source), language][name] += 1
     return [
         {"source": source, "language": language, **{name: found[name] for name in SPLITS}}
@@ -102,11 +103,10 @@ def _lines_facts(lines: Sequence[RemovedLine]) -> dict[str, Any]:
     }
 
 
-def split_sizes(records: Sequence[Record]) -> dict[str, int]:
+def split_sizes(records: Sequence[Kept]) -> dict[str, int]:
     """How much a split is."""
-    texts = [whole_text(record) for record in records]
     return {
         "records": len(records),
-        "characters": sum(map(len, texts)),
-        "bytes": sum(len(text.encode("utf-8")) for text in texts),
+        "characters": sum(map(num_characters, records)),
+        "bytes": sum(map(num_bytes, records)),
     }

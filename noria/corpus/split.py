@@ -17,9 +17,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from noria.corpus.deduplicate import whole_text
+from noria.corpus.table import Kept, num_characters, whole_text
 from noria.errors import InputError, UsageError
-from noria.records import Record
 from noria.text_settings import CorpusSettings
 
 SPLITS = ("train", "held_out", "test")
@@ -28,7 +27,7 @@ MIN_TRAIN_SHARE = 0.5  # of the text; where whole groups would leave less, recor
 _DATE = re.compile(r"(?<!\d)(\d{4}-\d{2}-\d{2})(?!\d)")
 _DATE_FORM = "a date in the file's name, such as 2026-07-01"
 
-RecordT = TypeVar("RecordT", bound=Record)
+RecordT = TypeVar("RecordT", bound=Kept)
 
 
 def split_of(group: str, seed: int, held_out: float, test: float) -> str:
@@ -70,7 +69,7 @@ def split_records(
     return _smallest(records, seed)
 
 
-def split_rule(settings: CorpusSettings, seed: int) -> Callable[[Record], str] | None:
+def split_rule(settings: CorpusSettings, seed: int) -> Callable[[Kept], str] | None:
     """The split of a record by the record alone; None where the recipe leaves it to the data.
 
     Raises UsageError for a split by time without its two dates. The rule raises InputError for a
@@ -91,7 +90,7 @@ def split_rule(settings: CorpusSettings, seed: int) -> Callable[[Record], str] |
     return lambda record: split_of(key(record), seed, settings.held_out, settings.test)
 
 
-def _split_by_date(record: Record, settings: CorpusSettings) -> str:
+def _split_by_date(record: Kept, settings: CorpusSettings) -> str:
     found = _DATE.search(record.source.file)
     if found is None:
         raise InputError(f"{record.source.file} has no date", _DATE_FORM, "rename it")
@@ -118,7 +117,7 @@ def _split_by_rule(
     return splits
 
 
-def _group(record: Record) -> str:
+def _group(record: Kept) -> str:
     return record.group
 
 
@@ -126,7 +125,7 @@ def _deal(
     records: Sequence[RecordT],
     settings: CorpusSettings,
     seed: int,
-    key: Callable[[Record], str],
+    key: Callable[[Kept], str],
 ) -> dict[str, list[RecordT]]:
     splits: dict[str, list[RecordT]] = {name: [] for name in SPLITS}
     for record in records:
@@ -135,7 +134,7 @@ def _deal(
 
 
 def _train_share(splits: dict[str, list[RecordT]]) -> float:
-    sizes = {name: sum(len(whole_text(one)) for one in kept) for name, kept in splits.items()}
+    sizes = {name: sum(map(num_characters, kept)) for name, kept in splits.items()}
     return sizes["train"] / max(1, sum(sizes.values()))
 
 

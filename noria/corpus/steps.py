@@ -1,7 +1,7 @@
 """What happens to records once they are clean: what is left out, and which side they come to.
 
-In: clean records and the recipe's settings. Out: the records that stay; what goes is in the tally,
-with its reason. This module knows neither files nor formats.
+In: entries of a table of clean records and the recipe's settings. Out: the entries that stay; what
+goes is in the tally, with its reason. This module knows neither files nor formats.
 """
 
 from __future__ import annotations
@@ -9,43 +9,63 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 
-from noria.corpus.boilerplate import remove_boilerplate
+from noria.corpus.boilerplate import Boilerplate
 from noria.corpus.clean import choices_of, clean_text
 from noria.corpus.decontaminate import MeasuredSet, drop_contaminated
-from noria.corpus.deduplicate import RecordT, drop_duplicates, source_order, whole_text
-from noria.corpus.language import language_namer
+from noria.corpus.deduplicate import drop_duplicates
+from noria.corpus.minhash import MinHasher
+from noria.corpus.parts import with_language
 from noria.corpus.quality import judge_documents
 from noria.corpus.report import Progress, Tally
 from noria.corpus.split import SPLITS, split_records, split_rule
-from noria.records import Document, Pair, Record, content_text, record_texts, text_content
+from noria.corpus.table import Entry, Kept, PartWriter, Table, source_order
+from noria.corpus.workers import Workers
+from noria.records import Document, Record, text_content
 from noria.text_settings import CorpusSettings
 
-Splits = dict[str, list[Record]]
+Splits = dict[str, list[Entry]]
 
 
 def without_boilerplate(
-    documents: list[Document], settings: CorpusSettings, tally: Tally
-) -> list[Document]:
-    """Documents without the lines that their source repeats; too short ones are left out then."""
-    left, tally.boilerplate = remove_boilerplate(documents, settings.boilerplate)
-    kept = []
-    for before, record in zip(documents, left, strict=True):
-        if record is before:
-            kept.append(record)
+    documents: list[Entry], settings: CorpusSettings, tally: Tally, scratch: Path
+) -> list[Entry]:
+    """Documents without the lines that their source repeats; too short ones are left out then.
+
+    Those that changed are written into a table of their own under `scratch`.
+    """
+    if not settings.boilerplate or not documents:
+        return documents
+    found = Boilerplate(documents, settings.boilerplate)
+    table = Table(scratch / "without_boilerplate")
+    writer = PartWriter(table.folder, 0, MinHasher())
+    kept: list[Entry | None] = []
+    for one in documents:
+        left = found.without(one)
+        if left is None:
+            kept.append(one)
             continue
-        text = clean_text(content_text(record.content), choices_of(settings))  # blank lines met
+        text = clean_text(left, choices_of(settings))  # blank lines met
         if len(text) >= settings.min_characters:
-            kept.append(replace(record, content=text_content(text)))
+            before = one.record
+            assert isinstance(before, Document)
+            record = replace(before, content=text_content(text))
+            writer.add(*with_language(record, settings.language))
+            kept.append(None)  # the next one of the new table
         else:
             tally.too_short += 1
-            tally.drop("too short without boilerplate", record.source)
-    return kept
+            tally.drop("too short without boilerplate", one.source)
+    writer.close({})
+    table.add(writer.path)
+    changed = iter(table.entries())
+    tally.boilerplate = found.removed()
+    return [one or next(changed) for one in kept]
 
 
 def worth_learning(
-    documents: list[Document], settings: CorpusSettings, tally: Tally, progress: Progress
-) -> list[Document]:
+    documents: list[Entry], settings: CorpusSettings, tally: Tally, progress: Progress
+) -> list[Entry]:
     """Documents within the limits of quality; all of them where the recipe only wants to know."""
     limits = settings.quality
     if limits.judge == "off":
@@ -64,8 +84,8 @@ def worth_learning(
 
 
 def distinct_records(
-    records: list[RecordT], settings: CorpusSettings, seed: int, tally: Tally, progress: Progress
-) -> list[RecordT]:
+    records: list[Entry], settings: CorpusSettings, seed: int, tally: Tally, progress: Progress
+) -> list[Entry]:
     """Records without copies; where each one's split is fixed, the copy to measure on stays.
 
     Else a copy that is added to what is trained on would take the other's place there. What a
@@ -88,31 +108,17 @@ def distinct_records(
                 duplicate_of=asdict(drop.duplicate_of),
                 similarity=round(drop.similarity, 4),
             )
-    return _with_languages(result.kept, settings, tally, progress)
+    tally.languages.update(one.counted_language for one in result.kept)
+    return result.kept
 
 
-def _rank(record: Record, rule: Callable[[Record], str] | None) -> int:
+def _rank(record: Kept, rule: Callable[[Kept], str] | None) -> int:
     if record.synthetic:
         return 1
     return -SPLITS.index(rule(record)) if rule else 0
 
 
-def _with_languages(
-    records: list[RecordT], settings: CorpusSettings, tally: Tally, progress: Progress
-) -> list[RecordT]:
-    """Count languages; where they are named, each record keeps its own (a pair both)."""
-    name = language_namer(settings.language)
-    found = []
-    for index, record in enumerate(records):
-        texts = record_texts(record) if isinstance(record, Pair) else [whole_text(record)]
-        language = "→".join(map(name, texts))
-        tally.languages[language] += 1
-        found.append(replace(record, language=language) if settings.language == "named" else record)
-        progress("language", index + 1, len(records))
-    return found
-
-
-def split_shapes(shapes: Sequence[Sequence[Record]], settings: CorpusSettings, seed: int) -> Splits:
+def split_shapes(shapes: Sequence[Sequence[Entry]], settings: CorpusSettings, seed: int) -> Splits:
     """One corpus of several shapes in splits; what a program wrote is trained on.
 
     Each shape is split by itself, so that each is trained on and measured, if not by a rule. Fewer
@@ -136,7 +142,12 @@ def split_shapes(shapes: Sequence[Sequence[Record]], settings: CorpusSettings, s
 
 
 def uncontaminated(
-    parts: Sequence[Splits], evaluation: Sequence[Record], tally: Tally, progress: Progress
+    parts: Sequence[Splits],
+    evaluation: Sequence[Record],
+    tally: Tally,
+    progress: Progress,
+    workers: Workers,
+    scratch: Path,
 ) -> None:
     """Take out of what is trained on whatever shares a passage with a split or an evaluation file.
 
@@ -155,6 +166,8 @@ def uncontaminated(
         [record for part in parts for record in part["train"]],
         sets,
         lambda done, of: progress("decontaminate", done, of),
+        workers,
+        scratch,
     )
     for one in result.dropped:
         shares = {"set": one.name, "measured": asdict(one.measured)}

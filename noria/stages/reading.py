@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from noria.artifacts import value_digest
-from noria.corpus.cleaning import clean_records
+from noria.corpus.cleaning import Cleaner
 from noria.corpus.packages import fetch_package
 from noria.corpus.read import Quarantined, Request, SourceFile, Wanted, find_files, read_file
-from noria.corpus.report import Tally
 from noria.records import Conversation, Document, Record
 from noria.workspace import Workspace
 
@@ -74,9 +73,9 @@ def clean_beside(
     nothing is split off.
     """
     files = source_files(workspace, globs)
-    settings = replace(workspace.recipe.corpus, min_characters=1)
-    records = list(records_beside(workspace, files, shape))
-    return clean_records(records, settings, Tally(), lambda *_: None), files_digest(files)
+    cleaner = Cleaner(replace(workspace.recipe.corpus, min_characters=1))
+    records = map(cleaner.clean, records_beside(workspace, files, shape))
+    return [one for one in records if one is not None], files_digest(files)
 
 
 def clean_documents(workspace: Workspace, globs: Sequence[str]) -> tuple[list[Document], str]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from noria.artifacts import Artifact, acting, value_digest
+from noria.artifacts import Artifact, acting, artifact_key, value_digest
 from noria.corpus.deidentify import replacement_key
 from noria.corpus.language import guess_script
-from noria.corpus.prepare import prepare_corpus
-from noria.corpus.read import Request
+from noria.corpus.prepare import prepare_corpus, requests_of
+from noria.corpus.read import Request, Wanted
 from noria.corpus.surrogates import fingerprint
 from noria.errors import InputError
 from noria.records import (
@@ -19,6 +22,7 @@ from noria.records import (
     read_records,
     record_texts,
 )
+from noria.runtime import num_cores
 from noria.stages.reading import (
     clean_beside,
     clean_documents,
@@ -32,7 +36,7 @@ from noria.tokenizer.fertility import measure_fertility
 from noria.tokenizer.load import Tokenizer, load_tokenizer
 from noria.tokenizer.pack import encode_records, write_shard
 from noria.tokenizer.train import train_tokenizer
-from noria.workspace import Workspace
+from noria.workspace import Watcher, Workspace
 
 FIRST_CORPUS_SETTINGS = {  # always in the corpus's key; those that came later where they act
     "documents",
@@ -44,6 +48,7 @@ FIRST_CORPUS_SETTINGS = {  # always in the corpus's key; those that came later w
     "near_duplicates",
     "min_characters",
 }
+MAX_TOKENIZER_BYTES = 100_000_000  # of text that a vocabulary is learned from, all in memory
 LANGUAGE_NAMES = {  # of those that a corpus mostly has: named ones, or scripts
     "en": "English",
     "zh-Hans": "simplified Chinese",
@@ -75,22 +80,38 @@ def build_corpus(workspace: Workspace) -> Artifact:
     tagged = source_files(workspace, recipe.corpus.tagged)
     conversations = source_files(workspace, recipe.corpus.conversations)
     sources = source_requests(workspace)
-
+    synthetic = source_files(workspace, recipe.corpus.synthetic)
     evaluation, evaluation_digest = clean_beside(workspace, recipe.corpus.evaluation)
-    synthetic, synthetic_digest = clean_beside(workspace, recipe.corpus.synthetic)
+    requests = [
+        *requests_of(documents, tagged, conversations, sources),
+        *(Request(file, Wanted(), synthetic=True) for file in synthetic),
+    ]
+    settings = {**_corpus_settings(recipe.corpus), "seed": recipe.seed}
+    inputs = {
+        "documents": files_digest(documents),
+        **({"tagged": files_digest(tagged)} if tagged else {}),
+        "conversations": files_digest(conversations),
+        **({"sources": _sources_digest(workspace, sources)} if sources else {}),
+        **({"evaluation": evaluation_digest} if evaluation else {}),
+        **({"synthetic": files_digest(synthetic)} if synthetic else {}),
+    }
+    unfinished = workspace.root / "unfinished"
+    scratch = unfinished / f"corpus-{artifact_key('corpus', 1, settings, inputs, {})[:16]}"
 
     def make(folder: Path) -> Facts:
+        for other in unfinished.glob("corpus-*"):  # of a recipe that has changed since
+            if other != scratch:
+                shutil.rmtree(other)
+        pace = Pace(workspace.watcher)
         report = prepare_corpus(
-            documents,
-            tagged,
-            conversations,
+            requests,
             recipe.corpus,
             recipe.seed,
             folder,
-            lambda step, done, total: workspace.watcher.progress(step, done, total),
-            sources,
+            pace.progress,
             evaluation,
-            synthetic,
+            scratch,
+            recipe.corpus.workers or num_cores(),
         )
         _say_what_was_read(workspace, report)
         if not report["splits"]["train"]["records"]:
@@ -102,26 +123,32 @@ def build_corpus(workspace: Workspace) -> Artifact:
         return report
 
     return run_stage(
-        workspace,
-        "corpus",
-        make,
-        settings={**_corpus_settings(recipe.corpus), "seed": recipe.seed},
-        inputs={
-            "documents": files_digest(documents),
-            **({"tagged": files_digest(tagged)} if tagged else {}),
-            "conversations": files_digest(conversations),
-            **({"sources": _sources_digest(workspace, sources)} if sources else {}),
-            **({"evaluation": evaluation_digest} if evaluation else {}),
-            **({"synthetic": synthetic_digest} if synthetic else {}),
-        },
-        result=_corpus_line,
+        workspace, "corpus", make, settings=settings, inputs=inputs, result=_corpus_line
     )
+
+
+class Pace:
+    """Says how fast each step of the corpus goes."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._step = ""
+        self._begun_at = self._begun_with = 0.0
+
+    def progress(self, step: str, done: int, total: int) -> None:
+        """Pass a step's progress on, with its rate: of files in MB, else in records."""
+        now = time.monotonic()
+        if step != self._step:  # what an earlier, stopped run has finished is no pace of this one
+            self._step, self._begun_at, self._begun_with = step, now, done
+        rate = (done - self._begun_with) / max(1e-9, now - self._begun_at)
+        said = f"{rate / 1e6:.1f} MB/s" if step == "read" else f"{rate:,.0f} records/s"
+        self._watcher.progress(f"{step}, {said}" if rate else step, done, total)
 
 
 def _corpus_settings(settings: CorpusSettings) -> dict[str, Any]:
     """What is in the corpus's key: the first settings always, later ones where they act."""
     whole = plain(settings)
-    del whole["names"], whole["replacement"]
+    del whole["names"], whole["replacement"], whole["workers"]
     names = FIRST_CORPUS_SETTINGS | acting(settings, whole.keys()).keys()
     kept = {name: value for name, value in whole.items() if name in names}
     return kept | acting_replacements(settings, personal=False)
@@ -164,8 +191,8 @@ def _cut(facts: Facts) -> str:
     return f", quality {judged['documents']:,}" if judged.get("judge") == "cut" else ""
 
 
-def _texts(path: Path) -> Iterator[str]:
-    for record in read_records(path):
+def _texts(path: Path, every: int) -> Iterator[str]:
+    for record in islice(read_records(path), 0, None, every):
         yield from record_texts(record)
 
 
@@ -174,12 +201,14 @@ def _has_chats(workspace: Workspace, corpus: Artifact) -> bool:
 
 
 def build_tokenizer(workspace: Workspace, corpus: Artifact) -> Artifact:
-    """Train the tokenizer on the training split."""
+    """Train the tokenizer on the training split; of a large one on every so many records."""
     chat_format = "chatml" if _has_chats(workspace, corpus) else "plain"
     settings = workspace.recipe.tokenizer
 
+    every = -(-corpus.facts["splits"]["train"]["bytes"] // MAX_TOKENIZER_BYTES)
+
     def make(folder: Path) -> Facts:
-        texts = _texts(corpus.path / "train.jsonl")
+        texts = _texts(corpus.path / "train.jsonl", max(1, every))
         return train_tokenizer(texts, settings.vocab_size, folder, chat_format, settings.kind)
 
     return run_stage(

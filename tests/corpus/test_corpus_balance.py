@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from noria.corpus.balance import MAX_COPIES, balance_sources, parse_weights
-from noria.corpus.prepare import prepare_corpus
-from noria.corpus.read import find_files
+from noria.corpus.prepare import prepare_corpus, requests_of
+from noria.corpus.read import Request, Wanted, find_files
 from noria.errors import RecipeError, UsageError
 from noria.recipe_file import load_recipe
 from noria.records import Document, Source, content_text, read_records, text_content
@@ -75,30 +75,31 @@ def test_only_training_text_is_balanced_and_the_synthetic_mark_stays(tmp_path: P
         path = tmp_path / f"{record.source.file}.txt"
         path.parent.mkdir(exist_ok=True)
         path.write_text(content_text(record.content), encoding="utf-8")
-    made = [
-        Document(text_content(f"program number {n} wrote this line"), Source(f"made/{n}"))
-        for n in range(5)
-    ]
-    made += [Document(text_content("a 0007 is ten words long, more or less so"), Source("Z/1"))]
+    texts = [f"program number {n} wrote this line" for n in range(5)]
+    texts += ["a 0007 is ten words long, more or less so"]
+    (tmp_path / "made").mkdir()
+    for n, text in enumerate(texts):
+        (tmp_path / "made" / f"{n}.md").write_text(text, encoding="utf-8")
+    made = find_files(["made/*.md"], tmp_path, {})
     settings = CorpusSettings(
         held_out=0.2, test=0.2, near_duplicates=False, temperature=5.0, split="group"
     )
     report = prepare_corpus(
-        find_files(["*/*.txt"], tmp_path, {}),
-        [],
-        [],
+        [
+            *requests_of(find_files(["*/*.txt"], tmp_path, {}), [], []),
+            *(Request(file, Wanted(), synthetic=True) for file in made),
+        ],
         settings,
         1,
         tmp_path / "out",
         lambda *_: None,
-        synthetic=made,
     )
     splits = {
         name: list(read_records(tmp_path / "out" / f"{name}.jsonl"))
         for name in ("train", "held_out", "test")
     }
     marked = [one for one in splits["train"] if isinstance(one, Document) and one.synthetic]
-    assert {one.source.file for one in marked} == {f"made/{n}" for n in range(5)}
+    assert {one.source.file for one in marked} == {f"made/{n}.md" for n in range(5)}
     assert report["read"]["synthetic"] == 6
     assert report["synthetic"] == {"train": len(marked), "held_out": 0, "test": 0}
     assert len(set(splits["train"])) < len(splits["train"])

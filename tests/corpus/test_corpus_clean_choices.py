@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from noria.corpus import chinese, clean
-from noria.corpus.boilerplate import remove_boilerplate
+from noria.corpus.boilerplate import Boilerplate
 from noria.corpus.clean import Choices, clean_text
-from noria.corpus.prepare import prepare_corpus
+from noria.corpus.prepare import prepare_corpus, requests_of
 from noria.corpus.read import find_files
 from noria.errors import MissingExtra
 from noria.records import Document, Source, content_text, read_records, text_content
@@ -119,8 +119,12 @@ def _page(number: int, folder: str, *, footer: bool) -> Document:
 def test_a_line_of_many_documents_goes_and_the_same_line_of_few_stays() -> None:
     pages = [_page(n, "site", footer=n % 2 == 0) for n in range(20)]
     letters = [_page(n, "letters", footer=n < 4) for n in range(20)]  # 4 of 20: not 5
-    kept, removed = remove_boilerplate([*pages, *letters], share=0.1)
-    texts = [content_text(document.content) for document in kept]
+    documents = [*pages, *letters]
+    found = Boilerplate(documents, share=0.1)
+    left = {one.source: found.without(one) for one in documents}
+    removed = found.removed()
+    texts = [left[one.source] or content_text(one.content) for one in documents]
+    assert sum(text is not None for text in left.values()) == 10
     assert not any(FOOTER in text for text in texts[:20])
     assert sum(FOOTER in text for text in texts[20:]) == 4
     ((name, lines),) = removed.items()
@@ -128,16 +132,17 @@ def test_a_line_of_many_documents_goes_and_the_same_line_of_few_stays() -> None:
         "site",
         [(FOOTER, 10, 10)],
     )
-    assert remove_boilerplate(kept, share=0.1) == (kept, {})
-    backwards, same = remove_boilerplate([*letters, *pages][::-1], share=0.1)
-    assert same == removed
-    assert {one.source: one for one in backwards} == {one.source: one for one in kept}
+    backwards = Boilerplate(documents[::-1], share=0.1)
+    assert {one.source: backwards.without(one) for one in documents} == left
+    assert backwards.removed() == removed
+    nothing = Boilerplate(documents, share=0)
+    assert not any(map(nothing.without, documents)) and not nothing.removed()
 
 
 def _prepare(folder: Path, **changes: Any) -> dict[str, Any]:
     files = find_files(["**/*.txt"], folder, {})
     settings = CorpusSettings(held_out=0.2, test=0.2, near_duplicates=False, **changes)
-    return prepare_corpus(files, [], [], settings, 1, folder / "out", lambda *_: None)
+    return prepare_corpus(requests_of(files, [], []), settings, 1, folder / "out", lambda *_: None)
 
 
 def test_the_corpus_is_cleaned_by_the_recipes_choices_and_reports_boilerplate(

@@ -7,7 +7,7 @@ import pytest
 from noria.corpus import chinese
 from noria.corpus import language as languages
 from noria.corpus.language import guess_script, language_namer, name_language
-from noria.corpus.prepare import prepare_corpus
+from noria.corpus.prepare import prepare_corpus, requests_of
 from noria.corpus.read import find_files
 from noria.errors import MissingExtra
 from noria.records import (
@@ -147,7 +147,9 @@ def test_named_languages_are_on_the_report_and_on_every_record(tmp_path: Path) -
         (tmp_path / f"{number:02}-{tag}.txt").write_text(text, encoding="utf-8")
     settings = CorpusSettings(language="named", held_out=0.2, test=0.2)
     files = find_files(["*.txt"], tmp_path, {})
-    report = prepare_corpus(files, [], [], settings, 1, tmp_path / "out", lambda *_: None)
+    report = prepare_corpus(
+        requests_of(files, [], []), settings, 1, tmp_path / "out", lambda *_: None
+    )
     assert report["languages"] == {tag: len(texts) for tag, texts in sorted(SENTENCES.items())}
     for split in ("train", "held_out", "test"):
         for record in read_records(tmp_path / "out" / f"{split}.jsonl"):

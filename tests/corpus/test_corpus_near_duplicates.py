@@ -8,10 +8,8 @@ from noria.corpus.deduplicate import (
     Drop,
     count_between,
     drop_duplicates,
-    jaccard,
-    shingles_of,
 )
-from noria.corpus.shingles import WordHasher
+from noria.corpus.minhash import MinHasher, jaccard
 from noria.records import Document, Source, text_content
 
 _WORDS = "harbour lamp keeper storm north boat rope night morning rain captain letter window stair"
@@ -41,7 +39,7 @@ def _documents(texts: list[str]) -> list[Document]:
 
 
 def _by_brute_force(texts: list[str]) -> set[int]:
-    sets = [shingles_of(WordHasher(), text) for text in texts]
+    sets = [MinHasher().shingles(text) for text in texts]
     kept: list[int] = []
     for index in range(len(sets)):
         if all(jaccard(sets[index], sets[other]) < MIN_JACCARD for other in kept):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from noria.corpus.prepare import prepare_corpus
+from noria.corpus.prepare import prepare_corpus, requests_of
 from noria.corpus.read import Request, Wanted, find_files, read_file
 from noria.errors import InputError
 from noria.records import (
@@ -50,7 +50,7 @@ def _prepare(folder: Path, out: Path, **changes: Any) -> dict[str, Any]:
     documents = find_files(["*.txt"], folder, {})
     chats = find_files(["*.jsonl"], folder, {})
     settings = CorpusSettings(held_out=0.2, test=0.2, **changes)
-    return prepare_corpus(documents, [], chats, settings, 1, out, lambda step, done, total: None)
+    return prepare_corpus(requests_of(documents, [], chats), settings, 1, out, lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_few_conversations_beside_documents_are_trained_on(folder: Path, tmp_pat
     few.write_text("\n".join((folder / "chat.jsonl").read_text().split("\n")[:2]))
     settings = CorpusSettings(held_out=0.2, test=0.2)
     documents, chats = find_files(["*.txt"], folder, {}), find_files(["few.jsonl"], tmp_path, {})
-    prepare_corpus(documents, [], chats, settings, 1, tmp_path, lambda step, done, total: None)
+    prepare_corpus(requests_of(documents, [], chats), settings, 1, tmp_path, lambda *_: None)
     train = list(read_records(tmp_path / "train.jsonl"))
     assert sum(isinstance(record, Conversation) for record in train) == 2
 
@@ -136,15 +136,13 @@ def test_progress_reaches_its_total_in_every_step(folder: Path, tmp_path: Path) 
     last: dict[str, tuple[int, int]] = {}
     documents = find_files(["*.txt"], folder, {})
     prepare_corpus(
-        documents,
-        [],
-        [],
+        requests_of(documents, [], []),
         CorpusSettings(),
         1,
         tmp_path,
         lambda step, done, total: last.__setitem__(step, (done, total)),
     )
-    assert list(last) == ["read", "clean", "deduplicate", "language", "decontaminate", "write"]
+    assert list(last) == ["read", "deduplicate", "decontaminate", "write"]
     assert all(done == total for done, total in last.values())
 
 
@@ -153,7 +151,9 @@ def test_a_corpus_that_can_not_be_split_is_refused(tmp_path: Path, text: str) ->
     (tmp_path / "a.txt").write_text(text)
     files = find_files(["a.txt"], tmp_path, {})
     with pytest.raises(InputError, match="at least 3"):
-        prepare_corpus(files, [], [], CorpusSettings(), 1, tmp_path / "out", lambda *_: None)
+        prepare_corpus(
+            requests_of(files, [], []), CorpusSettings(), 1, tmp_path / "out", lambda *_: None
+        )
 
 
 def test_nothing_of_an_evaluation_set_is_trained_on(folder: Path, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_nothing_of_an_evaluation_set_is_trained_on(folder: Path, tmp_path: Path
     documents = find_files(["*.txt"], folder, {})
     settings = CorpusSettings(held_out=0.1, test=0.1, near_duplicates=False)
     report = prepare_corpus(
-        documents, [], [], settings, 1, tmp_path / "out", lambda *_: None, (), evaluation
+        requests_of(documents, [], []), settings, 1, tmp_path / "out", lambda *_: None, evaluation
     )
     train = (tmp_path / "out" / "train.jsonl").read_text(encoding="utf-8")
     assert "465 steps" not in train
@@ -193,7 +193,8 @@ def test_what_can_not_be_read_is_counted_shown_and_without_identities(
     documents = [*find_files(["*.txt"], folder, {}), *find_files(["*.txt"], bad, {})]
     chats = [*find_files(["*.jsonl"], folder, {}), *find_files(["*.jsonl"], bad, {})]
     out = tmp_path / "out"
-    report = prepare_corpus(documents, [], chats, CorpusSettings(), 1, out, lambda *_: None)
+    requests = requests_of(documents, [], chats)
+    report = prepare_corpus(requests, CorpusSettings(), 1, out, lambda *_: None)
     lost = _json_lines(out / "quarantine.jsonl")
     assert report["quarantined"]["total"] == len(lost) == 4
     assert sum(one["count"] for one in report["quarantined"]["reasons"].values()) == 4
@@ -219,14 +220,13 @@ def test_other_shapes_are_stored_apart_and_never_trained_on(folder: Path, tmp_pa
     files = find_files(["a.csv", "a.conll"], tmp_path, {})
     out = tmp_path / "out"
     report = prepare_corpus(
-        find_files(["*.txt"], folder, {}),
-        [],
-        [],
+        requests_of(
+            find_files(["*.txt"], folder, {}), [], [], [Request(file, Wanted()) for file in files]
+        ),
         CorpusSettings(near_duplicates=False),
         1,
         out,
         lambda *_: None,
-        [Request(file, Wanted()) for file in files],
     )
     assert report["read"] == {"documents": 42, "conversations": 0, "labelled": 40, "tagged": 20}
     for name in SPLITS:
@@ -244,4 +244,4 @@ def test_a_corpus_of_other_shapes_alone_is_refused_with_what_was_read(tmp_path: 
     (tmp_path / "a.csv").write_text("text,label\nan old boat,1\na new one,2\n", encoding="utf-8")
     requests = [Request(file, Wanted()) for file in find_files(["a.csv"], tmp_path, {})]
     with pytest.raises(InputError, match="no conversation was read, but 2 labelled"):
-        prepare_corpus([], [], [], CorpusSettings(), 1, tmp_path, lambda *_: None, requests)
+        prepare_corpus(requests, CorpusSettings(), 1, tmp_path, lambda *_: None)

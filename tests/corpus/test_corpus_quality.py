@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from noria.corpus.perplexity import CharacterModel
-from noria.corpus.prepare import prepare_corpus
+from noria.corpus.prepare import prepare_corpus, requests_of
 from noria.corpus.quality import judge_documents, limits_in_force, measure_text
 from noria.corpus.read import find_files
 from noria.corpus.shingles import WordHasher
@@ -99,22 +99,29 @@ def test_signals_are_the_shares_they_say() -> None:
     assert twice["repeated_runs"] == pytest.approx(15 / 45)
 
 
+def _model(texts: list[str]) -> CharacterModel:
+    model = CharacterModel()
+    for text in texts:
+        model.add(text)
+    return model
+
+
 def test_noise_surprises_and_text_of_either_language_does_not() -> None:
     texts = [*GOOD, _noise(1), _noise(2)]
-    model = CharacterModel(texts)
+    model = _model(texts)
     bits = [model.bits_per_byte(text) for text in texts]
     assert max(bits[:-2]) < 4 < 7 < min(bits[-2:])
 
 
 def test_a_texts_own_counts_do_not_speak_for_it() -> None:
-    alone = CharacterModel([_story(1)])
-    beside_itself = CharacterModel([_story(1), _story(1)])
+    alone = _model([_story(1)])
+    beside_itself = _model([_story(1), _story(1)])
     assert alone.bits_per_byte(_story(1)) == pytest.approx(16, abs=0.01)  # nothing but uniform
     assert beside_itself.bits_per_byte(_story(1)) < 2
 
 
 def test_surprise_does_not_depend_on_the_order_of_texts() -> None:
-    forward, backward = CharacterModel(GOOD), CharacterModel(GOOD[::-1])
+    forward, backward = _model(GOOD), _model(GOOD[::-1])
     assert [forward.bits_per_byte(t) for t in GOOD] == [backward.bits_per_byte(t) for t in GOOD]
 
 
@@ -125,7 +132,7 @@ def _prepare(folder: Path, judge: str) -> dict[str, Any]:
         near_duplicates=False, identities="keep", quality=QualitySettings(judge=judge)
     )
     files = find_files(["*.txt"], folder, {})
-    return prepare_corpus(files, [], [], settings, 1, folder / "out", lambda *_: None)
+    return prepare_corpus(requests_of(files, [], []), settings, 1, folder / "out", lambda *_: None)
 
 
 def test_what_is_cut_is_listed_with_signal_and_value_and_shown_on_the_report(

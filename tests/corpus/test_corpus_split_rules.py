@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from noria.corpus.prepare import prepare_corpus
+from noria.corpus.prepare import prepare_corpus, requests_of
 from noria.corpus.read import find_files
 from noria.corpus.split import split_records, split_rule
 from noria.errors import InputError, RecipeError, UsageError
@@ -85,14 +85,22 @@ def test_a_copy_in_a_new_training_file_does_not_pull_text_out_of_what_is_held_ou
         words = " ".join(f"word{n}x{k}" for k in range(30))
         (tmp_path / f"m{n:02}.txt").write_text(words, encoding="utf-8")
     prepare_corpus(
-        find_files(["*.txt"], tmp_path, {}), [], [], settings, 1, tmp_path / "a", lambda *_: None
+        requests_of(find_files(["*.txt"], tmp_path, {}), [], []),
+        settings,
+        1,
+        tmp_path / "a",
+        lambda *_: None,
     )
     held_out = _texts(tmp_path / "a", "held_out")
     for n in range(20):  # copies and near-copies of everything, in files that come first
         text = (tmp_path / f"m{n:02}.txt").read_text(encoding="utf-8")
         (tmp_path / f"a{n:02}.txt").write_text(text + (" more" if n % 2 else ""), encoding="utf-8")
     report = prepare_corpus(
-        find_files(["*.txt"], tmp_path, {}), [], [], settings, 1, tmp_path / "b", lambda *_: None
+        requests_of(find_files(["*.txt"], tmp_path, {}), [], []),
+        settings,
+        1,
+        tmp_path / "b",
+        lambda *_: None,
     )
     assert held_out
     train = " ".join(_texts(tmp_path / "b", "train"))

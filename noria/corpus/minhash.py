@@ -1,0 +1,76 @@
+"""MinHash signatures in bands: which texts are probably similar, without comparing all pairs.
+
+In: a text. Out: its shingles, and a hash for each band of its signature; texts of one band hash are
+candidates (Broder 1997; bands: Leskovec et al., Mining of Massive Datasets, 3.4).
+This module does not decide what is a duplicate.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from noria.corpus.shingles import Hashes, WordHasher, mix, ngrams
+
+SHINGLE_WORDS = 5
+NUM_BANDS = 25  # 25 bands of 5 rows find a pair of similarity 0.8 with probability 0.99995,
+ROWS_PER_BAND = 5  # of 0.5 with 0.55: few exact comparisons are wasted
+
+
+@final
+class MinHasher:
+    """Shingles and band hashes of texts; remembers words, as a corpus repeats them."""
+
+    def __init__(self) -> None:
+        self._words = WordHasher()
+        numbers = mix(np.arange(1, 2 * NUM_BANDS * ROWS_PER_BAND + 1, dtype=np.uint64))
+        # Odd factors and offsets (rows, 1) of multiply-shift hashing (Dietzfelbinger et al. 1997).
+        factors, self._offsets = numbers.reshape(2, -1, 1)
+        self._factors = factors | np.uint64(1)
+
+    def shingles(self, text: str) -> Hashes:
+        """Sorted distinct runs of 5 words (Chinese: characters); a shorter text is one run."""
+        return np.unique(self._runs(text))
+
+    def bands(self, text: str) -> Hashes:
+        """(bands,): a hash for each band of the signature; zeros for a text without words."""
+        return self.bands_of(self._runs(text))  # one that comes twice has the same hash twice
+
+    def _runs(self, text: str) -> Hashes:
+        words = self._words.words(text)
+        return ngrams(words, min(SHINGLE_WORDS, max(1, len(words))))
+
+    def bands_of(self, shingles: Hashes) -> Hashes:
+        """The same of a text's shingles, in any order."""
+        if not len(shingles):
+            return np.zeros(NUM_BANDS, np.uint64)
+        signature: Hashes = ((shingles * self._factors + self._offsets) >> np.uint64(32)).min(1)
+        rows = signature.reshape(NUM_BANDS, ROWS_PER_BAND)
+        total = rows[:, 0].copy()
+        for row in range(1, ROWS_PER_BAND):
+            total = mix(total) + rows[:, row]
+        return np.maximum(total, np.uint64(1))  # 0 says that there are no words
+
+
+def shared_buckets(bands: npt.NDArray[np.uint64]) -> npt.NDArray[np.int32]:
+    """(texts, bands): the bucket that a text shares with another in a band, -1 where it has none.
+
+    Two texts in one bucket are probably similar; a text without words shares none.
+    """
+    buckets = np.full(bands.shape, -1, np.int32)
+    first = 0
+    for band in range(bands.shape[1]):
+        column = bands[:, band]
+        _, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
+        shared = (counts[inverse] > 1) & (column > 0)
+        buckets[shared, band] = inverse[shared] + first
+        first += len(counts)
+    return buckets
+
+
+def jaccard(a: Hashes, b: Hashes) -> float:
+    """Share of the shingles of both that are in each."""
+    num_shared = len(np.intersect1d(a, b, assume_unique=True))
+    return num_shared / (len(a) + len(b) - num_shared)
