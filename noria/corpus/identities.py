@@ -66,11 +66,16 @@ def find_identities(text: str, taken: list[Span]) -> list[Span]:
 def _open_gates(text: str) -> set[re.Pattern[str] | tuple[str, ...]]:
     """The looks that hit; what is masked later can only close a gate, and that harms nobody."""
     lower = text.lower()
-    return {
-        gate
-        for gate in _GATES
-        if (any(word in lower for word in gate) if isinstance(gate, tuple) else gate.search(text))
-    }
+    found: set[re.Pattern[str] | tuple[str, ...]] = set()
+    for gate in _GATES:
+        if isinstance(gate, tuple):
+            for word in gate:  # no generator: this is asked of every text
+                if word in lower:
+                    found.add(gate)
+                    break
+        elif gate.search(text):
+            found.add(gate)
+    return found
 
 
 def masked(text: str, spans: Sequence[Span]) -> str:

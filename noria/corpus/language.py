@@ -42,6 +42,7 @@ _LATIN_LANGUAGES = (
 )
 
 
+@lru_cache(maxsize=8)  # several steps ask about one text
 def guess_script(text: str) -> str:
     """Name the script of a text's first characters: 'zh' (Han without kana), 'latin' or 'other'.
 

@@ -75,6 +75,7 @@ def read_parts(
     read = Read()
     sizes = [max(1, one.file.path.stat().st_size) for one in requests]
     done, total = 0, sum(sizes)
+    progress("read", 0, total)
     tasks = _tasks(requests, sizes, settings, table, read)
     for number, answer in enumerate(workers.map(make_part, tasks)):
         _take(table.add(table.folder / f"{number:06}"), read, quarantine)
