@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 MAX_KEY_BYTES = 64  # of one text that is replaced; SentencePiece's own have at most 18
 MAX_NODES = 1 << 20  # of the trie, each time one is reached; that of nmt_nfkc has 240,000
+MAX_REPLACEMENT_BYTES = 1 << 10  # SentencePiece's own have at most 33
 _ROWS = 1 << 12  # nodes whose children are looked for at once: 4 MB
 _LEAF, _WIDE, _SIGN = np.uint32(1 << 8), np.uint32(1 << 9), np.uint32(1 << 31)
 _LABELS = np.arange(1, 256, dtype=np.uint32)  # a zero byte ends a key and is in none
@@ -36,9 +37,9 @@ def read_charsmap(data: bytes) -> dict[str, str]:
     texts = data[4 + size :]
     found: dict[str, str] = {}
     for key, place in _keys(units):
-        end = texts.find(b"\0", place)
+        end = texts.find(b"\0", place, place + MAX_REPLACEMENT_BYTES)
         if end < 0:
-            raise ValueError(f"a charsmap with a replacement at {place} of {len(texts)} bytes")
+            raise ValueError(f"a charsmap with a replacement at {place} that does not end")
         found[key.decode("utf-8")] = texts[place:end].decode("utf-8")
     return found
 

@@ -75,16 +75,16 @@ def parse_sentencepiece(data: bytes) -> Vocabulary:
 
     Fields that are left out have the defaults of sentencepiece_model.proto.
     """
-    parts: dict[int, list[bytes]] = {}
+    parts: dict[int, list[bytes]] = {_PIECE: [], _TRAINER: [], _NORMALIZER: [], _DENORMALIZER: []}
     for number, value in message_fields(data):
-        found = parts.setdefault(number, [])
-        if number == _PIECE and len(found) == MAX_VOCAB_SIZE:
+        if number in parts:
+            parts[number].append(bytes_of(value))
+        if len(parts[_PIECE]) > MAX_VOCAB_SIZE:
             raise ValueError(f"more than {MAX_VOCAB_SIZE} pieces")
-        found.append(bytes_of(value))
-    pieces = [_piece(one) for one in parts.get(_PIECE, ())]
+    pieces = [_piece(one) for one in parts[_PIECE]]
     # What is said twice of one part is one part: so the format joins messages.
     trainer, normalizer, back = (
-        dict(message_fields(b"".join(parts.get(number, ()))))
+        dict(message_fields(b"".join(parts[number])))
         for number in (_TRAINER, _NORMALIZER, _DENORMALIZER)
     )
     kind = KINDS.get(int_of(trainer.get(3, 1)), "")

@@ -25,6 +25,8 @@ from noria.tokenizer.sentencepiece_text import SPACE, Spelling
 PRE = "sentencepiece"  # the name of this way to cut text: nowhere
 UNKNOWN_TEXT = " ⁇ "  # what an unknown character is given back as (unk_surface's default)
 USER_SCORE = -0.1  # of the user's own symbols in a unigram: they win (src/unigram_model.cc)
+MAX_PIECE_CHARACTERS = 256  # SentencePiece's own default is 16; runs of spaces may be longer
+MAX_MERGES = 1 << 22  # what a hostile file could ask for is the square of its pieces' lengths
 _BYTE_NAMES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 _EXPECTED = "a SentencePiece vocabulary whose ids Noria can give exactly"
 
@@ -138,6 +140,8 @@ def _check(vocabulary: Vocabulary, specials: Mapping[int, str]) -> None:
         raise _unequal("a vocabulary with bytes that it does not use")
     characters = {text for text in texts if len(text) == 1}
     for number, (text, kind) in enumerate(zip(texts, kinds, strict=True)):
+        if len(text) > MAX_PIECE_CHARACTERS:
+            raise _unequal(f"a piece of {len(text)} characters")
         if " " in text:
             raise _unequal(f"the piece {text!r} with a space")
         if kind == NORMAL and number not in specials and not characters.issuperset(text):
@@ -160,6 +164,8 @@ def _bpe(vocabulary: Vocabulary, pieces: Mapping[str, int]) -> dict[str, Any]:
             raise _unequal(f"pieces of the same score, {text!r} and others")
         last = score if cuts else last
         merges += cuts
+        if len(merges) > MAX_MERGES:
+            raise _unequal(f"more than {MAX_MERGES} ways to join pieces")
     return {
         "type": "BPE",
         "dropout": None,

@@ -55,7 +55,8 @@ def trie(*units: int) -> bytes:
         (trie(unit(0, 1), *[unit(n ^ 1, n ^ 1) for n in range(1, 256)]), "branches"),
         (trie(unit(0, 1), *[0] * 95, unit(97, 96 ^ 1)), "a key of more than 64 bytes"),
         (trie(unit(0, 1), *[0] * 95, unit(97, 1 << 19, leaf=True)), "outside of itself"),
-        (trie(unit(0, 1), *[0] * 95, unit(97, 96, leaf=True)), "a replacement at 1024"),
+        (trie(unit(0, 1), *[0] * 95, unit(97, 96, leaf=True)), "at 1024 that does not end"),
+        (trie(unit(0, 1), *[0] * 95, unit(97, 96, leaf=True)) + b"a" * 4096, "does not end"),
     ],
 )
 def test_a_trie_that_lies_is_refused(data: bytes, reason: str) -> None:

@@ -12,7 +12,7 @@ import tokenizers
 from malformed import mutate
 from sentencepieces import TRAPS, processor, proto, texts, trained
 
-from noria.errors import FormatError, InputError
+from noria.errors import FormatError, InputError, UsageError
 from noria.export.templates import template_text
 from noria.records import Conversation, Message, Pair, Source, text_content
 from noria.tokenizer.chat import render_chat
@@ -215,7 +215,7 @@ def test_a_vocabulary_of_sentencepiece_is_not_extended(llama: bytes, tmp_path: P
     (tmp_path / "m.model").write_bytes(llama)
     text, meta = tokenizer_from_sentencepiece(tmp_path / "m.model")
     ours = build_tokenizer(text, parse_description(meta, "here"), "here")
-    with pytest.raises(Exception, match="sentencepiece vocabulary to extend"):
+    with pytest.raises(UsageError, match="sentencepiece vocabulary to extend"):
         extend_tokenizer(ours, text, ["灯亮了灯亮了"], 2)
 
 
@@ -231,6 +231,7 @@ LIES: dict[str, Change] = {
     "score nan": lambda model: setattr(model.pieces[400], "score", math.nan),
     "with a space": lambda model: setattr(model.pieces[400], "piece", "a b"),
     "no pieces": lambda model: setattr(model.pieces[400], "piece", "a\U0001f9ff"),
+    "of 300 characters": lambda model: setattr(model.pieces[400], "piece", "a" * 300),
     "a piece ''": lambda model: setattr(model.pieces[400], "piece", ""),
     "of 256 bytes": lambda model: model.pieces.remove(model.pieces[100]),
     "unknown tokens": lambda model: setattr(model.pieces[0], "type", 3),
