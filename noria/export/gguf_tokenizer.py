@@ -14,6 +14,7 @@ from typing import Any
 from noria.errors import UsageError
 from noria.export.templates import template_text
 from noria.tokenizer.description import OUR_PRE, OUR_SHORT_PRE, read_description
+from noria.tokenizer.sentencepiece_json import PRE
 from noria.tokenizer.specials import META_FILE, TOKENIZER_FILE
 
 _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5  # llama.cpp's enum llama_token_attr
@@ -48,6 +49,12 @@ def tokenizer_metadata(folder: Path, num_rows: int) -> dict[str, Any]:
 
 def _check_rule(folder: Path, pre: str, takes_whole_words: bool) -> None:
     """Of llama.cpp's rules that we know, Llama 3's alone takes a piece that is a token as it is."""
+    if pre == PRE:
+        raise UsageError(
+            f"{folder} has a SentencePiece tokenizer, whose scores are not kept",
+            "a byte-level BPE tokenizer",
+            "export it in Hugging Face's layout",
+        )
     if pre in (OUR_PRE, OUR_SHORT_PRE) or takes_whole_words != (pre == "llama-bpe"):
         raise UsageError(
             f"{folder} has a tokenizer that cuts text in a way that llama.cpp does not know",

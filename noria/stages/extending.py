@@ -15,7 +15,7 @@ from noria.model.cost import num_parameters
 from noria.model.vocabulary import with_new_tokens
 from noria.model.weights import load_decoder, model_weight_hash, save_model
 from noria.records import Record, read_records, record_texts
-from noria.stages.measuring import sampled
+from noria.stages.measuring import sampled, split_records
 from noria.stages.stage import Facts, run_stage
 from noria.tokenizer.extend import extend_tokenizer
 from noria.tokenizer.fertility import measure_fertility
@@ -43,7 +43,7 @@ def extend_base(workspace: Workspace, corpus: Artifact, base: Artifact) -> Artif
         save_model(folder, model)
         copy_tokenizer(base.path, folder)
         atomic_write(folder / TOKENIZER_FILE, extension.text.encode("utf-8"))
-        records = _held_out_chinese(corpus)
+        records = _held_out_chinese(corpus, base)
         return {
             **base.facts,
             "weight_hash": model_weight_hash(model),
@@ -81,10 +81,10 @@ def _texts(path: Path) -> Iterator[str]:
         yield from record_texts(record)
 
 
-def _held_out_chinese(corpus: Artifact) -> list[Record]:
+def _held_out_chinese(corpus: Artifact, base: Artifact) -> list[Record]:
     found = [
         record
-        for record in read_records(corpus.path / "held_out.jsonl")
+        for record in split_records(corpus, "held_out", base)
         if guess_script("\n".join(record_texts(record))) == "zh"
     ]
     return sampled(found, MEASURED_RECORDS)

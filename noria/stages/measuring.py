@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +33,7 @@ from noria.runtime import backend_name, detect_device
 from noria.stages.reading import clean_documents
 from noria.stages.stage import Facts, run_stage
 from noria.tokenizer.load import copy_tokenizer, load_tokenizer
+from noria.tokenizer.pack import fitting_records
 from noria.workspace import Workspace
 
 MAX_RECORDS = 120  # of a language, about 200 kB; more text moves an interval little
@@ -51,6 +52,12 @@ def sampled(records: Iterable[RecordT], at_most: int) -> list[RecordT]:
     if len(found) <= at_most:
         return found
     return [found[i * len(found) // at_most] for i in range(at_most)]
+
+
+def split_records(corpus: Artifact, split: str, model: Artifact) -> Iterator[Record]:
+    """The records of a split that the model's chat format can spell; the others were counted."""
+    tokenizer = load_tokenizer(model.path)
+    return fitting_records(tokenizer, read_records(corpus.path / f"{split}.jsonl"))
 
 
 def general_records(workspace: Workspace) -> tuple[list[Record], str]:
@@ -170,7 +177,7 @@ def evaluate_trained(
     seed = workspace.recipe.seed
 
     def make(folder: Path) -> Facts:
-        records = sampled_by_language(read_records(corpus.path / "held_out.jsonl"), MAX_RECORDS)
+        records = sampled_by_language(split_records(corpus, "held_out", base), MAX_RECORDS)
         model = likelihoods_of(workspace, base, records, "model")
         workspace.watcher.progress("n-gram model", 0, 1)
         rival_model = load_ngram(ngram.path)
@@ -231,9 +238,7 @@ def compress_model(workspace: Workspace, corpus: Artifact, base: Artifact) -> Ar
         save_model(folder, small)
         copy_tokenizer(base.path, folder)
         weight_hash = model_weight_hash(small)
-        records = sampled(
-            read_records(corpus.path / "held_out.jsonl"), max_records(workspace.recipe)
-        )
+        records = sampled(split_records(corpus, "held_out", base), max_records(workspace.recipe))
         full = likelihoods_of(workspace, base, records, "full weights")
         watch = workspace.watcher
         eight = measure_model(

@@ -79,7 +79,7 @@ def write_report(workspace: Workspace, made: Made) -> Path:
             StageRow(row.stage, row.result, row.elapsed_s, row.peak_memory_bytes, row.reused)
             for row in workspace.results
         ),
-        quarantine=_quarantine(made.corpus),
+        quarantine=_quarantine(made.corpus, made.tokens),
         fertility=_fertility(made.tokens),
         identities=_identities(made.corpus, workspace.recipe.corpus),
         charts=_charts(made),
@@ -110,11 +110,11 @@ def write_report(workspace: Workspace, made: Made) -> Path:
     return path
 
 
-def _quarantine(corpus: Artifact) -> tuple[QuarantineRow, ...]:
-    """What the corpus lost, by reason; nothing is known of a corpus older than quarantine."""
-    reasons = corpus.facts.get("quarantined", {}).get("reasons", {})
+def _quarantine(corpus: Artifact, tokens: Artifact) -> tuple[QuarantineRow, ...]:
+    """What the corpus and the tokens lost, by reason; nothing is known of older ones."""
+    stages = [made.facts.get("quarantined", {}).get("reasons", {}) for made in (corpus, tokens)]
     rows = []
-    for reason, found in reasons.items():
+    for reason, found in [row for reasons in stages for row in reasons.items()]:
         first = found["examples"][0]
         place = f"{first['file']}:{first['line']}" if first["line"] else first["file"]
         rows.append(QuarantineRow(reason, found["count"], place, first["value"]))

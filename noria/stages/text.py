@@ -30,11 +30,12 @@ from noria.stages.reading import (
     source_files,
     source_requests,
 )
+from noria.stages.refused import Refused
 from noria.stages.stage import Facts, plain, run_stage
 from noria.text_settings import CorpusSettings
 from noria.tokenizer.fertility import measure_fertility
 from noria.tokenizer.load import Tokenizer, load_tokenizer
-from noria.tokenizer.pack import encode_records, write_shard
+from noria.tokenizer.pack import encode_records, fitting_records, write_shard
 from noria.tokenizer.train import train_tokenizer
 from noria.workspace import Watcher, Workspace
 
@@ -242,8 +243,10 @@ def build_shards(workspace: Workspace, corpus: Artifact, tokenizer: Artifact) ->
     def make(folder: Path) -> Facts:
         loaded = load_tokenizer(tokenizer.path)
         facts: dict[str, Facts] = {}
+        refused = Refused(folder)
         if replay:
-            sequences = encode_records(loaded, replay)
+            fitting = fitting_records(loaded, replay, refused.add)
+            sequences = encode_records(loaded, fitting)
             facts["replay"] = write_shard(
                 folder / "replay", sequences, loaded.vocab_size, loaded.end_id
             )
@@ -253,8 +256,10 @@ def build_shards(workspace: Workspace, corpus: Artifact, tokenizer: Artifact) ->
                 read_records(corpus.path / f"{split}.jsonl"),
                 corpus.facts["splits"][split]["records"],
             )
-            sequences = encode_records(loaded, records)
+            fitting = fitting_records(loaded, records, refused.add)
+            sequences = encode_records(loaded, fitting)
             facts[split] = write_shard(folder / split, sequences, loaded.vocab_size, loaded.end_id)
+        facts |= refused.facts(workspace.watcher.say)
         return {**facts, "fertility": _fertility(loaded, corpus.path / "held_out.jsonl")}
 
     return run_stage(
@@ -289,5 +294,10 @@ def _tokens_line(facts: Facts) -> str:
     return (
         f"{facts['train']['num_tokens']:,} tokens to train on, "
         f"{facts['held_out']['num_tokens']:,} held out"
+        + (
+            f"; in quarantine {lost:,}"
+            if (lost := facts.get("quarantined", {}).get("total"))
+            else ""
+        )
         + (f"; bytes a token: {', '.join(found)}" if found else "")
     )

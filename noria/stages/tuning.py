@@ -17,7 +17,7 @@ from noria.model.config import ModelConfig
 from noria.model.cost import num_parameters, training_flops
 from noria.model.weights import read_config
 from noria.recipe import Recipe
-from noria.records import Record, read_records
+from noria.records import Record
 from noria.stages.lesson import (
     LATER_SETTINGS,
     Lesson,
@@ -35,6 +35,7 @@ from noria.stages.measuring import (
     parts_by_language,
     sampled,
     score_of,
+    split_records,
 )
 from noria.stages.stage import Facts, plain, run_stage
 from noria.tokenizer.load import load_tokenizer
@@ -202,9 +203,7 @@ def evaluate_tuned(
     general, general_digest = general_records(workspace)
 
     def make(folder: Path) -> Facts:
-        held_out = sampled(
-            read_records(corpus.path / "held_out.jsonl"), max_records(workspace.recipe)
-        )
+        held_out = sampled(split_records(corpus, "held_out", base), max_records(workspace.recipe))
         sets: dict[str, Sequence[Record]] = {"corpus": held_out}
         if general:
             sets["general"] = general

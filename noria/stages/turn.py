@@ -22,7 +22,7 @@ from noria.improve.gate import Verdict, decide, verdict_from_json, verdict_to_js
 from noria.model.cost import training_flops
 from noria.model.weights import read_config
 from noria.recipe import TENANT
-from noria.records import Record, read_records, write_records
+from noria.records import Record, write_records
 from noria.stages.measuring import (
     GapFacts,
     gap_facts,
@@ -31,6 +31,7 @@ from noria.stages.measuring import (
     max_records,
     sampled,
     score_of,
+    split_records,
 )
 from noria.stages.reading import clean_documents
 from noria.stages.stage import Facts, plain, run_stage
@@ -162,7 +163,7 @@ def _judge(
     recipe = workspace.recipe
     corpus = ancestor(workspace, champion, "corpus")
     at_most = max_records(recipe)
-    held_out = sampled(read_records(corpus.path / "held_out.jsonl"), at_most)
+    held_out = sampled(split_records(corpus, "held_out", champion), at_most)
     frozen, frozen_digest = clean_documents(workspace, recipe.gate.frozen)
     general, general_digest = general_records(workspace)
     set_digest = value_digest(
@@ -249,7 +250,7 @@ def afterwards(
     """Challenger minus champion on text that no gate reads: was the gate right?"""
     corpus = ancestor(workspace, champion, "corpus")
     sets: dict[str, Sequence[Record]] = {
-        "corpus": sampled(read_records(corpus.path / "test.jsonl"), max_records(workspace.recipe))
+        "corpus": sampled(split_records(corpus, "test", champion), max_records(workspace.recipe))
     }
     if unread:
         sets["feedback"] = unread

@@ -55,6 +55,16 @@ def render_chat(
     return _encoded(tokenizer, pieces)
 
 
+def refused_chat(tokenizer: Tokenizer, messages: Sequence[Message]) -> str:
+    """Why these messages can't be rendered in the tokenizer's chat format; "" if they can."""
+    style = FORMATS[tokenizer.chat_format]
+    try:
+        _turns(style, messages)
+    except UsageError as error:  # what is given differs from chat to chat, what is wanted does not
+        return f"no chat in the format {style.name}, which has {error.expected}"
+    return ""
+
+
 def stop_ids(tokenizer: Tokenizer) -> frozenset[int]:
     """The ids that end an answer in this chat format."""
     return tokenizer.stop_ids
@@ -147,9 +157,9 @@ def _encoded(tokenizer: Tokenizer, pieces: Sequence[_Piece]) -> RenderedChat:
         if isinstance(what, str):
             run.append((what, counts))
             continue
-        new_ids = tokenizer.encode("".join(text for text, _ in run))
+        new_ids, starts = tokenizer.encode_placed("".join(text for text, _ in run))
         ids += new_ids
-        mask += _run_mask(tokenizer, new_ids, run)
+        mask += _run_mask(tokenizer, starts, run)
         run = []
         if what >= 0:
             ids.append(what)
@@ -158,15 +168,10 @@ def _encoded(tokenizer: Tokenizer, pieces: Sequence[_Piece]) -> RenderedChat:
 
 
 def _run_mask(
-    tokenizer: Tokenizer, ids: Sequence[int], run: Sequence[tuple[str, bool]]
+    tokenizer: Tokenizer, starts: Sequence[int], run: Sequence[tuple[str, bool]]
 ) -> list[int]:
     """1 for each token whose first byte lies in text that counts."""
     counted = bytearray()
     for text, counts in run:
         counted += bytes([counts]) * tokenizer.num_spelled_bytes(text)
-    mask = []
-    start = 0
-    for token_id in ids:
-        mask.append(counted[start])
-        start += len(tokenizer.token_bytes(token_id))
-    return mask
+    return [counted[start] for start in starts]

@@ -20,6 +20,7 @@ from typing import Any
 from noria.errors import UsageError
 from noria.tokenizer.bytelevel import spelling
 from noria.tokenizer.load import MAX_TOKENIZER_BYTES, Tokenizer, build_tokenizer
+from noria.tokenizer.sentencepiece_json import PRE
 
 MAX_NEW_TOKEN_BYTES = 24  # eight characters; longer ones are memorised passages, not words
 MIN_PAIR_COUNT = 2
@@ -51,10 +52,9 @@ def extend_tokenizer(
     another kind, or texts without Chinese.
     """
     value = json.loads(text)
-    if value["model"]["type"] != "BPE":
-        raise UsageError(
-            f"a {value['model']['type']} vocabulary to extend", "a BPE", "leave it as it is"
-        )
+    kind = tokenizer.pre if tokenizer.pre == PRE else value["model"]["type"]
+    if kind != "BPE":
+        raise UsageError(f"a {kind} vocabulary to extend", "a byte-level BPE", "leave it as it is")
     runs = Counter(run for one in texts for run in _HAN_RUN.findall(one))
     if not runs:
         raise UsageError(

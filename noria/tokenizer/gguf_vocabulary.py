@@ -7,12 +7,24 @@ text of a `tokenizer.json` and the description that belongs beside it. It opens 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from noria.errors import FormatError
 from noria.tokenizer.description import Description
-from noria.tokenizer.offices import Named, broken, describe, proved
+from noria.tokenizer.offices import Named, broken, describe, proved, starting
 from noria.tokenizer.pretokenizers import PRE_TOKENIZERS
+from noria.tokenizer.sentencepiece_file import (
+    BYTE,
+    CONTROL,
+    NORMAL,
+    UNKNOWN,
+    UNUSED,
+    USER_DEFINED,
+    Vocabulary,
+)
+from noria.tokenizer.sentencepiece_text import Spelling
+from noria.tokenizer.sentencepiece_vocabulary import tokenizer_from_vocabulary
 
 MAX_VOCAB_SIZE = 1 << 20
 
@@ -27,40 +39,77 @@ GGUF_PRE = {
     "llama-bpe": "llama-bpe",
     "qwen2": "qwen2",
 }
-_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5  # tokenizer.ggml.token_type
+# tokenizer.ggml.token_type, which has SentencePiece's numbers, of each tokenizer.ggml.model
+_KINDS = {
+    "gpt2": (NORMAL, CONTROL, USER_DEFINED, UNUSED),
+    "llama": (NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE),
+}
+_MAX_SCORE = 1e30  # below it every number is one of float32 too
+_WHERE = "the GGUF file's tokenizer"
 
 
 def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The tokenizer that a GGUF file's metadata describes: `tokenizer.json`, description.
 
-    Raises FormatError for a vocabulary that is not byte-level BPE, an unknown pre-tokenizer or chat
-    template, or values that contradict each other.
+    Raises FormatError for a vocabulary that is neither byte-level BPE ("gpt2") nor SentencePiece's
+    BPE ("llama"), an unknown pre-tokenizer or chat template, or values that contradict each other.
     """
+    if metadata.get("tokenizer.ggml.model") == "llama":
+        return _sentencepiece(metadata)
     pre = _pre(metadata)
     tokens = _texts(metadata, "tokens")
     if len(set(tokens)) != len(tokens):
         raise broken("a vocabulary that lists a token twice")
     merges = [_pair(merge) for merge in _texts(metadata, "merges")]
-    types = _types(metadata, len(tokens))
-    ids = {
-        name: _token_id(metadata, name, len(tokens))
-        for name in ("eos", "bos", "padding", "eot", "eom")
-    }
-    marked = {index for index, one in enumerate(types) if one in (_CONTROL, _UNUSED)}
-    marked |= {one for one in ids.values() if one is not None}
-    whole = {index for index, one in enumerate(types) if one == _USER_DEFINED} - marked
-    named = Named(
-        ids["eos"],
-        ids["bos"],
-        ids["padding"],
-        metadata.get("tokenizer.ggml.add_bos_token") is True,
-        frozenset(one for one in (ids["eot"], ids["eom"]) if one is not None),
-    )
+    types = _types(metadata, len(tokens), _KINDS["gpt2"])
+    named = _named(metadata, len(tokens), adds_bos=False)
+    offices = {named.eos_id, named.bos_id, named.pad_id, *named.more_stops} - {None}
+    marked = {index for index, one in enumerate(types) if one in (CONTROL, UNUSED)}
+    marked |= {one for one in offices if one is not None}
+    whole = {index for index, one in enumerate(types) if one == USER_DEFINED} - marked
     specials = {index: tokens[index] for index in sorted(marked)}
     description = describe(specials, pre, metadata.get("tokenizer.chat_template"), named)
     added = {index: tokens[index] for index in sorted(marked | whole)}
     value = _tokenizer_json(tokens, merges, added, description)
-    return proved(value, description, "the GGUF file's tokenizer")
+    return proved(value, description, _WHERE)
+
+
+def _sentencepiece(metadata: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A SentencePiece BPE; what the file leaves out is as llama.cpp takes it."""
+    tokens = _texts(metadata, "tokens")
+    types = _types(metadata, len(tokens), _KINDS["llama"])
+    named = _named(metadata, len(tokens), adds_bos=True)
+    if named.pad_id is not None and types[named.pad_id] == UNKNOWN:
+        named = replace(named, pad_id=None)
+    vocabulary = Vocabulary(
+        kind="bpe",
+        texts=tuple(tokens),
+        scores=tuple(_scores(metadata, len(tokens))),
+        kinds=tuple(types),
+        spelling=Spelling(
+            adds_prefix=metadata.get("tokenizer.ggml.add_space_prefix") is not False,
+            drops_spaces=metadata.get("tokenizer.ggml.remove_extra_whitespaces") is True,
+        ),
+        falls_back=BYTE in types,
+        named={},
+    )
+    template = metadata.get("tokenizer.chat_template")
+    return tokenizer_from_vocabulary(vocabulary, {}, named, template, _WHERE)
+
+
+def _named(metadata: Mapping[str, Any], num_tokens: int, adds_bos: bool) -> Named:
+    """The ids with an office. adds_bos: whether bos stands first where the file does not say."""
+    ids = {
+        name: _token_id(metadata, name, num_tokens)
+        for name in ("eos", "bos", "padding", "eot", "eom")
+    }
+    return Named(
+        ids["eos"],
+        ids["bos"],
+        ids["padding"],
+        metadata.get("tokenizer.ggml.add_bos_token", adds_bos) is True,
+        frozenset(one for one in (ids["eot"], ids["eom"]) if one is not None),
+    )
 
 
 def _pre(metadata: Mapping[str, Any]) -> str:
@@ -69,8 +118,8 @@ def _pre(metadata: Mapping[str, Any]) -> str:
     if kind != "gpt2" or not isinstance(named, str) or named not in GGUF_PRE:
         raise FormatError(
             f"a GGUF tokenizer of model {kind!r} with pre-tokenizer {named!r}",
-            "model 'gpt2' with pre-tokenizer " + ", ".join(GGUF_PRE),
-            "use a base whose tokenizer is byte-level BPE",
+            "model 'llama', or 'gpt2' with pre-tokenizer " + ", ".join(GGUF_PRE),
+            "use a base whose tokenizer is byte-level BPE or SentencePiece's BPE",
         )
     return GGUF_PRE[named]
 
@@ -84,14 +133,22 @@ def _texts(metadata: Mapping[str, Any], name: str) -> list[str]:
     return value
 
 
-def _types(metadata: Mapping[str, Any], num_tokens: int) -> list[int]:
-    types = metadata.get("tokenizer.ggml.token_type", [_NORMAL] * num_tokens)
-    known = (_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED)
+def _types(metadata: Mapping[str, Any], num_tokens: int, known: Sequence[int]) -> list[int]:
+    types = metadata.get("tokenizer.ggml.token_type", [NORMAL] * num_tokens)
     if not isinstance(types, list) or len(types) != num_tokens:
         raise broken(f"tokenizer.ggml.token_type that does not list {num_tokens} types")
     if not all(type(one) is int and one in known for one in types):
         raise broken(f"tokenizer.ggml.token_type with other types than {known}")
     return types
+
+
+def _scores(metadata: Mapping[str, Any], num_tokens: int) -> list[float]:
+    scores = metadata.get("tokenizer.ggml.scores")
+    if not isinstance(scores, list) or len(scores) != num_tokens:
+        raise broken(f"tokenizer.ggml.scores that does not list {num_tokens} numbers")
+    if not all(type(one) is float and abs(one) < _MAX_SCORE for one in scores):
+        raise broken("tokenizer.ggml.scores with something else than numbers")
+    return scores
 
 
 def _token_id(metadata: Mapping[str, Any], name: str, num_tokens: int) -> int | None:
@@ -128,7 +185,7 @@ def _tokenizer_json(
         ],
         "normalizer": None,
         "pre_tokenizer": PRE_TOKENIZERS[description.pre],
-        "post_processor": _post_processor(description) if description.start_ids else None,
+        "post_processor": starting(description),
         "decoder": PRE_TOKENIZERS["gpt-2"],
         "model": {
             "type": "BPE",
@@ -141,20 +198,5 @@ def _tokenizer_json(
             "ignore_merges": False,
             "vocab": {token: index for index, token in enumerate(tokens)},
             "merges": merges,
-        },
-    }
-
-
-def _post_processor(description: Description) -> dict[str, Any]:
-    """What puts the start tokens before a text, for programs that ask for special tokens."""
-    starts = {description.specials[one]: one for one in description.start_ids}
-    first = [{"SpecialToken": {"id": text, "type_id": 0}} for text in starts]
-    both = [{"Sequence": {"id": name, "type_id": kind}} for name, kind in (("A", 0), ("B", 1))]
-    return {
-        "type": "TemplateProcessing",
-        "single": [*first, both[0]],
-        "pair": [*first, *both],
-        "special_tokens": {
-            text: {"id": text, "ids": [index], "tokens": [text]} for text, index in starts.items()
         },
     }

@@ -1,8 +1,9 @@
 """The tokenizer of a folder in Hugging Face's layout.
 
-In: tokenizer.json, tokenizer_config.json and, where it is, chat_template.jinja. Out: the text of a
-`tokenizer.json` and the description that belongs beside it. It writes nothing, and nothing that it
-reads is executed: templates and patterns are compared with those that are known.
+In: tokenizer.json or, of a SentencePiece vocabulary, tokenizer.model; tokenizer_config.json and,
+where it is, chat_template.jinja. Out: the text of a `tokenizer.json` and the description that
+belongs beside it. It writes nothing, and nothing that it reads is executed: templates and patterns
+are compared with those that are known.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from noria.tokenizer.kinds import CONTINUING, vocabulary
 from noria.tokenizer.load import MAX_TOKENIZER_BYTES
 from noria.tokenizer.offices import Named, broken, describe, proved
 from noria.tokenizer.pretokenizers import recognise_pre_tokenizer
+from noria.tokenizer.sentencepiece_json import PRE, spelling_of
+from noria.tokenizer.sentencepiece_vocabulary import MODEL_FILE, tokenizer_from_sentencepiece
 from noria.tokenizer.specials import TOKENIZER_FILE
 
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
@@ -29,15 +32,20 @@ _FLAGS = ("single_word", "lstrip", "rstrip")  # they swallow the white space aro
 def tokenizer_from_huggingface(folder: Path) -> tuple[str, dict[str, Any]]:
     """The tokenizer of a folder in Hugging Face's layout: `tokenizer.json`, description.
 
-    Raises InputError if a file is missing, FormatError for what is not byte-level BPE, an unknown
-    pre-tokenizer or chat template, or values that contradict each other.
+    A `tokenizer.model` is read where there is no `tokenizer.json`, or one that is converted from
+    it. Raises InputError if a file is missing, FormatError for a vocabulary that is neither
+    byte-level BPE nor SentencePiece's, an unknown pre-tokenizer or chat template, or values that
+    contradict each other.
     """
-    path = folder / TOKENIZER_FILE
-    value = _read_object(path, MAX_TOKENIZER_BYTES)
+    path, model = folder / TOKENIZER_FILE, folder / MODEL_FILE
+    value = (
+        {} if model.is_file() and not path.is_file() else _read_object(path, MAX_TOKENIZER_BYTES)
+    )
     config = _read_object(folder / TOKENIZER_CONFIG_FILE, MAX_CONFIG_BYTES)
-    pre = recognise_pre_tokenizer(value.get("pre_tokenizer"))
+    if model.is_file() and not _is_over_bytes(value):
+        return tokenizer_from_sentencepiece(model, config, _template(folder, config))
     try:
-        _check_plain(value)
+        pre = _pre(value)
         named = _named(value, config)
         _mark(value, named)
         specials = {one["id"]: one["content"] for one in value["added_tokens"] if one["special"]}
@@ -69,12 +77,32 @@ def _read_text(path: Path, max_bytes: int) -> str:
         raise broken(f"{path} can't be read ({error})") from error
 
 
+def _is_over_bytes(value: Mapping[str, Any]) -> bool:
+    """Whether a `tokenizer.json` cuts text into pieces of bytes."""
+    cut = value.get("pre_tokenizer")
+    parts = cut.get("pretokenizers", [cut]) if isinstance(cut, dict) else []
+    return any(isinstance(one, dict) and one.get("type") == "ByteLevel" for one in parts)
+
+
+def _pre(value: Mapping[str, Any]) -> str:
+    """The name of how text is cut. Raises FormatError for what our loader would not do alike."""
+    _check_added(value)
+    if spelling_of(value) is not None:  # one that was exported from here
+        return PRE
+    pre = recognise_pre_tokenizer(value["pre_tokenizer"])
+    _check_plain(value)
+    return pre
+
+
 def _check_plain(value: Mapping[str, Any]) -> None:
     """Refuse what our loader would compute, but not as text that decodes to itself."""
     model = value["model"]
     for name in ("dropout", "byte_fallback", "continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(name) not in (None, "", False, 0, CONTINUING):
             raise FormatError(f"a tokenizer with {name}", "plain byte-level BPE", "use another")
+
+
+def _check_added(value: Mapping[str, Any]) -> None:
     for token in value["added_tokens"]:
         if not isinstance(token["content"], str) or type(token["special"]) is not bool:
             raise ValueError("an added token that is none")

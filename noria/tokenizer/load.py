@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import tokenizers
 
@@ -23,6 +24,8 @@ from noria.tokenizer.description import (
     read_description,
 )
 from noria.tokenizer.kinds import CONTINUING, forged, kind_of
+from noria.tokenizer.sentencepiece_json import piece_bytes, spelling_of
+from noria.tokenizer.sentencepiece_text import Spelling
 from noria.tokenizer.specials import META_FILE, TOKENIZER_FILE, TOKENIZER_FILES
 
 MAX_TOKENIZER_BYTES = 64 << 20  # far above a vocabulary of 262,144
@@ -39,19 +42,26 @@ _FIX = "train the tokenizer again, or import its model again"
 
 @final
 class Tokenizer:
-    """A vocabulary over bytes with special tokens, which text can never spell.
+    """A vocabulary over bytes, or one of SentencePiece, with special tokens that no text spells.
 
-    What the ids mean is stated by its Description; see there for each of the attributes.
+    words: the bytes of every id. spelling: how a SentencePiece vocabulary has text; None where it
+    is over bytes. What the ids mean is stated by its Description; see there for its attributes.
     """
 
-    def __init__(self, inner: tokenizers.Tokenizer, description: Description) -> None:
+    def __init__(
+        self,
+        inner: tokenizers.Tokenizer,
+        description: Description,
+        words: Sequence[bytes],
+        spelling: Spelling | None = None,
+    ) -> None:
         self._inner = inner
         # "<|im_end|>" in a user's text is text: only this package writes special ids.
         self._inner.encode_special_tokens = True
-        self._bytes = _vocabulary_bytes(inner, description.specials)
-        self._unspelled = bytes(
-            _missing_bytes(self._bytes, description.pre in (OUR_PRE, OUR_SHORT_PRE))
-        )
+        self._bytes = words
+        self._spelling = spelling
+        is_ours = description.pre in (OUR_PRE, OUR_SHORT_PRE)
+        self._unspelled = b"" if spelling else bytes(_missing_bytes(words, is_ours))
         self.description = description
         self.chat_format = description.chat_format
         self.pre = description.pre
@@ -69,22 +79,45 @@ class Tokenizer:
         """How many ids there are, special ones included."""
         return len(self._bytes)
 
-    def encode(self, text: str) -> list[int]:
-        """Turn text into ids; never a special one."""
-        return self.encode_batch([text])[0]
+    def encode(self, text: str, continues: bool = False) -> list[int]:
+        """Turn text into ids; never a special one.
+
+        continues: it follows upon text that was encoded before, so that a vocabulary which puts a
+        space before every text puts none here.
+        """
+        if self._spelling is None or not continues:
+            return self.encode_batch([text])[0]
+        return self._ids([self._spelling.write(_whole(text), continues=True)])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Turn many texts into ids, faster than one by one."""
         whole = [_whole(text) for text in texts]
-        encodings = self._inner.encode_batch_fast(whole, add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+        return self._ids(
+            [self._spelling.write(text) for text in whole] if self._spelling else whole
+        )
+
+    def encode_placed(self, text: str) -> tuple[list[int], list[int]]:
+        """Ids of a text, and where in its bytes each begins.
+
+        The bytes are those of UTF-8 without those that no token has (`num_spelled_bytes`).
+        """
+        if self._spelling is None:
+            ids = self.encode(text)
+            return ids, list(accumulate((len(self._bytes[one]) for one in ids), initial=0))[:-1]
+        whole = _whole(text)
+        found = self._inner.encode(self._spelling.write(whole), add_special_tokens=False)
+        offsets = list(accumulate((len(one.encode("utf-8")) for one in whole), initial=0))
+        places = self._spelling.places(whole)
+        return found.ids, [offsets[places[start]] for start, _ in found.offsets]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Turn ids into text: special ids say nothing, torn UTF-8 becomes U+FFFD.
 
-        Raises UsageError for an id outside the vocabulary.
+        The space that a vocabulary puts before every text is left out again. Raises UsageError for
+        an id outside the vocabulary.
         """
-        return b"".join(self.token_bytes(one) for one in ids).decode("utf-8", "replace")
+        text = b"".join(self.token_bytes(one) for one in ids).decode("utf-8", "replace")
+        return text.removeprefix(" ") if self._spelling and self._spelling.adds_prefix else text
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes of one token, none for a special one. Raises UsageError for an unknown id."""
@@ -97,8 +130,12 @@ class Tokenizer:
         return len(_whole(text).encode("utf-8"))
 
     def num_spelled_bytes(self, text: str) -> int:
-        """Length of what the ids of a text decode to: without the bytes that no token has."""
+        """Length of what the ids of a text stand for: without the bytes that no token has."""
         return len(_whole(text).encode("utf-8").translate(None, self._unspelled))
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        encodings = self._inner.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
 
 
 def _whole(text: str) -> str:
@@ -110,11 +147,11 @@ def _whole(text: str) -> str:
     return text
 
 
-def _vocabulary_bytes(inner: tokenizers.Tokenizer, specials: Mapping[int, str]) -> list[bytes]:
-    """Bytes of every id. Raises FormatError if the vocabulary does not fit the description."""
+def _vocabulary(inner: tokenizers.Tokenizer, specials: Mapping[int, str]) -> list[str]:
+    """The token of every id. Raises FormatError if the vocabulary does not fit the description."""
     vocabulary = {index: token for token, index in inner.get_vocab().items()}
     if sorted(vocabulary) != list(range(len(vocabulary))):
-        raise FormatError("a vocabulary with gaps", "a vocabulary over bytes", _FIX)
+        raise FormatError("a vocabulary with gaps", "one token for each id", _FIX)
     added = inner.get_added_tokens_decoder()
     marked = {index: token.content for index, token in added.items() if token.special}
     if marked != dict(specials):
@@ -123,20 +160,25 @@ def _vocabulary_bytes(inner: tokenizers.Tokenizer, specials: Mapping[int, str]) 
             _few(specials.values()),
             _FIX,
         )
+    return [vocabulary[index] for index in range(len(vocabulary))]
+
+
+def _vocabulary_bytes(inner: tokenizers.Tokenizer, specials: Mapping[int, str]) -> list[bytes]:
+    """The bytes of every id of a vocabulary over bytes. Raises FormatError for another."""
+    added = inner.get_added_tokens_decoder()
     try:
-        words = [
+        return [
             b""
             if index in specials
-            else vocabulary[index].encode("utf-8")
+            else token.encode("utf-8")
             if index in added
-            else spelled_bytes(vocabulary[index].removeprefix(CONTINUING))
-            for index in range(len(vocabulary))
+            else spelled_bytes(token.removeprefix(CONTINUING))
+            for index, token in enumerate(_vocabulary(inner, specials))
         ]
     except KeyError as error:
         raise FormatError(
             f"a token with the character {error}", "a vocabulary over bytes", _FIX
         ) from error
-    return words
 
 
 def _missing_bytes(words: Iterable[bytes], is_ours: bool) -> list[int]:
@@ -178,18 +220,21 @@ def copy_tokenizer(folder: Path, out: Path) -> None:
 def build_tokenizer(text: str, description: Description, where: str) -> Tokenizer:
     """A tokenizer from the text of its `tokenizer.json`.
 
-    Raises FormatError if it is no vocabulary over bytes, does not fit its description, or if some
-    text could spell a special token.
+    Raises FormatError if it is neither a vocabulary over bytes nor one of SentencePiece, does not
+    fit its description, or if some text could spell a special token.
     """
     try:
         value = json.loads(text)
+        spelling = spelling_of(value)
+        if spelling is not None:
+            return _sentencepiece(value, description, spelling)
         kind = kind_of(value, where)
         inner = tokenizers.Tokenizer.from_str(text)
     except FormatError:
         raise
     except Exception as error:  # the library raises nothing narrower than Exception
         raise FormatError(f"{where} can't be read ({error})", "a tokenizer", _FIX) from error
-    tokenizer = Tokenizer(inner, description)
+    tokenizer = Tokenizer(inner, description, _vocabulary_bytes(inner, description.specials))
     reached = forged(kind, value["model"], inner, set(description.specials.values()))
     if reached:
         raise FormatError(
@@ -198,3 +243,14 @@ def build_tokenizer(text: str, description: Description, where: str) -> Tokenize
             _FIX,
         )
     return tokenizer
+
+
+def _sentencepiece(
+    value: dict[str, Any], description: Description, spelling: Spelling
+) -> Tokenizer:
+    """A tokenizer whose text is written by `spelling`, and never by the library's normaliser."""
+    spelling.write("a")  # reads the replacements: a torn charsmap is found now
+    inner = tokenizers.Tokenizer.from_str(json.dumps({**value, "normalizer": None}))
+    texts = _vocabulary(inner, description.specials)
+    words = piece_bytes(value, spelling, texts, description.specials)
+    return Tokenizer(inner, description, words, spelling)

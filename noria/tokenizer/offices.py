@@ -93,4 +93,23 @@ def proved(
 
 def broken(given: str) -> FormatError:
     """The error for a tokenizer that contradicts itself or its chat format."""
-    return FormatError(given, "a whole byte-level BPE tokenizer", "fetch the model again")
+    return FormatError(
+        given, "a whole tokenizer of a kind that Noria reads", "fetch the model again"
+    )
+
+
+def starting(description: Description) -> dict[str, Any] | None:
+    """A post-processor: the start tokens before a text, for programs that ask for special ones."""
+    if not description.start_ids:
+        return None
+    starts = {description.specials[one]: one for one in description.start_ids}
+    first = [{"SpecialToken": {"id": text, "type_id": 0}} for text in starts]
+    both = [{"Sequence": {"id": name, "type_id": kind}} for name, kind in (("A", 0), ("B", 1))]
+    return {
+        "type": "TemplateProcessing",
+        "single": [*first, both[0]],
+        "pair": [*first, *both],
+        "special_tokens": {
+            text: {"id": text, "ids": [index], "tokens": [text]} for text, index in starts.items()
+        },
+    }

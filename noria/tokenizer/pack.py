@@ -12,7 +12,7 @@ This module does not know batches or windows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from noria.errors import FormatError, UsageError
 from noria.records import Conversation, Document, Pair, Record, content_text, shape_of
-from noria.tokenizer.chat import render_chat
+from noria.tokenizer.chat import refused_chat, render_chat
 from noria.tokenizer.load import Tokenizer
 from noria.tokenizer.specials import END_ID
 
@@ -47,6 +47,25 @@ class Shard:
     mask: npt.NDArray[np.uint8]
     starts: npt.NDArray[np.int64]
     num_tokens: int
+
+
+def fitting_records(
+    tokenizer: Tokenizer,
+    records: Iterable[Record],
+    refuse: Callable[[Conversation, str], None] = lambda record, reason: None,
+) -> Iterator[Record]:
+    """The records that the tokenizer's chat format can spell, in order.
+
+    `refuse` hears of every other one and the reason: a conversation whose order of roles, or whose
+    system message, the format does not have. Left in, it would stop `encode_records`.
+    """
+    for record in records:
+        if isinstance(record, Conversation):
+            reason = refused_chat(tokenizer, record.messages)
+            if reason:
+                refuse(record, reason)
+                continue
+        yield record
 
 
 def encode_record(tokenizer: Tokenizer, record: Record) -> Sequenced:
@@ -90,7 +109,8 @@ def _encode_dialogue(tokenizer: Tokenizer, record: Record) -> Sequenced:
             return ids, mask
         case Pair():
             given = tokenizer.encode(content_text(record.input))
-            target = [*tokenizer.encode(content_text(record.target)), tokenizer.end_id]
+            target = tokenizer.encode(content_text(record.target), continues=True)
+            target.append(tokenizer.end_id)
             return given + target, [0] * len(given) + [1] * len(target)
         case _:
             raise UsageError(

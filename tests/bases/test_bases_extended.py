@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from noria.model.vocabulary import with_new_tokens
 from noria.model.weights import load_decoder, save_model
 from noria.records import Document, Source, text_content
 from noria.tokenizer.extend import Extension, extend_tokenizer
-from noria.tokenizer.load import Tokenizer, copy_tokenizer, load_tokenizer
+from noria.tokenizer.load import Tokenizer, build_tokenizer, copy_tokenizer, load_tokenizer
 from noria.tokenizer.train import train_tokenizer
 
 CHINESE = [
@@ -163,14 +164,18 @@ def test_special_tokens_that_stand_outside_of_the_vocabulary_keep_their_ids(
     folders: list[Path],
 ) -> None:
     value = json.loads((folders[0] / "tokenizer.json").read_text(encoding="utf-8"))
-    tokenizer = load_tokenizer(folders[0])
-    last = tokenizer.vocab_size - 1
-    outside = [one for one in value["added_tokens"] if one["id"] == last]
-    if not outside:
-        pytest.skip("this vocabulary's last token is no special one")
-    del value["model"]["vocab"][outside[0]["content"]]
+    inside = load_tokenizer(folders[0])
+    last = inside.vocab_size  # of a token that only `added_tokens` lists
+    more = {"id": last, "content": "<|outside|>", "special": True, "normalized": False}
+    value["added_tokens"].append(more | dict.fromkeys(("single_word", "lstrip", "rstrip"), False))
+    described = replace(inside.description, specials={**inside.specials, last: "<|outside|>"})
+    tokenizer = build_tokenizer(json.dumps(value), described, "here")
     found = extend_tokenizer(tokenizer, json.dumps(value), CHINESE, 5)
-    assert json.loads(found.text)["model"]["vocab"][outside[0]["content"]] == last
+    assert found.first_id == last + 1
+    assert json.loads(found.text)["model"]["vocab"]["<|outside|>"] == last
+    longer = build_tokenizer(found.text, described, "here")
+    assert longer.specials[last] == "<|outside|>"
+    assert not set(longer.encode("<|outside|> 灯")) & set(longer.specials)
 
 
 def test_extending_refuses_other_kinds_and_texts_without_chinese(

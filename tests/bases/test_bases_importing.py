@@ -4,14 +4,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from sentencepieces import processor, proto, trained
 from tiny_llamas import VOCAB_SIZE, tiny_llama, tokenizer_keys, write_gguf
+from transformers import AutoTokenizer
 
 from noria.artifacts import file_digest
 from noria.bases.importing import import_base
-from noria.errors import FormatError, InputError
+from noria.errors import FormatError, InputError, UsageError
+from noria.export.gguf import export_gguf
 from noria.export.huggingface import export_huggingface
+from noria.export.verify import verify_export
 from noria.generate.loaded import load_language_model
 from noria.model.cost import num_parameters
+from noria.records import Message, text_content
+from noria.tokenizer.chat import render_chat
+from noria.tokenizer.known_templates import known_template
 
 
 @pytest.fixture
@@ -87,3 +94,51 @@ def test_a_path_without_a_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.gguf").write_text("not a model")
     with pytest.raises(FormatError, match=r"text\.gguf"):
         import_base(tmp_path / "text.gguf", tmp_path / "base")
+
+
+def test_a_llama_with_a_sentencepiece_model_is_imported_and_exported_as_it_is(
+    tmp_path: Path,
+) -> None:
+    data = trained("bpe", vocab_size=900)
+    theirs = tmp_path / "theirs"
+    model = tiny_llama("grouped-tied", vocab_size=904)
+    model.save_pretrained(theirs)
+    (theirs / "tokenizer.model").write_bytes(data)
+    config = {"chat_template": known_template("llama-2", "bos").text, "eos_token": "</s>"}
+    (theirs / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    facts = import_base(theirs, tmp_path / "base")
+    assert (facts.chat_format, facts.vocab_size) == ("llama-2", 900)
+    ours = load_language_model(tmp_path / "base")
+    said = ["The wheel turns.", "水车 转动 <s> 😀\n\n  12"]
+    assert ours.tokenizer.encode_batch(said) == processor(data).encode(said)
+    export_huggingface(tmp_path / "base", tmp_path / "exported")
+    assert verify_export(tmp_path / "base", tmp_path / "exported", said)["num_texts"] == 2
+    assert import_base(tmp_path / "exported", tmp_path / "again").weight_hash == facts.weight_hash
+    other = AutoTokenizer.from_pretrained(tmp_path / "exported", local_files_only=True)
+    chat = [Message("user", text_content("Lit?")), Message("assistant", text_content("Yes 灯"))]
+    wanted = other.apply_chat_template(
+        [{"role": one.role, "content": one.content[0].text} for one in chat], return_dict=False
+    )
+    rendered = render_chat(ours.tokenizer, chat, add_answer_prompt=False)
+    assert [*ours.tokenizer.start_ids, *rendered.ids] == wanted
+    with pytest.raises(UsageError, match="SentencePiece"):
+        export_gguf(tmp_path / "base", tmp_path / "model.gguf")
+
+
+def test_a_gguf_file_with_a_sentencepiece_vocabulary_is_imported(tmp_path: Path) -> None:
+    data = trained("bpe", vocab_size=900)
+    pieces = proto(data).pieces
+    keys = {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": [one.piece for one in pieces],
+        "tokenizer.ggml.scores": [one.score for one in pieces],
+        "tokenizer.ggml.token_type": [one.type for one in pieces],
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+    }
+    write_gguf(tmp_path / "tiny.gguf", tiny_llama("grouped-tied", vocab_size=900), changes=keys)
+    import_base(tmp_path / "tiny.gguf", tmp_path / "base")
+    ours = load_language_model(tmp_path / "base").tokenizer
+    said = ["The wheel turns.", "水车 转动 <s> 😀\n\n  12"]
+    assert ours.encode_batch(said) == processor(data).encode(said)
+    assert ours.start_ids == (1,)

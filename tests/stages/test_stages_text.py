@@ -1,10 +1,13 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from noria.cli.screen import Silent
-from noria.records import Document, read_records
-from noria.stages.text import FIRST_CORPUS_SETTINGS, build_corpus
+from noria.records import Conversation, Document, read_records
+from noria.stages.page import _quarantine
+from noria.stages.text import FIRST_CORPUS_SETTINGS, build_corpus, build_shards, build_tokenizer
 from noria.text_settings import CorpusSettings
+from noria.tokenizer.load import copy_tokenizer
 from noria.workspace import open_workspace
 
 
@@ -59,3 +62,59 @@ def test_settings_that_came_later_are_in_a_corpuss_key_only_where_they_act(tmp_p
     assert set(other.manifest.settings) == FIRST_CORPUS_SETTINGS | more
     assert other.manifest.settings["quality"]["digits"] == 0.4
     assert set(CorpusSettings.__dataclass_fields__) > FIRST_CORPUS_SETTINGS
+
+
+def _chat(*roles: str) -> str:
+    said = [{"role": role, "content": f"{role} {n}: lamp"} for n, role in enumerate(roles)]
+    return json.dumps({"messages": said}) + "\n"
+
+
+def test_chats_in_an_order_that_the_format_does_not_have_are_kept_aside_and_counted(
+    tmp_path: Path,
+) -> None:
+    recipe = _write(tmp_path, 'conversations = ["talk*.jsonl"]\nmin_characters = 5\n')
+    good = "".join(_chat("user", "assistant", *["user", "assistant"] * n) for n in range(1, 9))
+    bad = _chat("user", "user", "assistant") + _chat("assistant", "user", "assistant")
+    bad += _chat("system", "user", "assistant")
+    (tmp_path / "talk.jsonl").write_text(good + bad, encoding="utf-8")
+    heard: list[str] = []
+
+    class Listening(Silent):
+        def say(self, text: str) -> None:
+            heard.append(text)
+
+    with open_workspace(recipe, None, Listening()) as workspace:
+        corpus = build_corpus(workspace)
+        tokenizer = build_tokenizer(workspace, corpus)
+        other = tmp_path / "mistral"  # the same vocabulary, described as that of another model
+        other.mkdir()
+        copy_tokenizer(tokenizer.path, other)
+        meta = json.loads((other / "tokenizer_meta.json").read_text(encoding="utf-8"))
+        changed = json.dumps(meta | {"chat_format": "mistral"})
+        (other / "tokenizer_meta.json").write_text(changed, encoding="utf-8")
+        shards = build_shards(
+            workspace,
+            corpus,
+            replace(tokenizer, path=other, manifest=replace(tokenizer.manifest, key="0" * 64)),
+        )
+        plain = build_shards(workspace, corpus, tokenizer)
+    assert "quarantined" not in plain.facts
+    lost = shards.facts["quarantined"]
+    kept = (shards.path / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()
+    read = [
+        record
+        for split in ("train", "held_out")
+        for record in read_records(corpus.path / f"{split}.jsonl")
+    ]
+    roles = [[one.role for one in r.messages] for r in read if isinstance(r, Conversation)]
+    wrong = [one for one in roles if one[0] != "user" or one[1] == "user"]
+    assert lost["total"] == len(kept) == len(wrong) > 0
+    assert sum(found["count"] for found in lost["reasons"].values()) == lost["total"]
+    packed = sum(shards.facts[split]["num_sequences"] for split in ("train", "held_out"))
+    assert packed == len(read) - lost["total"]
+    said = [line for line in heard if "no chat in the format mistral" in line]
+    assert len(said) == len(lost["reasons"])
+    assert "talk.jsonl:" in said[0]
+    assert [row.count for row in _quarantine(corpus, shards)] == [
+        found["count"] for found in lost["reasons"].values()
+    ]

@@ -18,7 +18,13 @@ from noria.records import (
 from noria.tokenizer.chat import render_chat, stop_ids
 from noria.tokenizer.description import description_json, our_description
 from noria.tokenizer.load import Tokenizer, load_tokenizer
-from noria.tokenizer.pack import encode_record, encode_records, open_shard, write_shard
+from noria.tokenizer.pack import (
+    encode_record,
+    encode_records,
+    fitting_records,
+    open_shard,
+    write_shard,
+)
 from noria.tokenizer.train import train_tokenizer
 
 TEXTS = ["The lamp is lit. 灯亮了。\n" * 30]
@@ -150,6 +156,30 @@ def test_white_space_before_an_answer_belongs_to_the_prompt_where_one_token_hold
     counted = [one for one, count in zip(chat.ids, chat.mask, strict=True) if count]
     assert chat.mask[at] == 0
     assert counted == [*tokenizer.encode("b"), 2]
+
+
+@pytest.mark.parametrize("chat_format", ["mistral", "alpaca", "chatml"])
+def test_what_a_format_refuses_is_told_and_what_it_does_not_is_encoded(
+    chat_format: str, tmp_path: Path
+) -> None:
+    train_tokenizer(TEXTS, 300, tmp_path, "chatml")
+    meta = description_json(our_description("chatml")) | {"chat_format": chat_format}
+    (tmp_path / "tokenizer_meta.json").write_text(json.dumps(meta))
+    tokenizer = load_tokenizer(tmp_path)
+    user, answer, system = _say("user", "a"), _say("assistant", "b"), _say("system", "c")
+    chats = [(user, answer), (user, user, answer), (system, user, answer), (user, system, answer)]
+    records: list[Record] = [Document(text_content("d"), SOURCE)]
+    records += [Conversation(one, SOURCE) for one in chats]
+    told: list[tuple[Record, str]] = []
+    kept = list(fitting_records(tokenizer, records, lambda *one: told.append(one)))
+    wrong = {"mistral": [2, 3, 4], "alpaca": [4], "chatml": []}[chat_format]
+    assert [one for one, _ in told] == [records[number] for number in wrong]
+    assert kept == [one for number, one in enumerate(records) if number not in wrong]
+    assert len(list(encode_records(tokenizer, kept))) == len(kept)
+    for record, reason in told:
+        assert chat_format in reason
+        with pytest.raises(UsageError, match=chat_format):
+            encode_record(tokenizer, record)
 
 
 def test_documents_count_wholly_and_pairs_from_the_target_on(plain: Tokenizer) -> None:

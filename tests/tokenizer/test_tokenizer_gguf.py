@@ -8,6 +8,7 @@ from typing import Any
 import gguf
 import pytest
 from mixed_texts import mixed_texts
+from sentencepieces import processor, proto, texts, trained
 from transformers import AutoTokenizer
 
 from noria.containers.gguf import read_gguf
@@ -107,7 +108,7 @@ def write_gguf(path: Path, metadata: dict[str, Any]) -> Path:
     writer = gguf.GGUFWriter(path, "llama")
     for key, value in metadata.items():
         if isinstance(value, list):
-            writer.add_array(key, value)
+            writer.add_array(key, value)  # of floats as float32
         elif isinstance(value, bool):
             writer.add_bool(key, value)
         elif isinstance(value, int):
@@ -152,7 +153,8 @@ def test_a_bos_token_that_the_model_was_trained_with_stands_first(
 
 K = "tokenizer.ggml."
 LIES: dict[str, dict[str, Any]] = {
-    "another kind": {K + "model": "llama"},
+    "another kind": {K + "model": "t5"},
+    "a SentencePiece vocabulary without scores": {K + "model": "llama"},
     "no kind": {K + "model": None},
     "another pre-tokenizer": {K + "pre": "tekken"},
     "no text as pre-tokenizer": {K + "pre": ["gpt-2"]},
@@ -205,3 +207,75 @@ def test_a_vocabulary_without_ordinary_bytes_is_refused(metadata: dict[str, Any]
     tokens = ["[UNUSED]" if token == "~" else token for token in metadata[K + "tokens"]]
     with pytest.raises(FormatError, match="256 bytes"):
         tokenizer_from_gguf({**metadata, K + "tokens": tokens, K + "merges": ["Ġ a"]})
+
+
+def sentencepiece_metadata(data: bytes) -> dict[str, Any]:
+    """A SentencePiece BPE as llama.cpp's own converter writes it, with rows that no token has."""
+    model = proto(data)
+    pieces = model.pieces
+    padding = [f"[PAD{number}]" for number in range(5)]
+    return {
+        K + "model": "llama",
+        K + "pre": "default",
+        K + "tokens": [one.piece for one in pieces] + padding,
+        K + "scores": [one.score for one in pieces] + [-1000.0] * 5,
+        K + "token_type": [one.type for one in pieces] + [5] * 5,
+        K + "bos_token_id": 1,
+        K + "eos_token_id": 2,
+        K + "unknown_token_id": 0,
+        K + "padding_token_id": 0,
+        K + "add_space_prefix": model.normalizer_spec.add_dummy_prefix,
+    }
+
+
+@pytest.mark.parametrize("adds_prefix", [True, False])
+def test_ids_of_a_sentencepiece_vocabulary_equal_those_of_sentencepiece(
+    adds_prefix: bool, tmp_path: Path
+) -> None:
+    data = trained("bpe", add_dummy_prefix=adds_prefix)
+    path = write_gguf(tmp_path / "tiny.gguf", sentencepiece_metadata(data))
+    found, reference = ours(dict(read_gguf(path).metadata)), processor(data)
+    tried = texts(4000, seed=24)
+    wanted = reference.encode(tried)
+    assert found.encode_batch(tried) == wanted
+    assert [found.decode(ids) for ids in wanted] == reference.decode(wanted)
+    assert (found.start_ids, found.eos_id, found.pad_id) == ((1,), 2, 2)
+    assert found.vocab_size == reference.get_piece_size() + 5
+    assert not {one for ids in wanted for one in ids} & set(found.specials)
+
+
+@pytest.fixture(scope="module")
+def spelled_by_scores() -> dict[str, Any]:
+    return sentencepiece_metadata(trained("bpe", vocab_size=900))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {K + "scores": None},
+        {K + "scores": [0.0]},
+        {K + "scores": "abc"},
+        {K + "token_type": None},
+        {K + "token_type": 7},
+        {K + "tokens": ["a", "b"]},
+        {K + "eos_token_id": 0},
+        {K + "eos_token_id": None},
+        {K + "bos_token_id": 1 << 30},
+        {"tokenizer.chat_template": "{{ 1/0 }}"},
+    ],
+)
+def test_a_sentencepiece_vocabulary_that_lies_is_refused(
+    changes: dict[str, Any], spelled_by_scores: dict[str, Any]
+) -> None:
+    size = len(spelled_by_scores[K + "tokens"])
+    changed = {**spelled_by_scores, **changes}
+    if isinstance(changed[K + "token_type"], int):
+        changed[K + "token_type"] = [changed[K + "token_type"]] * size
+    if changed[K + "token_type"] is None:
+        del changed[K + "token_type"]
+    with pytest.raises(FormatError):
+        tokenizer_from_gguf(changed)
+    for score in (float("nan"), float("inf"), 1e300, True):
+        scores = [*spelled_by_scores[K + "scores"][:-6], *[score] * 6]
+        with pytest.raises(FormatError):
+            tokenizer_from_gguf({**spelled_by_scores, K + "scores": scores})
