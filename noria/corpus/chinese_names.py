@@ -26,6 +26,7 @@ _COMPOUND = (
 )
 _SURNAME = f"(?:{_COMPOUND}|[{SURNAMES}])"
 _HAN = "[\u4e00-\u9fff]"
+_PIECE = re.compile("[^。！？；\n]{1,400}[。！？；\n]?|[。！？；\n]")
 _FORMS = (
     "先生|女士|小姐|太太|经理|老师|医生|大夫|同志|主任|同学|师傅|教授|律师|博士|总监|阿姨|叔叔"
     "|董事长|局长|校长|院长|工程师"
@@ -55,27 +56,28 @@ _COMMON_FIRMS = re.compile(
 )
 
 
-def tagged(text: str, words: Sequence[tuple[str, str]]) -> Iterator[Span]:
-    """The tagger's people and organisations; two pieces of a person that touch are one."""
-    place = 0
+def pieces(text: str) -> Iterator[tuple[int, int]]:
+    """The ranges that the tagger reads one by one: sentences with Chinese in them."""
+    for match in _PIECE.finditer(text):
+        if re.search(_HAN, match[0]):
+            yield match.span()
+
+
+def tagged(text: str, words: Sequence[Span]) -> Iterator[Span]:
+    """People and organisations of the tagger's names; two of one kind that touch are one."""
     last: Span | None = None
-    for word, tag in words:
-        start, end = place, place + len(word)
-        place = end
-        kind = KINDS.get(tag)
-        if kind is None or not re.search(_HAN, word):
-            if last:
-                yield last
-            last = None
+    for word in words:
+        if not re.search(_HAN, text[word.start : word.end]):
             continue
-        start += len(word) - len(word.lstrip())
-        end -= len(word) - len(word.rstrip())
-        if last and last.end == start and last.kind == kind:
-            last = Span(last.start, end, kind)
+        written = text[word.start : word.end]
+        start = word.end - len(written.lstrip())
+        end = word.start + len(written.rstrip())
+        if last and last.end == start and last.kind == KINDS[word.kind]:
+            last = Span(last.start, end, last.kind)
             continue
         if last:
             yield last
-        last = Span(start, end, kind)
+        last = Span(start, end, KINDS[word.kind])
     if last:
         yield last
 

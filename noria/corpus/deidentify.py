@@ -149,7 +149,10 @@ def deidentifier_of(settings: CorpusSettings, *, personal: bool) -> Deidentifier
     """
     require_names(settings, personal=personal)
     names = shared_name_finder() if _replaces_names(settings, personal) else None
-    return Deidentifier(names, replacement_key() if settings.replacement == "surrogate" else None)
+    # A key is made when it is first asked for: not where nothing is replaced.
+    replaces = personal or settings.identities == "replace"
+    keyed = replaces and settings.replacement == "surrogate"
+    return Deidentifier(names, replacement_key() if keyed else None)
 
 
 def replacement_key() -> bytes:

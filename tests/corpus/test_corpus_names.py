@@ -57,6 +57,20 @@ def test_the_same_name_has_the_same_placeholder_and_no_value_stays(finder) -> No
     assert counts == {"PERSON": 2, "PHONE": 1, "ORGANIZATION": 1, "ADDRESS": 1}
 
 
+@pytest.mark.parametrize(
+    ("text", "firm"),
+    [
+        ("She has worked for Torvik since spring.", "Torvik"),
+        ("He is the founder of Dramont.", "Dramont"),
+        ("He spent three years at Sellbrix in the north.", "Sellbrix"),
+        ("Harbour Works\n4411 Lamhurst Road\nOakmere", "Harbour Works"),
+        ("The letter of Fenwitz, Gale and Torland came.", "Fenwitz, Gale and Torland"),
+    ],
+)
+def test_a_firm_is_known_by_its_people_its_address_or_its_partners(finder, text, firm) -> None:
+    assert firm not in finder.replace(text)[0]
+
+
 @pytest.mark.parametrize("text", ["", "the harbour is quiet", "港口很安静。", "12 34 !?", "\n\n"])
 def test_text_without_names_stays(finder, text: str) -> None:
     assert finder.replace(text) == (text, {})

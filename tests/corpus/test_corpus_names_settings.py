@@ -85,6 +85,17 @@ def test_only_what_acts_is_in_a_corpus_key(monkeypatch: pytest.MonkeyPatch, tmp_
     assert first != _corpus_settings(surrogate)["replacement"]
 
 
+def test_a_key_of_stand_ins_is_made_only_where_something_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    kept = CorpusSettings(replacement="surrogate", identities="keep", names="off")
+    assert deidentifier_of(kept, personal=False).key is None
+    assert list(tmp_path.iterdir()) == []
+    assert deidentifier_of(kept, personal=True).key is not None
+    assert (tmp_path / ".config" / "noria" / "replacement.key").exists()
+
+
 def test_names_can_not_go_where_identities_stay() -> None:
     text = 'name = "a"\n[corpus]\ndocuments = ["a"]\nidentities = "keep"\nnames = "replace"\n'
     with pytest.raises(RecipeError, match=r"corpus.names"):
