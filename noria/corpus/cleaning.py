@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import final
 
 from noria.corpus.clean import choices_of, clean_text
 from noria.corpus.contents import map_texts
-from noria.corpus.deidentify import deidentifier_of
-from noria.records import Document, Record, Tagged, content_text, record_texts
+from noria.corpus.deidentify import deidentifier_of, replace_identities
+from noria.records import Document, Labelled, Record, Tagged, content_text, record_texts
 from noria.text_settings import CorpusSettings
 
 
@@ -40,10 +41,20 @@ class Cleaner:
         else:
             cleaned = iter(self._clean(record_texts(record)))
             found = map_texts(record, lambda text: next(cleaned))
+        if isinstance(found, Labelled):
+            found = replace(found, labels=tuple(map(self._hide_form, found.labels)))
         document = isinstance(record, Document) and not record.synthetic
         least = self._min_characters if document else 1
         short = min(map(len, record_texts(found))) < least
         return None if short or self._has_identity(found) else found
+
+    def _hide_form(self, label: str) -> str:
+        """A label without identities that have a form; a name may well be a class."""
+        if self._hider is None:
+            return label
+        hidden, counts = replace_identities(label)
+        self.identities.update(counts)
+        return hidden
 
     def hide(self, text: str) -> str:
         """A text that is no record's, without identities."""

@@ -211,7 +211,8 @@ def test_what_can_not_be_read_is_counted_shown_and_without_identities(
 
 def test_other_shapes_are_stored_apart_and_never_trained_on(folder: Path, tmp_path: Path) -> None:
     rows = ["text,label"] + [
-        f'"Boat {n} of keeper{n}@light.example sails at {n} past the {n * 7} lights.",{n % 3}'
+        f'"Boat {n} of keeper{n}@light.example sails at {n} past the {n * 7} lights.",'
+        + ("Apple" if n % 3 else f"keeper{n}@light.example")
         for n in range(40)
     ]
     (tmp_path / "a.csv").write_text("\n".join(rows), encoding="utf-8")
@@ -234,6 +235,10 @@ def test_other_shapes_are_stored_apart_and_never_trained_on(folder: Path, tmp_pa
         labelled = list(read_records(out / "labelled" / f"{name}.jsonl"))
         assert labelled and all(isinstance(one, Labelled) for one in labelled)
         assert all("[EMAIL]" in text for one in labelled for text in record_texts(one))
+        assert {one.labels for one in labelled if isinstance(one, Labelled)} <= {
+            ("Apple",),
+            ("[EMAIL]",),
+        }
     (tagged, *_) = read_records(out / "tagged" / "train.jsonl")
     assert isinstance(tagged, Tagged)
     ((start, end, tag),) = [(span.start, span.end, span.tag) for span in tagged.spans]
