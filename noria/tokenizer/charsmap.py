@@ -8,7 +8,9 @@ units: darts-clone). Every position is checked against the trie before it is rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +25,14 @@ _LABELS = np.arange(1, 256, dtype=np.uint32)  # a zero byte ends a key and is in
 _Units = npt.NDArray[np.uint32]
 
 
-def read_charsmap(data: bytes) -> dict[str, str]:
+@lru_cache(maxsize=2)  # a tokenizer is built once to prove it and once to be used
+def read_charsmap(data: bytes) -> Mapping[str, str]:
     """The texts that are replaced, each with its replacement; nothing for no bytes.
 
     Raises ValueError for a trie that is torn, leads outside of itself, or in circles.
     """
     if not data:
-        return {}
+        return MappingProxyType({})
     size = int.from_bytes(data[:4], "little")
     if len(data) < 8 or size % 4 or not 4 <= size <= len(data) - 4:
         raise ValueError(f"a charsmap of {len(data)} bytes with a trie of {size}")
@@ -41,7 +44,7 @@ def read_charsmap(data: bytes) -> dict[str, str]:
         if end < 0:
             raise ValueError(f"a charsmap with a replacement at {place} that does not end")
         found[key.decode("utf-8")] = texts[place:end].decode("utf-8")
-    return found
+    return MappingProxyType(found)
 
 
 def _keys(units: _Units) -> Iterator[tuple[bytes, int]]:

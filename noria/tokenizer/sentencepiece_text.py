@@ -9,7 +9,7 @@ vocabularies.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -98,12 +98,12 @@ class Spelling:
                 at += 1
 
     @cached_property
-    def _rules(self) -> dict[str, list[tuple[int, dict[str, str]]]]:
+    def _rules(self) -> dict[str, list[tuple[int, Mapping[str, str]]]]:
         """By its first character how long a text may be and where it is looked up.
 
         What is kept goes first, and of each kind the longest.
         """
-        found: dict[str, list[tuple[int, dict[str, str]]]] = {}
+        found: dict[str, list[tuple[int, Mapping[str, str]]]] = {}
         for table in ({one: one for one in self.kept}, read_charsmap(self.charsmap)):
             sizes = {(text[0], len(text)) for text in table}
             for first, length in sorted(sizes, key=lambda one: -one[1]):
