@@ -5,14 +5,21 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from noria.artifacts import Artifact, read_artifact, verify_artifact
-from noria.errors import IntegrityError, NoriaError, UnknownName
+from noria.corpus.folder import Stored, stored_at_line, stored_records
+from noria.corpus.original import find_original
+from noria.errors import InputError, IntegrityError, NoriaError, UnknownName
 from noria.recipe import TENANT
-from noria.records import read_records, record_id, record_to_json
+from noria.records import record_id, record_to_json
 from noria.registry import Version
+from noria.stages.reading import packages_here, ways_of_reading
+from noria.tokenizer.pack import Shard, open_shard
 from noria.workspace import Workspace
 
 MIN_PREFIX = 6
+ENCODED_SPLITS = ("train", "held_out")
 NEEDED_STAGES = (("corpus",), ("tokenizer", "base"), ("tokens",), ("train",))  # one of each
 
 
@@ -142,13 +149,85 @@ def _trace_record(workspace: Workspace, prefix: str) -> dict[str, Any] | None:
     for artifact in reversed(workspace.store.all()):
         if artifact.manifest.stage != "corpus":
             continue
-        for split in ("train", "held_out", "test"):
-            for record in read_records(artifact.path / f"{split}.jsonl"):
-                if record_id(record).startswith(prefix):
-                    return {
-                        "kind": "record",
-                        "split": split,
-                        "corpus": artifact.key,
-                        "record": record_to_json(record),
-                    }
+        for stored in stored_records(artifact.path):
+            if record_id(stored.record).startswith(prefix):
+                return _record_found(workspace, artifact, stored)
     return None
+
+
+def trace_example(workspace: Workspace, split: str, number: int) -> dict[str, Any]:
+    """Follow a sequence of the newest tokens back: from 1, in the order of the split's records.
+
+    Raises UnknownName for a split that has no tokens or a number that is not in it, InputError if
+    nothing was encoded yet.
+    """
+    tokens = _newest_tokens(workspace)
+    shard = _shard(tokens, split)
+    if not 1 <= number <= len(shard.starts):
+        raise UnknownName(
+            f"example {number:,} of {split}", f"1 to {len(shard.starts):,}, counted as lines are"
+        )
+    ends = [*shard.starts[number : number + 1].tolist(), shard.num_tokens]
+    corpus = _corpus_of(workspace, tokens)
+    found = _record_found(workspace, corpus, stored_at_line(corpus.path, split, number))
+    place = {"shard": str(tokens.path / split), "start": int(shard.starts[number - 1])}
+    return {**found, "example": number, "tokens": {**place, "end": int(ends[0])}}
+
+
+def trace_token(workspace: Workspace, split: str, position: int) -> dict[str, Any]:
+    """Follow a token of the newest tokens back, by its position from 0 in `tokens.bin`.
+
+    Raises UnknownName, InputError as `trace_example` does.
+    """
+    shard = _shard(_newest_tokens(workspace), split)
+    number = int(np.searchsorted(shard.starts, position, side="right"))
+    if not (number and position < shard.num_tokens):
+        raise UnknownName(
+            f"token {position:,} of {split}",
+            f"1 to {shard.num_tokens - 1:,}; 0 is the end token that stands before the first",
+        )
+    return {**trace_example(workspace, split, number), "token": position}
+
+
+def _newest_tokens(workspace: Workspace) -> Artifact:
+    found = [one for one in workspace.store.all() if one.manifest.stage == "tokens"]
+    if not found:
+        raise InputError(
+            f"no tokens in {workspace.store.root}", "a corpus that was encoded", "run: noria run"
+        )
+    return found[-1]
+
+
+def _shard(tokens: Artifact, split: str) -> Shard:
+    if split not in ENCODED_SPLITS:
+        raise UnknownName(f"no tokens of {split!r}", f"one of {', '.join(ENCODED_SPLITS)}")
+    return open_shard(tokens.path / split)
+
+
+def _corpus_of(workspace: Workspace, tokens: Artifact) -> Artifact:
+    key = tokens.manifest.inputs["corpus"]
+    found = workspace.store.find("corpus", key)
+    if found is None:
+        raise IntegrityError(
+            f"the corpus {key[:16]} of {tokens.path.name} is gone", "its folder", "run: noria run"
+        )
+    return found
+
+
+def _record_found(workspace: Workspace, corpus: Artifact, stored: Stored) -> dict[str, Any]:
+    """A record with the place where it is stored, and its original."""
+    original = find_original(
+        stored.record,
+        workspace.folder,
+        packages_here(workspace),
+        ways_of_reading(workspace.recipe, stored.record.source.file),
+    )
+    return {
+        "kind": "record",
+        "id": record_id(stored.record),
+        "split": stored.split,
+        "corpus": corpus.key,
+        "stored": {"file": str(corpus.path / stored.file), "line": stored.line},
+        "record": record_to_json(stored.record),
+        "original": asdict(original),
+    }

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from noria.cli import look, loop, make, talk
+from noria.cli import data, look, loop, make, talk
 from noria.cli.screen import report_error
 from noria.errors import Interrupted, UsageError
 
@@ -44,7 +44,7 @@ def _root(
     """Nothing is done before the verb."""
 
 
-for _module in (make, talk, loop, look):
+for _module in (make, data, talk, loop, look):
     _module.add_verbs(app)
 
 

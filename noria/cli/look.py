@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from noria.cli.screen import JSON, RECIPE, STORE, Opened, show
+from noria.errors import UsageError
 
 
 def add_verbs(app: typer.Typer) -> None:
@@ -22,20 +23,31 @@ def trace(
     name: str = typer.Argument(
         "", help="Weight hash, artifact key, interaction id or record id; empty: list them."
     ),
+    example: int = typer.Option(
+        0, "--example", help="A training example: the number, from 1, of its sequence of tokens."
+    ),
+    token: int = typer.Option(-1, "--token", help="Likewise: a token's position in tokens.bin."),
+    split: str = typer.Option("train", "--split", help="Of --example, --token: train or held_out."),
     recipe: Path = typer.Option(Path("noria.toml"), "--recipe", "-r", help="The recipe."),
     verify: bool = typer.Option(False, "--verify", help="Read every stored byte again."),
     store: Path | None = STORE,
     as_json: bool = JSON,
 ) -> None:
-    """Walk from weights, an answer or a record back to the files it came from."""
+    """Walk from weights, an answer, a training example or a record back to its files."""
     from noria import lineage
 
+    if bool(name) + bool(example) + (token >= 0) > 1:
+        raise UsageError("a name, --example or --token together", "one of them")
     with Opened(recipe, store, as_json) as workspace:
         found: dict[str, Any] = {}
         if verify:
             found["verified"] = lineage.verify(workspace)
         if name:
             found |= lineage.trace(workspace, name)
+        elif example:
+            found |= lineage.trace_example(workspace, split, example)
+        elif token >= 0:
+            found |= lineage.trace_token(workspace, split, token)
         elif not verify:
             found |= lineage.overview(workspace)
     show(found, as_json, _describe(found))
@@ -61,8 +73,29 @@ def _describe(found: dict[str, Any]) -> str:
         ]
         lines.append("artifacts:")
         lines += [f"  {a['key'][:12]}  {a['stage']}" for a in found["artifacts"]]
+    elif found.get("kind") == "record":
+        lines.append(_describe_record(found))
     elif "kind" in found:
         lines.append(json.dumps(found, indent=1, ensure_ascii=False))
+    return "\n".join(lines)
+
+
+def _describe_record(found: dict[str, Any]) -> str:
+    """A record's way back, step by step."""
+    original, stored = found["original"], found["stored"]
+    place = f"{original['unit']} {original['line']:,}" if original["line"] else "the whole file"
+    if original["byte_end"]:
+        place += f", bytes {original['byte_start']:,} to {original['byte_end']:,}"
+    lines = [f"{found['record']['shape']} {found['id'][:12]} of {found['split']}"]
+    if "tokens" in found:
+        at = found["tokens"]
+        lines.append(f"  tokens {at['start']:,} to {at['end']:,} of {at['shard']}")
+    lines.append(f"  stored {stored['file']}:{stored['line']}")
+    lines.append(f"  from   {original['file']}, {place}")
+    lines += [f"         {original['path']}"] if original["path"] else []
+    lines += [f"         {original['problem']}"] if original["problem"] else []
+    for what, text in (("what stands there", original["raw"]), ("read as", original["read"])):
+        lines += [f"── {what}", text] if text else []
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from noria.corpus.measured import MeasuredKind
 from noria.evaluate.metrics import Interval
 from noria.evaluate.picture import Chart
 
@@ -62,17 +63,6 @@ class CompressionSection:
 
 
 @dataclass(frozen=True)
-class MeasuredRow:
-    """How much of one kind was found in texts into which it had been put; shares of one."""
-
-    texts: str
-    kind: str
-    there: int
-    recall: float
-    precision: float
-
-
-@dataclass(frozen=True)
 class IdentitiesSection:
     """What was replaced in the corpus, by kind; whether names were looked for; what was measured.
 
@@ -82,7 +72,7 @@ class IdentitiesSection:
     counts: tuple[tuple[str, int], ...]
     names: str
     measured_on: str
-    measured: tuple[MeasuredRow, ...]
+    measured: tuple[MeasuredKind, ...]
 
 
 @dataclass(frozen=True)

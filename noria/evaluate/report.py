@@ -19,7 +19,6 @@ from noria.evaluate.contents import (
     GateRow,
     GateSection,
     IdentitiesSection,
-    MeasuredRow,
     NextCommand,
     QuarantineRow,
     Report,
@@ -27,6 +26,7 @@ from noria.evaluate.contents import (
     ScoreRow,
     StageRow,
 )
+from noria.evaluate.identities import identities_part
 from noria.evaluate.metrics import Interval
 from noria.evaluate.page import Html, document, element
 from noria.evaluate.picture import Chart, Line, wheel
@@ -40,7 +40,6 @@ from noria.evaluate.sections import (
     duration,
     fertility_part,
     gate_part,
-    identities_part,
     learning_part,
     quality_part,
     quarantine_part,
@@ -61,7 +60,6 @@ __all__ = [
     "IdentitiesSection",
     "Interval",
     "Line",
-    "MeasuredRow",
     "NextCommand",
     "QuarantineRow",
     "Report",
@@ -81,7 +79,7 @@ def render_report(report: Report, path: Path) -> None:
             stages_part(report),
             quarantine_part(report),
             fertility_part(report),
-            identities_part(report),
+            identities_part(report.identities),
             learning_part(report),
             quality_part(report),
             breakdown_part(report),

@@ -71,27 +71,6 @@ def fertility_part(report: Report) -> Html:
     return section("fertility", "How it reads", lead, table("Fertility", columns, rows))
 
 
-def identities_part(report: Report) -> Html:
-    """What was replaced in the text, by kind, and how much of each kind is found in general."""
-    one = report.identities
-    if one is None:
-        return Html("")
-    said = ", ".join(f"{kind} {count:,}" for kind, count in one.counts) or "nothing was found"
-    lead = (
-        "Counts, never values. This lowers the risk, and does not make the text anonymous: what is "
-        "missed stays, and people can be known by what they write."
-    )
-    note = element("p", element("strong", "Replaced: "), said, ". ", one.names, class_="note")
-    rows = [
-        (row.texts, row.kind, f"{row.there:,}", f"{row.recall:.1%}", f"{row.precision:.1%}")
-        for row in one.measured
-    ]
-    columns = ("put into texts", "kind", "#values", "#found (recall)", "#rightly (precision)")
-    told = f"What Noria finds, measured on {one.measured_on} on other texts than these:"
-    shown = table("What is found of each kind", columns, rows)
-    return section("identities", "Whose data it is", lead, note, element("p", told), shown)
-
-
 def learning_part(report: Report) -> Html:
     """The loss curves."""
     charts = [chart for chart in map(line_chart, report.charts) if chart]

@@ -20,7 +20,6 @@ from noria.evaluate.report import (
     DifferenceRow,
     FertilityRow,
     IdentitiesSection,
-    MeasuredRow,
     NextCommand,
     QuarantineRow,
     Report,
@@ -151,10 +150,7 @@ def _identities(corpus: Artifact, settings: CorpusSettings) -> IdentitiesSection
         tuple(corpus.facts["identities"].items()),
         said[settings.names],
         measured.made_on,
-        tuple(
-            MeasuredRow(one.texts, one.kind, one.there, one.recall, one.precision)
-            for one in measured.kinds
-        ),
+        measured.kinds,
     )
 
 

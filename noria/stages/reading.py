@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from noria.artifacts import value_digest
 from noria.corpus.cleaning import Cleaner
 from noria.corpus.packages import fetch_package
 from noria.corpus.read import Quarantined, Request, SourceFile, Wanted, find_files, read_file
+from noria.recipe import Recipe
 from noria.records import Conversation, Document, Record
+from noria.text_settings import SourceSettings
 from noria.workspace import Workspace
 
 
@@ -22,6 +25,39 @@ def fetch_packages(workspace: Workspace, globs: Sequence[str]) -> dict[str, Path
         for name, settings in workspace.recipe.packages.items()
         if name in wanted
     }
+
+
+def packages_here(workspace: Workspace) -> dict[str, Path]:
+    """The recipe's packages that are in the user's cache; nothing is fetched."""
+    folders = {
+        name: workspace.cache / "packages" / settings.sha256
+        for name, settings in workspace.recipe.packages.items()
+    }
+    return {name: folder for name, folder in folders.items() if folder.is_dir()}
+
+
+def ways_of_reading(recipe: Recipe, name: str) -> list[Wanted]:
+    """In which ways the recipe may have had a file read, the likeliest first: those that name it.
+
+    `name`: of the file, as records have it.
+    """
+    ways = [(one.files, _wanted(one)) for one in recipe.sources.values()]
+    ways += [
+        (recipe.corpus.documents, Wanted(shape="document")),
+        (recipe.corpus.tagged, Wanted(shape="document", format="tagged")),
+        (recipe.corpus.conversations, Wanted(shape="conversation")),
+        ((*recipe.corpus.synthetic, "*"), Wanted()),
+    ]
+    return [way for _, way in sorted(ways, key=lambda one: not _name_it(one[0], name))]
+
+
+def _name_it(globs: Sequence[str], name: str) -> bool:
+    """Whether one of the globs stands for the file, its folder, or the archive that it is in."""
+    return any(
+        fnmatchcase(name, one) or fnmatchcase(name, f"{one.rstrip('/')}/*")
+        for glob in globs
+        for one in (glob, glob.replace("**/", ""))
+    )
 
 
 def source_files(workspace: Workspace, globs: Sequence[str]) -> list[SourceFile]:
@@ -58,10 +94,14 @@ def records_beside(
 def source_requests(workspace: Workspace) -> list[Request]:
     """Every file of the recipe's `[sources]`, with what the recipe says of it."""
     return [
-        Request(file, Wanted(one.shape, one.format, one.columns, one.encoding, one.group))
+        Request(file, _wanted(one))
         for one in workspace.recipe.sources.values()
         for file in source_files(workspace, one.files)
     ]
+
+
+def _wanted(source: SourceSettings) -> Wanted:
+    return Wanted(source.shape, source.format, source.columns, source.encoding, source.group)
 
 
 def clean_beside(

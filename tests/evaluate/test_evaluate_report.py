@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from noria.corpus.measured import MeasuredKind
 from noria.evaluate import report as report_module
 from noria.evaluate.page import Html, element, join
 from noria.evaluate.picture import apart, interval_bar, number, thin, ticks, wheel
@@ -23,7 +24,6 @@ from noria.evaluate.report import (
     IdentitiesSection,
     Interval,
     Line,
-    MeasuredRow,
     NextCommand,
     QuarantineRow,
     Report,
@@ -57,7 +57,7 @@ def full(text: str) -> Report:
         quarantine=(QuarantineRow(text, 12, text, text), QuarantineRow("torn", 1, "a", "")),
         fertility=(FertilityRow(text, 1234, 3.21, 1.5, 0.75),),
         identities=IdentitiesSection(
-            ((text, 7),), text, text, (MeasuredRow(text, text, 400, 0.9951, 0.75),)
+            ((text, 7),), text, text, (MeasuredKind(text, text, 400, 0.9951, 0.75),)
         ),
         charts=(Chart(text, text, text, (curve, Line(text, ((3.0, 5.0),), dots=True)), text),),
         scores=(ScoreRow(text, text, Interval(1.512, 1.494, 1.531), 240, text),),
@@ -139,13 +139,30 @@ def test_every_part_is_on_the_page_and_empty_parts_are_not(tmp_path: Path) -> No
 def test_counts_and_measured_shares_of_identities_are_told_and_nothing_is_called_anonymous(
     tmp_path: Path,
 ) -> None:
-    rows = (MeasuredRow("names, zh", "PERSON", 400, 0.9551, 0.875),)
+    rows = (MeasuredKind("names, zh", "PERSON", 400, 0.9551, 0.875),)
     section = IdentitiesSection((("EMAIL", 1234),), "Names stay.", "2026-11-22", rows)
     words = " ".join(read(page_of(replace(LEAST, identities=section), tmp_path)).text)
     for said in ("EMAIL 1,234", "Names stay.", "2026-11-22", "95.5%", "87.5%", "names, zh"):
         assert said in words
     assert "does not make the text anonymous" in words
     assert words.count("anonymous") == 1
+
+
+def test_kinds_that_are_found_whole_are_one_line_and_the_others_a_row_each(tmp_path: Path) -> None:
+    rows = (
+        MeasuredKind("form, en", "EMAIL", 400, 1.0, 1.0),
+        MeasuredKind("form, zh", "EMAIL", 300, 1.0, 1.0),
+        MeasuredKind("form, en", "PHONE", 400, 1.0, 0.9),
+        MeasuredKind("names, zh", "PERSON", 400, 0.97, 1.0),
+        MeasuredKind("form, en", "PERSON", 200, 1.0, 1.0),
+    )
+    section = IdentitiesSection((), "", "2026-11-22", rows)
+    page = page_of(replace(LEAST, identities=section), tmp_path)
+    words = " ".join(read(page).text)
+    assert "nothing wrongly, of: EMAIL 700." in words and words.count("EMAIL") == 1
+    table = page.split('aria-label="What is found of each kind"')[1].split("</table>")[0]
+    assert table.count("<tr>") == 3 and "form, zh" not in table
+    assert "97.0% of 400" in table and "90.0%" in table
 
 
 @pytest.mark.parametrize(
