@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -160,6 +161,9 @@ def _resampled_ratios(
     return np.concatenate(ratios)
 
 
+@lru_cache(
+    maxsize=256
+)  # the bisection takes longer than a bootstrap, and many metrics ask the same
 def student_quantile(probability: float, freedom: int) -> float:
     """Quantile of Student's t at a probability of 0.5 or more; infinite without freedom.
 
@@ -181,6 +185,13 @@ def student_quantile(probability: float, freedom: int) -> float:
         else:
             high = middle
     return math.sqrt(freedom) * math.tan(low)
+
+
+def student_two_tails(quantile: float, freedom: int) -> float:
+    """P(|t| >= |quantile|) of Student's t; 1 without freedom."""
+    if freedom < 1:
+        return 1.0
+    return max(0.0, 1 - _within(math.atan(abs(quantile) / math.sqrt(freedom)), freedom))
 
 
 def _within(angle: float, freedom: int) -> float:
