@@ -10,16 +10,21 @@ import time
 from pathlib import Path
 
 from noria.artifacts import atomic_write
+from noria.evaluate.classes_page import classes_part
 from noria.evaluate.contents import (
     AuditRow,
     BaselineSection,
+    CardSection,
+    ClassesSection,
     CompressionSection,
+    DataRow,
     DifferenceRow,
     FertilityRow,
     GateRow,
     GateSection,
     IdentitiesSection,
     MeasuredRow,
+    MetricRow,
     NextCommand,
     QuarantineRow,
     Report,
@@ -52,8 +57,11 @@ from noria.evaluate.sections import (
 __all__ = [
     "AuditRow",
     "BaselineSection",
+    "CardSection",
     "Chart",
+    "ClassesSection",
     "CompressionSection",
+    "DataRow",
     "DifferenceRow",
     "FertilityRow",
     "GateRow",
@@ -62,6 +70,7 @@ __all__ = [
     "Interval",
     "Line",
     "MeasuredRow",
+    "MetricRow",
     "NextCommand",
     "QuarantineRow",
     "Report",
@@ -84,6 +93,7 @@ def render_report(report: Report, path: Path) -> None:
             identities_part(report),
             learning_part(report),
             quality_part(report),
+            classes_part(report),
             breakdown_part(report),
             compression_part(report),
             samples_part(report),

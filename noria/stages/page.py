@@ -11,6 +11,7 @@ from typing import Any
 
 from noria.artifacts import Artifact
 from noria.corpus.measured import read_measured
+from noria.evaluate.card import write_card, write_report_json
 from noria.evaluate.metrics import Interval
 from noria.evaluate.picture import Chart, Line
 from noria.evaluate.report import (
@@ -29,14 +30,15 @@ from noria.evaluate.report import (
     StageRow,
     render_report,
 )
-from noria.evaluate.scores import Score, read_scores, require_weights
+from noria.evaluate.scores import Score, read_scores, require_weights, unchanged_weights
 from noria.improve.gate import gate_section
 from noria.recipe import TENANT
 from noria.runtime import machine_name
+from noria.stages.card import card_section
 from noria.stages.converse import Conversation
 from noria.stages.measuring import GapFacts, gap_interval
 from noria.stages.text import LANGUAGE_NAMES
-from noria.stages.turn import Turn
+from noria.stages.turn import Turn, find_ancestor
 from noria.text_settings import CorpusSettings
 from noria.workspace import Workspace
 
@@ -66,7 +68,7 @@ class Made:
 
 
 def write_report(workspace: Workspace, made: Made) -> Path:
-    """Write report.html beside the artifacts; returns its path."""
+    """Write report.html, report.json and model_card.md beside the artifacts; returns the first."""
     path = workspace.root / "report.html"
     name = workspace.recipe.name
     live = workspace.registry.live(TENANT, name)
@@ -108,9 +110,29 @@ def write_report(workspace: Workspace, made: Made) -> Path:
             NextCommand(f"noria chat {workspace.recipe_path}", "talk with the live model"),
             NextCommand(f"noria serve {workspace.recipe_path}", "serve it, OpenAI-compatible"),
         ),
+        card=card_section(
+            workspace,
+            made.corpus,
+            bool(base),
+            [name for name, there in (("gate", turn), ("groups", breakdown)) if there],
+            _unchanged(workspace, made),
+        ),
     )
     render_report(report, path)
+    write_report_json(report, workspace.root / "report.json")
+    write_card(report, workspace.root / "model_card.md")
     return path
+
+
+def _unchanged(workspace: Workspace, made: Made) -> str:
+    """The warning for a tuned model whose weights are its base's; else nothing."""
+    base = find_ancestor(workspace, made.model, "extend") or find_ancestor(
+        workspace, made.model, "base"
+    )
+    if base is None:
+        return ""
+    hashes = made.model.facts["weight_hash"], base.facts["weight_hash"]
+    return unchanged_weights(*hashes, "the tuned model", "its base")
 
 
 def _quarantine(corpus: Artifact) -> tuple[QuarantineRow, ...]:
