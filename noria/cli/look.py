@@ -98,7 +98,8 @@ def _compared(found: dict[str, Any]) -> str:
     lines += [
         f"{row['slice'][:28]:<28} {row['metric'][:18]:<18} {row['a']:>7.3f} {row['b']:>7.3f}  "
         f"{row['difference']:+.4f} ({_end(row['low'], '-')} to {_end(row['high'], '+')}) "
-        f"{_p_value(row['p_value']):>6} {_end(row['smallest_visible'], '').lstrip('+'):>8}  {row['a_is']}"
+        f"{_p_value(row['p_value']):>6} {_end(row['smallest_visible'], '').lstrip('+'):>8}  "
+        f"{row['a_is']}"
         for row in found["rows"]
     ]
     lines += ["", "visible: the smallest true difference that would be seen 4 times out of 5"]

@@ -119,7 +119,7 @@ def class_sums(answers: Classified, groups: Sequence[str] = ()) -> Sums:
         columns.all: np.ones(num),
         columns.right: right,
         columns.answered: predicted != NONE,
-        columns.answered_right: right & (predicted != NONE),
+        columns.answered_wrong: ~right & (predicted != NONE),
         columns.inside: inside,
         columns.inside_right: right & inside,
         columns.outside: ~inside,
@@ -146,7 +146,7 @@ class _Columns:
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
         first = 3 * num_classes
-        self.all, self.right, self.answered, self.answered_right = range(first, first + 4)
+        self.all, self.right, self.answered, self.answered_wrong = range(first, first + 4)
         self.inside, self.inside_right, self.outside = range(first + 4, first + 7)
         self.outside_right, self.abstained, self.brier = range(first + 7, first + 10)
         self.bins = first + 10
@@ -176,10 +176,7 @@ def _class_metrics(columns: _Columns) -> dict[str, Metric]:
         "out_of_scope_precision": (columns.outside_right, columns.abstained),
     }
     found = {name: share_metric(*pair) for name, pair in shares.items()}
-    found["risk"] = Metric(
-        lambda sums: 1 - ratio(sums[columns.answered_right], sums[columns.answered]),
-        higher_is_better=False,
-    )
+    found["risk"] = share_metric(columns.answered_wrong, columns.answered, higher_is_better=False)
     found["mcc"] = Metric(partial(_mcc, columns), lowest=-1.0)
     found["brier"] = Metric(
         lambda sums: ratio(sums[columns.brier], sums[columns.inside]),
@@ -190,9 +187,13 @@ def _class_metrics(columns: _Columns) -> dict[str, Metric]:
     return found
 
 
-def share_metric(successes: int, trials: int) -> Metric:
+def share_metric(successes: int, trials: int, higher_is_better: bool = True) -> Metric:
     """A share of examples, each of which adds 0 or 1 to both sums."""
-    return Metric(lambda sums: ratio(sums[successes], sums[trials]), share=(successes, trials))
+    return Metric(
+        lambda sums: ratio(sums[successes], sums[trials]),
+        higher_is_better=higher_is_better,
+        share=(successes, trials),
+    )
 
 
 def _mcc(columns: _Columns, sums: Floats) -> Floats:

@@ -165,9 +165,11 @@ def _interval(
     high = max(float(np.quantile(usable, 1 - tail, method="higher")), value + reach)
     if metric.biased:  # resampling adds its noise once more: so much has the value of it already
         low = min(low, 3 * value - high - float(usable.mean()))
-    if error == 0 and value == metric.highest and metric.lowest == 0:
-        # Nothing was wrong among U: a share of 1 - tail^(1/U) of wrong ones would pass for that.
-        low = tail ** (1 / (parts[0].freedom + 1))
+    if error == 0:
+        # All U alike: even a share of 1 - tail^(1/U) of others would often leave none among them.
+        others = 1 - tail ** (1 / (parts[0].freedom + 1))
+        low = 1 - others if value == metric.highest else low
+        high = others if value == metric.lowest else high
     return Interval(value, max(low, metric.lowest), min(high, metric.highest))
 
 

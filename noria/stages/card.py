@@ -7,28 +7,41 @@ from typing import Any
 
 from noria.artifacts import Artifact
 from noria.evaluate.contents import CardSection, DataRow
+from noria.evaluate.scores import unchanged_weights
 from noria.recipe import Recipe
+from noria.stages.turn import find_ancestor
 from noria.workspace import Workspace
 
 NOT_STATED = "not stated"
 
 
 def card_section(
-    workspace: Workspace, corpus: Artifact, tuned: bool, measured: Collection[str], warning: str
+    workspace: Workspace, corpus: Artifact, model: Artifact, measured: Collection[str]
 ) -> CardSection:
     """Intended use, data, limits, contamination and what was not measured.
 
-    `measured` names what was, such as `gate` or `names`; `warning` is a limit found by measuring.
+    `measured` names what was: `gate`, `groups`.
     """
     recipe = workspace.recipe
     return CardSection(
         intended_use=recipe.card.intended_use
         or "Not stated. Say in the recipe, under [card] intended_use, what this model is for.",
         data=_data(recipe, corpus.facts),
-        limits=(*([warning] if warning else []), *recipe.card.limits, *_limits(recipe, tuned)),
+        limits=(*_unchanged(workspace, model), *recipe.card.limits, *_limits(recipe)),
         contamination=_contamination(corpus.facts),
-        not_measured=_not_measured(recipe, tuned, measured),
+        not_measured=_not_measured(recipe, measured),
     )
+
+
+def _unchanged(workspace: Workspace, model: Artifact) -> list[str]:
+    """The warning for a tuned model whose weights are its base's; else nothing."""
+    found = [find_ancestor(workspace, model, stage) for stage in ("extend", "base")]
+    base = next((one for one in found if one is not None), None)
+    if base is None:
+        return []
+    hashes = model.facts["weight_hash"], base.facts["weight_hash"]
+    warning = unchanged_weights(*hashes, "the tuned model", "its base")
+    return [warning] if warning else []
 
 
 def _data(recipe: Recipe, facts: dict[str, Any]) -> tuple[DataRow, ...]:
@@ -53,9 +66,9 @@ def _licence(recipe: Recipe, source: str) -> str:
     return f"{package.licence} ({package.registry}: {package.package} {package.version})"
 
 
-def _limits(recipe: Recipe, tuned: bool) -> list[str]:
+def _limits(recipe: Recipe) -> list[str]:
     found = ["It can state what is false, and repeats what its text says, prejudice included."]
-    if tuned:
+    if recipe.model.base:
         found.append(
             f"It is tuned from {recipe.model.base}: that model's licence, text and limits are its "
             "own too, and are not described here."
@@ -86,20 +99,20 @@ def _contamination(facts: dict[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _not_measured(recipe: Recipe, tuned: bool, measured: Collection[str]) -> tuple[str, ...]:
+def _not_measured(recipe: Recipe, measured: Collection[str]) -> tuple[str, ...]:
     absent = {
         "gate": "What feedback brings: no feedback was given in this run.",
-        "classes": "Any application other than language modelling: nothing was classified.",
         "groups": "Quality by language or kind of text: there was one kind only.",
-        "identities": "How much of what identifies people was found in this very text.",
     }
     found = [said for name, said in absent.items() if name not in measured]
     found += [
+        "How much of what identifies people was found in this very text.",
+        "Any application other than language modelling: nothing was classified.",
         "Fairness between groups of people, memorised passages, and whether answers are true.",
         "Any text but that of this recipe, and any machine but this one.",
     ]
-    if tuned and not recipe.adapter.general:
+    if recipe.model.base and not recipe.adapter.general:
         found.append("What the base could do before and has lost: the recipe has no general text.")
-    if tuned:
+    if recipe.model.base:
         found.append("Whether the base model was trained on the held-out text: that is not known.")
     return tuple(found)

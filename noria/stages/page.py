@@ -30,7 +30,7 @@ from noria.evaluate.report import (
     StageRow,
     render_report,
 )
-from noria.evaluate.scores import Score, read_scores, require_weights, unchanged_weights
+from noria.evaluate.scores import Score, read_scores, require_weights
 from noria.improve.gate import gate_section
 from noria.recipe import TENANT
 from noria.runtime import machine_name
@@ -38,7 +38,7 @@ from noria.stages.card import card_section
 from noria.stages.converse import Conversation
 from noria.stages.measuring import GapFacts, gap_interval
 from noria.stages.text import LANGUAGE_NAMES
-from noria.stages.turn import Turn, find_ancestor
+from noria.stages.turn import Turn
 from noria.text_settings import CorpusSettings
 from noria.workspace import Workspace
 
@@ -113,26 +113,14 @@ def write_report(workspace: Workspace, made: Made) -> Path:
         card=card_section(
             workspace,
             made.corpus,
-            bool(base),
+            made.model,
             [name for name, there in (("gate", turn), ("groups", breakdown)) if there],
-            _unchanged(workspace, made),
         ),
     )
     render_report(report, path)
     write_report_json(report, workspace.root / "report.json")
     write_card(report, workspace.root / "model_card.md")
     return path
-
-
-def _unchanged(workspace: Workspace, made: Made) -> str:
-    """The warning for a tuned model whose weights are its base's; else nothing."""
-    base = find_ancestor(workspace, made.model, "extend") or find_ancestor(
-        workspace, made.model, "base"
-    )
-    if base is None:
-        return ""
-    hashes = made.model.facts["weight_hash"], base.facts["weight_hash"]
-    return unchanged_weights(*hashes, "the tuned model", "its base")
 
 
 def _quarantine(corpus: Artifact) -> tuple[QuarantineRow, ...]:

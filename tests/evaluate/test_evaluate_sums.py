@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from simulated import LABELS, at_its_rate, covered, drawn
 
 from noria.errors import MissingExtra, UsageError
 from noria.evaluate.classes import NONE, Classified, MultiLabelled, class_sums, label_sums
@@ -17,39 +16,6 @@ from noria.evaluate.intervals import compare, measure
 from noria.evaluate.metrics import Interval, student_quantile, student_two_tails
 from noria.evaluate.spans import SpanAnswers, bio_spans, span_sums
 from noria.evaluate.sums import Sums
-
-LABELS = ("card", "loan", "branch", "fee")
-SHARES = (0.4, 0.3, 0.2, 0.1)
-
-
-def drawn(seed: int, num: int, skill: float, gold_seed: int | None = None) -> Classified:
-    """A classifier that is right with probability `skill`, and else says any class; calibrated."""
-    gold = np.random.default_rng(seed if gold_seed is None else gold_seed).choice(
-        4, size=num, p=SHARES
-    )
-    draw = np.random.default_rng([seed, 1])
-    said = np.where(draw.random(num) < skill, gold, draw.integers(0, 4, size=num))
-    right = skill + (1 - skill) / 4
-    probabilities = np.full((num, 4), (1 - right) / 3)
-    probabilities[np.arange(num), said] = right
-    return Classified(LABELS, gold, probabilities)
-
-
-def at_its_rate(count: float, trials: int) -> bool:
-    """Whether so many of the intervals may be 95% ones: less has a probability below 0.001."""
-    return bool(binom.cdf(round(count), trials, 0.95) > 0.001)
-
-
-def covered(
-    make: Callable[[int], Sums], names: tuple[str, ...], truth: dict[str, float], trials: int
-) -> dict[str, int]:
-    """How often each interval of 95% holds the truth."""
-    hits = dict.fromkeys(names, 0)
-    for trial in range(trials):
-        found = measure([make(trial)], seed=trial, num_resamples=300)
-        for name in names:
-            hits[name] += found[name].low <= truth[name] <= found[name].high
-    return hits
 
 
 def test_intervals_of_classification_cover_the_truth_at_their_rate() -> None:
@@ -238,6 +204,9 @@ def test_nothing_wrong_among_few_is_not_certainty() -> None:
     found = measure([class_sums(Classified(("x", "y"), gold, np.eye(2)[gold]))])
     assert found["macro_f1"].value == 1.0
     assert found["macro_f1"].low == pytest.approx(0.025 ** (1 / 20))
+    assert found["mcc"].low == found["macro_f1"].low
+    assert found["brier"].high == pytest.approx(1 - 0.025 ** (1 / 20))
+    assert found["risk"].high == pytest.approx(1 - 0.025 ** (1 / 20))
     one = measure([class_sums(Classified(("x", "y"), gold[:1], np.eye(2)[gold[:1]]))])
     assert one["macro_f1"] == Interval(1.0, 0.0, 1.0)
 
