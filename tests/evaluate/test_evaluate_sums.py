@@ -77,14 +77,14 @@ def test_examples_of_one_group_count_as_one_and_the_interval_covers_with_them() 
         return Classified(LABELS, gold, probabilities), tuple(str(i // 10) for i in range(300))
 
     hits = {True: 0, False: 0}
-    for seed in range(100):
+    for seed in range(60):
         answers, groups = threads(seed)
         for grouped in hits:
             sums = class_sums(answers, groups if grouped else ())
             found = measure([sums], seed=seed, num_resamples=200)["accuracy"]
             hits[grouped] += found.low <= 0.55 <= found.high
-    assert at_its_rate(hits[True], 100)
-    assert hits[False] < 70  # what an interval that does not know of threads is worth
+    assert at_its_rate(hits[True], 60)
+    assert hits[False] < 45  # what an interval that does not know of threads is worth
 
 
 def test_a_better_model_wins_and_an_equal_one_hardly_ever_does() -> None:
