@@ -305,6 +305,16 @@ class GateSettings:
 
 
 @dataclass(frozen=True)
+class CardSettings:
+    """What only people know, for the model card that every run writes."""
+
+    intended_use: str = setting("", "What the model is for, and for whom.")
+    limits: tuple[str, ...] = setting(
+        (), "What it must not be used for, and what is known to go wrong; a sentence each."
+    )
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole loop."""
 
@@ -325,6 +335,7 @@ class Recipe:
     feedback: FeedbackSettings = FeedbackSettings()
     improve: ImproveSettings = ImproveSettings()
     gate: GateSettings = GateSettings()
+    card: CardSettings = CardSettings()
 
     @property
     def simulates_users(self) -> bool:

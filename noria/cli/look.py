@@ -1,4 +1,4 @@
-"""trace, doctor: where things come from, and whether everything is in order."""
+"""trace, compare, doctor: where things come from, which is better, and whether all is in order."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from noria.errors import UsageError
 def add_verbs(app: typer.Typer) -> None:
     """Put this file's verbs on the command line."""
     app.command()(trace)
+    app.command()(compare)
     app.command()(doctor)
 
 
@@ -97,6 +98,55 @@ def _describe_record(found: dict[str, Any]) -> str:
     for what, text in (("what stands there", original["raw"]), ("read as", original["read"])):
         lines += [f"── {what}", text] if text else []
     return "\n".join(lines)
+
+
+def compare(
+    a: str = typer.Argument(..., help="`live`, a weight hash (prefix), or a folder of results."),
+    b: str = typer.Argument(..., help="What to compare it with, likewise."),
+    recipe: Path = typer.Option(Path("noria.toml"), "--recipe", "-r", help="The recipe."),
+    metric: list[str] = typer.Option([], "--metric", help="Which metric to show by slice."),
+    examples: int = typer.Option(3, "--examples", min=0, help="How many records to show."),
+    store: Path | None = STORE,
+    as_json: bool = JSON,
+) -> None:
+    """Two models on the same records: which is better, where, and what could have been seen."""
+    from noria.stages.comparing import compare_versions
+
+    with Opened(recipe, store, as_json) as workspace:
+        found = compare_versions(workspace, a, b, metric, examples)
+    show(found, as_json, _compared(found))
+
+
+def _compared(found: dict[str, Any]) -> str:
+    first, second = found["a"], found["b"]
+    lines = [
+        f"a: {first['name']} (weights {first['weight_hash'][:12]})",
+        f"b: {second['name']} (weights {second['weight_hash'][:12]})",
+        f"{found['num_records']} records {found['data_digest'][:12]}",
+        *found["remarks"],
+        "",
+        f"{'on':<28} {'metric':<18} {'a':>7} {'b':>7}  {'a - b (95%)':<27} {'p':>6} "
+        f"{'visible':>8}  a is",
+    ]
+    lines += [
+        f"{row['slice'][:28]:<28} {row['metric'][:18]:<18} {row['a']:>7.3f} {row['b']:>7.3f}  "
+        f"{row['difference']:+.4f} ({_end(row['low'], '-')} to {_end(row['high'], '+')}) "
+        f"{_p_value(row['p_value']):>6} {_end(row['smallest_visible'], '').lstrip('+'):>8}  "
+        f"{row['a_is']}"
+        for row in found["rows"]
+    ]
+    lines += ["", "visible: the smallest true difference that would be seen 4 times out of 5"]
+    for one in found["examples"]:
+        lines += ["", f"a {one['a']}, b {one['b']}:", f"  {one['text']}"]
+    return "\n".join(lines)
+
+
+def _p_value(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _end(value: float | None, sign: str) -> str:
+    return f"{sign}∞" if value is None else f"{value:+.4f}"
 
 
 def doctor(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON) -> None:

@@ -14,10 +14,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from noria.corpus.deduplicate import whole_text
 from noria.corpus.folder import Stored, in_quarantine, left_out, source_of, stored_records
 from noria.corpus.language import guess_script
 from noria.corpus.sources import source_name
+from noria.corpus.table import whole_text
 from noria.errors import UnknownName
 from noria.records import (
     Conversation,

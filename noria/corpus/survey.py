@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from noria.corpus.choose import Shown, Smallest, language_of, shown
-from noria.corpus.deduplicate import whole_text
 from noria.corpus.folder import Stored, corpus_files, stored_records
 from noria.corpus.lengths import Lengths, distribution
 from noria.corpus.sources import source_name
 from noria.corpus.split import SPLITS
+from noria.corpus.table import whole_text
 from noria.errors import FormatError
 from noria.records import Labelled, Record, Source, Tagged, shape_of
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from noria.corpus.measured import MeasuredKind
+from noria.evaluate.confusion import Bin, Confused
 from noria.evaluate.metrics import Interval
 from noria.evaluate.picture import Chart
 
@@ -149,8 +150,53 @@ class NextCommand:
 
 
 @dataclass(frozen=True)
+class MetricRow:
+    """A metric of a classifier, and the weights it was measured on; of one label or of all."""
+
+    metric: str
+    label: str
+    value: Interval
+    num_records: int
+    weight_hash: str
+
+
+@dataclass(frozen=True)
+class ClassesSection:
+    """What a classifier does: its metrics, what it takes for what, how sure it rightly is."""
+
+    name: str
+    metrics: tuple[MetricRow, ...]
+    labels: tuple[str, ...]
+    confused: tuple[Confused, ...]
+    bins: tuple[Bin, ...]
+
+
+@dataclass(frozen=True)
+class DataRow:
+    """Text of one source and language: its licence as stated, and how many records of each use."""
+
+    source: str
+    language: str
+    licence: str
+    train: int
+    held_out: int
+    test: int
+
+
+@dataclass(frozen=True)
+class CardSection:
+    """What a model card says beside the numbers; each sentence whole, as it is to be read."""
+
+    intended_use: str
+    data: tuple[DataRow, ...]
+    limits: tuple[str, ...]
+    contamination: tuple[str, ...]
+    not_measured: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Report:
-    """All that the page shows; a part without values is left out.
+    """All that the page, the model card and the JSON show; a part without values is left out.
 
     `breakdown` are model - rival on each kind of text alone; `contributions` are challenger -
     control; `afterwards` are challenger - champion on text that no gate reads.
@@ -169,6 +215,7 @@ class Report:
     scores: tuple[ScoreRow, ...] = ()
     baseline: BaselineSection | None = None
     breakdown: tuple[DifferenceRow, ...] = ()
+    classes: tuple[ClassesSection, ...] = ()
     compression: CompressionSection | None = None
     samples: tuple[SampleRow, ...] = ()
     contributions: tuple[DifferenceRow, ...] = ()
@@ -176,3 +223,4 @@ class Report:
     afterwards: tuple[DifferenceRow, ...] = ()
     audit: tuple[AuditRow, ...] = ()
     next_commands: tuple[NextCommand, ...] = ()
+    card: CardSection | None = None

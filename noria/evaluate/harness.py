@@ -1,6 +1,6 @@
-"""Measure a model or an n-gram model on records: likelihoods of each record, and stored scores.
+"""Measure a model or an n-gram model on records: likelihoods of each record.
 
-In: a loaded model and records (documents, pairs, conversations). Out: Likelihoods, Scores.
+In: a loaded model and records (documents, pairs, conversations). Out: Likelihoods.
 One convention for every model: a record starts as the model is served, after the tokenizer's
 `start_ids` (`end_id`, where there are none and the first token counts); what counts is what
 training counts (a document's tokens, a pair's target, the assistant's turns, each with its end
@@ -16,19 +16,15 @@ Legend: B windows of a batch, T tokens of the longest window in it, C width, N r
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from noria.artifacts import atomic_write
 from noria.baselines.ngram import NgramModel
-from noria.errors import FormatError, IntegrityError, UsageError
+from noria.errors import UsageError
 from noria.evaluate.metrics import Likelihoods
 from noria.generate.loaded import LanguageModel
 from noria.model.likelihood import cross_entropy_sum
@@ -36,27 +32,9 @@ from noria.records import Conversation, Document, Pair, Record, content_text, re
 from noria.tokenizer.load import Tokenizer
 from noria.tokenizer.pack import encode_records
 
-SCORES_FORMAT = 1
 BATCH_TOKENS = 4096  # of one forward pass, padding included
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Score:
-    """A number that knows what it was measured on: which weights, which records, by what."""
-
-    metric: str
-    value: float
-    low: float
-    high: float
-    num_records: int
-    num_tokens: int
-    weight_hash: str
-    data_digest: str
-    seed: int
-    backend: str
-    measured_at: float
 
 
 @dataclass(frozen=True)
@@ -211,45 +189,3 @@ def data_digest(records: Iterable[Record]) -> str:
     for record in records:
         digest.update(record_id(record).encode("ascii") + b"\n")
     return digest.hexdigest()
-
-
-def write_scores(path: Path, scores: Sequence[Score]) -> None:
-    """Write scores as JSON, whole or not at all; an end at infinity is stored as null."""
-    rows = [
-        {k: None if isinstance(v, float) and math.isinf(v) else v for k, v in asdict(one).items()}
-        for one in scores
-    ]
-    text = json.dumps({"format": SCORES_FORMAT, "scores": rows}, indent=1, ensure_ascii=False)
-    atomic_write(path, text.encode("utf-8"))
-
-
-def read_scores(path: Path) -> list[Score]:
-    """Read scores back. Raises FormatError if the file can't be read."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if value["format"] != SCORES_FORMAT:
-            raise ValueError(f"format {value['format']}")
-        return [Score(**{**row, **_ends(row)}) for row in value["scores"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FormatError(
-            f"{path} can't be read ({error})",
-            f"scores of format {SCORES_FORMAT}",
-            "evaluate the model again",
-        ) from error
-
-
-def _ends(row: dict[str, Any]) -> dict[str, float]:
-    return {
-        "low": -math.inf if row["low"] is None else row["low"],
-        "high": math.inf if row["high"] is None else row["high"],
-    }
-
-
-def require_weights(score: Score, weight_hash: str) -> None:
-    """Refuse a score that was measured on other weights. Raises IntegrityError naming both."""
-    if score.weight_hash != weight_hash:
-        raise IntegrityError(
-            f"{score.metric} was measured on weights {score.weight_hash}",
-            f"a score of weights {weight_hash}",
-            "evaluate these weights",
-        )

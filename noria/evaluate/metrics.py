@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -92,6 +93,25 @@ def paired_difference(
     return _ratio_interval(bits, a.num_bytes, confidence, seed, num_resamples)
 
 
+def paired_p_value(
+    a: Likelihoods, b: Likelihoods, seed: int = 0, num_resamples: int = NUM_RESAMPLES
+) -> float:
+    """Two-sided p-value that both need as many bits per byte: 1 for a single record.
+
+    The level at which the end of `paired_difference`'s interval touches zero, which is the larger
+    one of the bootstrap's and Student's. Raises UsageError as that does.
+    """
+    bits = _bit_differences(a, b)
+    value = float(bits.sum() / a.num_bytes.sum())
+    error = _ratio_error(bits, a.num_bytes)
+    if value == 0 or not math.isfinite(error):
+        return 1.0
+    ratios = _resampled_ratios(bits, a.num_bytes, seed, num_resamples)
+    beyond = int((ratios <= 0).sum() if value > 0 else (ratios >= 0).sum())
+    student = student_two_tails(value / error, a.num_records - 1) if error else 0.0
+    return max(min(1.0, 2 * (beyond + 1) / (len(ratios) + 1)), student)
+
+
 def smallest_visible_difference(
     a: Likelihoods, b: Likelihoods, confidence: float = 0.95, power: float = 0.8
 ) -> float:
@@ -160,6 +180,9 @@ def _resampled_ratios(
     return np.concatenate(ratios)
 
 
+@lru_cache(
+    maxsize=256
+)  # the bisection takes longer than a bootstrap, and many metrics ask the same
 def student_quantile(probability: float, freedom: int) -> float:
     """Quantile of Student's t at a probability of 0.5 or more; infinite without freedom.
 
@@ -181,6 +204,13 @@ def student_quantile(probability: float, freedom: int) -> float:
         else:
             high = middle
     return math.sqrt(freedom) * math.tan(low)
+
+
+def student_two_tails(quantile: float, freedom: int) -> float:
+    """P(|t| >= |quantile|) of Student's t; 1 without freedom."""
+    if freedom < 1:
+        return 1.0
+    return max(0.0, 1 - _within(math.atan(abs(quantile) / math.sqrt(freedom)), freedom))
 
 
 def _within(angle: float, freedom: int) -> float:

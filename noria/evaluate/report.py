@@ -10,15 +10,20 @@ import time
 from pathlib import Path
 
 from noria.artifacts import atomic_write
+from noria.evaluate.classes_page import classes_part
 from noria.evaluate.contents import (
     AuditRow,
     BaselineSection,
+    CardSection,
+    ClassesSection,
     CompressionSection,
+    DataRow,
     DifferenceRow,
     FertilityRow,
     GateRow,
     GateSection,
     IdentitiesSection,
+    MetricRow,
     NextCommand,
     QuarantineRow,
     Report,
@@ -51,8 +56,11 @@ from noria.evaluate.sections import (
 __all__ = [
     "AuditRow",
     "BaselineSection",
+    "CardSection",
     "Chart",
+    "ClassesSection",
     "CompressionSection",
+    "DataRow",
     "DifferenceRow",
     "FertilityRow",
     "GateRow",
@@ -60,6 +68,7 @@ __all__ = [
     "IdentitiesSection",
     "Interval",
     "Line",
+    "MetricRow",
     "NextCommand",
     "QuarantineRow",
     "Report",
@@ -82,6 +91,7 @@ def render_report(report: Report, path: Path) -> None:
             identities_part(report.identities),
             learning_part(report),
             quality_part(report),
+            classes_part(report),
             breakdown_part(report),
             compression_part(report),
             samples_part(report),

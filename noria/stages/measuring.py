@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,22 +13,23 @@ import numpy as np
 from noria.artifacts import Artifact
 from noria.baselines.ngram import load_ngram
 from noria.compress.quantize import quantize_model
-from noria.corpus.language import guess_script
-from noria.evaluate.harness import (
-    Score,
-    data_digest,
-    measure_model,
-    measure_ngram,
-    write_scores,
+from noria.evaluate.harness import data_digest, measure_model, measure_ngram
+from noria.evaluate.metrics import (
+    NUM_RESAMPLES,
+    Interval,
+    Likelihoods,
+    bits_per_byte,
+    paired_difference,
 )
-from noria.evaluate.metrics import Interval, Likelihoods, bits_per_byte, paired_difference
+from noria.evaluate.scores import Score, lock_digest, write_scores
+from noria.evaluate.slices import language_of
 from noria.export.gguf import GGUF_FILE, export_gguf
 from noria.export.huggingface import export_huggingface
 from noria.export.verify import verify_export
 from noria.generate.loaded import load_language_model
 from noria.model.weights import load_decoder, model_weight_hash, save_model
 from noria.recipe import Recipe
-from noria.records import Conversation, Document, Record, read_records, record_texts
+from noria.records import Record, read_records, record_texts
 from noria.runtime import backend_name, detect_device
 from noria.stages.reading import clean_documents
 from noria.stages.stage import Facts, run_stage
@@ -71,22 +72,16 @@ def sampled_by_language(records: Iterable[Record], at_most: int) -> list[Record]
     found = list(records)
     groups: dict[str, list[int]] = {}
     for index, record in enumerate(found):
-        groups.setdefault(_language(record), []).append(index)
+        groups.setdefault(language_of(record), []).append(index)
     kept = sorted(index for group in groups.values() for index in sampled(group, at_most))
     return [found[index] for index in kept]
-
-
-def _language(record: Record) -> str:
-    """As the corpus named it, else its script."""
-    named = record.language if isinstance(record, Document | Conversation) else ""
-    return named or guess_script("\n".join(record_texts(record)))
 
 
 def parts_by_language(
     name: str, records: Sequence[Record], ours: Likelihoods, theirs: Likelihoods, seed: int
 ) -> dict[str, dict[str, Any]]:
     """Both models on the records of each language alone; empty where there is but one."""
-    languages = [_language(record) for record in records]
+    languages = [language_of(record) for record in records]
     found = {}
     for language in sorted(set(languages)) if len(set(languages)) > 1 else ():
         chosen = np.array([one == language for one in languages])
@@ -135,8 +130,9 @@ def score_of(
     weight_hash: str,
     records: Sequence[Record],
     seed: int,
+    lock: Mapping[str, Any],
 ) -> Score:
-    """A number that knows what it was measured on."""
+    """A number that knows what it was measured on; `lock` is that of the measured artifact."""
     interval = bits_per_byte(likelihoods, seed=seed)
     return Score(
         metric=metric,
@@ -150,6 +146,9 @@ def score_of(
         seed=seed,
         backend=backend_name(),
         measured_at=time.time(),
+        lock_digest=lock_digest(lock),
+        confidence=0.95,
+        interval=f"bootstrap of {NUM_RESAMPLES} resamples, or Student's t where that is wider",
     )
 
 
@@ -182,9 +181,10 @@ def evaluate_trained(
         workspace.watcher.progress("n-gram model", 0, 1)
         rival_model = load_ngram(ngram.path)
         rival = measure_ngram(rival_model, load_tokenizer(tokenizer.path), records)
+        metric = "corpus.bits_per_byte"
         scores = [
-            score_of("corpus.bits_per_byte", model, base.facts["weight_hash"], records, seed),
-            score_of("corpus.bits_per_byte", rival, rival_model.weight_hash, records, seed),
+            score_of(metric, model, base.facts["weight_hash"], records, seed, base.manifest.lock),
+            score_of(metric, rival, rival_model.weight_hash, records, seed, ngram.manifest.lock),
         ]
         write_scores(folder / "scores.json", scores)
         return {
@@ -244,7 +244,8 @@ def compress_model(workspace: Workspace, corpus: Artifact, base: Artifact) -> Ar
         eight = measure_model(
             load_language_model(folder), records, lambda d, t: watch.progress("8-bit weights", d, t)
         )
-        scores = [score_of("corpus.bits_per_byte", eight, weight_hash, records, seed)]
+        lock = base.manifest.lock
+        scores = [score_of("corpus.bits_per_byte", eight, weight_hash, records, seed, lock)]
         write_scores(folder / "scores.json", scores)
         return {
             "weight_hash": weight_hash,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from noria.artifacts import Artifact
 from noria.corpus.measured import read_measured
-from noria.evaluate.harness import read_scores
+from noria.evaluate.card import write_card, write_report_json
 from noria.evaluate.metrics import Interval
 from noria.evaluate.picture import Chart, Line
 from noria.evaluate.report import (
@@ -28,9 +29,11 @@ from noria.evaluate.report import (
     StageRow,
     render_report,
 )
+from noria.evaluate.scores import Score, read_scores, require_weights
 from noria.improve.gate import gate_section
 from noria.recipe import TENANT
 from noria.runtime import machine_name
+from noria.stages.card import card_section
 from noria.stages.converse import Conversation
 from noria.stages.measuring import GapFacts, gap_interval
 from noria.stages.text import LANGUAGE_NAMES
@@ -39,6 +42,7 @@ from noria.text_settings import CorpusSettings
 from noria.workspace import Workspace
 
 NUM_SAMPLES = 3
+RIVAL_STAGES = ("ngram", "base", "extend")
 RECORDS_NAMES = {
     "corpus": "held-out text of the corpus",
     "feedback": "held-out corrections",
@@ -63,11 +67,12 @@ class Made:
 
 
 def write_report(workspace: Workspace, made: Made) -> Path:
-    """Write report.html beside the artifacts; returns its path."""
+    """Write report.html, report.json and model_card.md beside the artifacts; returns the first."""
     path = workspace.root / "report.html"
     name = workspace.recipe.name
     live = workspace.registry.live(TENANT, name)
     turn, base = made.turn, workspace.recipe.model.base
+    breakdown = _breakdown(made.evaluated)
     report = Report(
         name=name,
         made_at=time.time(),
@@ -82,7 +87,7 @@ def write_report(workspace: Workspace, made: Made) -> Path:
         fertility=_fertility(made.tokens),
         identities=_identities(made.corpus, workspace.recipe.corpus),
         charts=_charts(made),
-        scores=_scores(made, "base" if base else "5-gram"),
+        scores=_scores(stored_scores(workspace, made)),
         baseline=BaselineSection(
             "tuned model" if base else "Transformer",
             f"base {base}" if base else "interpolated 5-gram (modified Kneser-Ney)",
@@ -90,7 +95,7 @@ def write_report(workspace: Workspace, made: Made) -> Path:
             made.evaluated.facts["rival"],
             gap_interval(made.evaluated.facts["gaps"]["corpus"]),
         ),
-        breakdown=_breakdown(made.evaluated),
+        breakdown=breakdown,
         compression=_compression(made.compressed),
         samples=_samples(made),
         contributions=_differences(turn.judged.facts["contributions"]) if turn else (),
@@ -104,8 +109,16 @@ def write_report(workspace: Workspace, made: Made) -> Path:
             NextCommand(f"noria chat {workspace.recipe_path}", "talk with the live model"),
             NextCommand(f"noria serve {workspace.recipe_path}", "serve it, OpenAI-compatible"),
         ),
+        card=card_section(
+            workspace,
+            made.corpus,
+            made.model,
+            [name for name, there in (("gate", turn), ("groups", breakdown)) if there],
+        ),
     )
     render_report(report, path)
+    write_report_json(report, workspace.root / "report.json")
+    write_card(report, workspace.root / "model_card.md")
     return path
 
 
@@ -224,9 +237,17 @@ def _charts(made: Made) -> tuple[Chart, ...]:
     return tuple(charts)
 
 
-def _scores(made: Made, rival: str) -> tuple[ScoreRow, ...]:
-    """Every stored score, under the name of the model it was measured on."""
-    names = {made.model.facts["weight_hash"]: "champion"}
+def stored_scores(workspace: Workspace, made: Made) -> list[tuple[str, Score]]:
+    """Every stored score with the name of the model that it was measured on.
+
+    Raises IntegrityError for a score of weights that this run did not make or start from.
+    """
+    names = {
+        artifact.facts["weight_hash"]: "base" if workspace.recipe.model.base else "5-gram"
+        for artifact in workspace.store.lineage(made.evaluated.key)
+        if artifact.manifest.stage in RIVAL_STAGES
+    }
+    names[made.model.facts["weight_hash"]] = "champion"
     folders = [made.evaluated.path]
     if made.compressed is not None:
         names[made.compressed.facts["weight_hash"]] = "champion, int8"
@@ -235,15 +256,20 @@ def _scores(made: Made, rival: str) -> tuple[ScoreRow, ...]:
         hashes = made.turn.judged.facts["weight_hashes"]
         names |= {hashes["challenger"]: "challenger", hashes["control"]: "control"}
         folders.append(made.turn.judged.path)
+    found = [score for folder in folders for score in read_scores(folder / "scores.json")]
+    require_weights(found, names)
+    return [(names[score.weight_hash], score) for score in found]
+
+
+def _scores(scored: Sequence[tuple[str, Score]]) -> tuple[ScoreRow, ...]:
+    """A row for each model and set of records."""
     rows: dict[tuple[str, str], ScoreRow] = {}
-    for folder in folders:
-        for score in read_scores(folder / "scores.json"):
-            records = _records_name(score.metric.split(".")[0])
-            name = names.get(score.weight_hash, rival)
-            interval = Interval(score.value, score.low, score.high)
-            rows[(score.weight_hash, records)] = ScoreRow(
-                name, records, interval, score.num_records, score.weight_hash
-            )
+    for name, score in scored:
+        records = _records_name(score.metric.split(".")[0])
+        interval = Interval(score.value, score.low, score.high)
+        rows[(score.weight_hash, records)] = ScoreRow(
+            name, records, interval, score.num_records, score.weight_hash
+        )
     return tuple(rows.values())
 
 

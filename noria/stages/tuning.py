@@ -12,7 +12,7 @@ from noria.bases.catalogue import resolve_base
 from noria.bases.huggingface import weight_files
 from noria.bases.importing import import_base
 from noria.evaluate.compare import signed
-from noria.evaluate.harness import write_scores
+from noria.evaluate.scores import unchanged_weights, write_scores
 from noria.model.config import ModelConfig
 from noria.model.cost import num_parameters, training_flops
 from noria.model.weights import read_config
@@ -200,6 +200,9 @@ def evaluate_tuned(
 ) -> Artifact:
     """Base and tuned model on held-out records and on general text: what was gained and lost."""
     seed = workspace.recipe.seed
+    hashes = tuned.facts["weight_hash"], base.facts["weight_hash"]
+    if warning := unchanged_weights(*hashes, "the tuned model", "its base"):
+        workspace.watcher.say(warning)
     general, general_digest = general_records(workspace)
 
     def make(folder: Path) -> Facts:
@@ -215,7 +218,8 @@ def evaluate_tuned(
             after = likelihoods_of(workspace, tuned, records, f"tuned model on {name}")
             for artifact, found in ((tuned, after), (base, before)):
                 metric, weights = f"{name}.bits_per_byte", artifact.facts["weight_hash"]
-                scores.append(score_of(metric, found, weights, records, seed))
+                lock = artifact.manifest.lock
+                scores.append(score_of(metric, found, weights, records, seed, lock))
             gaps[name] = gap_facts(after, before, seed)
             parts |= parts_by_language(name, records, after, before, seed)
         write_scores(folder / "scores.json", scores)

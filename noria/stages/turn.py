@@ -13,8 +13,9 @@ import torch
 from noria.artifacts import Artifact, value_digest
 from noria.errors import NoriaError
 from noria.evaluate.compare import signed
-from noria.evaluate.harness import data_digest, write_scores
+from noria.evaluate.harness import data_digest
 from noria.evaluate.metrics import Likelihoods
+from noria.evaluate.scores import write_scores
 from noria.feedback.interactions import Feedback, Interaction
 from noria.improve.challenger import Start, require_feedback, train_from_champion
 from noria.improve.curate import Curated, curate
@@ -239,7 +240,8 @@ def _measure_all(
             found = likelihoods_of(workspace, artifact, records, f"{role} on {name}")
             measured[role][name] = found
             metric, weights = f"{name}.bits_per_byte", artifact.facts["weight_hash"]
-            scores.append(score_of(metric, found, weights, records, workspace.recipe.seed))
+            seed, lock = workspace.recipe.seed, artifact.manifest.lock
+            scores.append(score_of(metric, found, weights, records, seed, lock))
     write_scores(folder / "scores.json", scores)
     return measured
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,15 +11,11 @@ import pytest
 import torch
 
 from noria.baselines.ngram import train_ngram
-from noria.errors import FormatError, IntegrityError, UsageError
+from noria.errors import UsageError
 from noria.evaluate.harness import (
-    Score,
     data_digest,
     measure_model,
     measure_ngram,
-    read_scores,
-    require_weights,
-    write_scores,
 )
 from noria.generate.loaded import LanguageModel
 from noria.model.config import ModelConfig
@@ -198,28 +193,3 @@ def test_the_digest_of_a_set_depends_on_every_record_and_their_order() -> None:
     digest = data_digest(RECORDS)
     assert digest == data_digest(list(RECORDS))
     assert len({digest, data_digest(RECORDS[1:]), data_digest(RECORDS[::-1])}) == 3
-
-
-SCORE = Score(
-    "corpus.bits_per_byte", 1.5, 1.4, 1.6, 240, 9000, "ab" * 32, "cd" * 32, 1, "torch", 1.79e9
-)
-
-
-def test_scores_are_read_back_as_written(tmp_path: Path) -> None:
-    unbounded = replace(SCORE, low=-math.inf, high=math.inf)
-    write_scores(tmp_path / "scores.json", [SCORE, unbounded])
-    assert read_scores(tmp_path / "scores.json") == [SCORE, unbounded]
-    json.loads((tmp_path / "scores.json").read_text(), parse_constant=pytest.fail)
-
-
-@pytest.mark.parametrize("text", ["", "[]", '{"format": 2, "scores": []}', '{"format": 1}'])
-def test_a_malformed_score_file_is_refused(text: str, tmp_path: Path) -> None:
-    (tmp_path / "scores.json").write_text(text, encoding="utf-8")
-    with pytest.raises(FormatError, match="evaluate the model again"):
-        read_scores(tmp_path / "scores.json")
-
-
-def test_a_score_of_other_weights_is_refused() -> None:
-    require_weights(SCORE, "ab" * 32)
-    with pytest.raises(IntegrityError, match="expected a score of weights ff"):
-        require_weights(SCORE, "ff" * 32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from noria.errors import UsageError
-from noria.evaluate.compare import compare, signed, verdict_of
+from noria.evaluate.compare import compare, sentence, signed, verdict_of
 from noria.evaluate.metrics import (
     Interval,
     Likelihoods,
@@ -91,7 +91,7 @@ def test_the_smallest_visible_difference_is_seen_four_times_out_of_five() -> Non
     for trial in range(200):
         a = measured(10 + 2 * trial, shift=visible, noise=0.05)
         b = measured(11 + 2 * trial, noise=0.05)
-        seen += compare(a, b, num_resamples=300).verdict == "worse"
+        seen += compare(a, b, num_resamples=300).better == -1
     assert 0.68 <= seen / 200 <= 0.92
 
 
@@ -123,12 +123,12 @@ def test_the_verdict_follows_from_the_interval() -> None:
 
 def test_the_sentence_says_plainly_which_model_is_better() -> None:
     a, b = measured(1, shift=-0.2, noise=0.02), measured(2, noise=0.02)
-    said = compare(a, b).sentence("the model", "the n-gram model")
+    said = sentence("bits_per_byte", compare(a, b), "the model", "the n-gram model")
     assert said.startswith("the model is better than the n-gram model: ")
     assert "−0.2" in said
-    said = compare(b, a).sentence("the model", "the n-gram model")
+    said = sentence("bits_per_byte", compare(b, a), "the model", "the n-gram model")
     assert said.startswith("the model is worse than the n-gram model: ")
-    said = compare(a, a).sentence("one", "other")
+    said = sentence("bits_per_byte", compare(a, a), "one", "other")
     assert said.startswith("No difference was seen between one and other: ")
     assert "80 records would have shown one of 0.000" in said
 
