@@ -10,6 +10,7 @@ similarity of 0.8 or more.
 
 from __future__ import annotations
 
+from array import array
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -71,17 +72,16 @@ def drop_duplicates(
     position the first by a digest of its text. What stays keeps its order.
     """
     records = list(records)
-    in_order = sorted(records, key=lambda one: (rank(one), source_order(one), _digest(one)))
-    first: dict[bytes, RecordT] = {}
+    in_order = _in_order(records, rank)
+    digests = np.array([normal_digest(one) for one in in_order], "S16")
+    _, first, group = np.unique(digests, return_index=True, return_inverse=True)
     distinct: list[RecordT] = []
     exact: list[Drop] = []
-    for record in in_order:
-        same = first.setdefault(normal_digest(record), record)
-        if same is record:
-            distinct.append(record)
+    for index, same in enumerate(first[group].tolist()):
+        if same == index:
+            distinct.append(in_order[index])
         else:
-            exact.append(Drop(record.source, same.source, 1.0))
-    del in_order, first
+            exact.append(Drop(in_order[index].source, in_order[same].source, 1.0))
     kept, near = _drop_near(distinct, progress) if near_duplicates else (distinct, [])
     stays = set(map(id, kept))
     return Deduplicated([one for one in records if id(one) in stays], exact, near)
@@ -96,6 +96,18 @@ def count_between(exact: Iterable[Drop], near: Iterable[Drop]) -> list[Between]:
     return [Between(*names, *numbers) for names, numbers in sorted(counts.items())]
 
 
+def _in_order(records: Sequence[RecordT], rank: Callable[[RecordT], int]) -> list[RecordT]:
+    """By rank, then by source, then by text; many entries without a key for each in memory."""
+    entries = [one for one in records if isinstance(one, Entry)]
+    if len(entries) < len(records) or len({id(one.table) for one in entries}) != 1:
+        return sorted(records, key=lambda one: (rank(one), source_order(one), _digest(one)))
+    columns = entries[0].table.columns[[one.row for one in entries]]
+    files = entries[0].table.strings_in_order(columns["file"])
+    ranks = np.array([rank(one) for one in records], np.int8)
+    places = (columns[name] for name in ("text", "byte_end", "line", "byte_start"))
+    return [records[index] for index in np.lexsort((*places, files, ranks))]
+
+
 def _digest(record: Kept) -> bytes:
     return record.digest if isinstance(record, Entry) else text_digest(whole_text(record))
 
@@ -103,29 +115,52 @@ def _digest(record: Kept) -> bytes:
 def _drop_near(
     records: Sequence[RecordT], progress: Callable[[int, int], None]
 ) -> tuple[list[RecordT], list[Drop]]:
-    """This holds 300 bytes a record, and for a while the shingles of those that share a band.
+    """This holds 300 bytes a record: 25 band hashes of 8 bytes and, after them, bucket numbers.
 
-    (25 band hashes of 8 bytes, 25 bucket numbers of 4.)
+    Beside them the shingles of the records that were compared last.
     """
     shingles = _Shingles(records)
-    buckets = shared_buckets(_bands(records))
-    members: dict[int, list[int]] = defaultdict(list)  # bucket -> kept records, in order
+    members = _Members(shared_buckets(_bands(records)))
     kept: list[RecordT] = []
     drops: list[Drop] = []
     for index, record in enumerate(records):
         progress(index + 1, len(records))
-        keys = buckets[index][buckets[index] >= 0].tolist()
-        others = sorted({other for key in keys for other in members.get(key, ())})
-        for other in others:
+        for other in members.beside(index):
             similarity = jaccard(shingles[index], shingles[other])
             if similarity >= MIN_JACCARD:
                 drops.append(Drop(record.source, records[other].source, similarity))
                 break
         else:
             kept.append(record)
-            for key in keys:
-                members[key].append(index)
+            members.add(index)
     return kept, drops
+
+
+@final
+class _Members:
+    """The records that were added to buckets: chains in flat arrays, for there are millions."""
+
+    def __init__(self, buckets: npt.NDArray[np.int32]) -> None:
+        self._buckets = buckets
+        self._last = array("i", [-1]) * (int(buckets.max(initial=-1)) + 1)  # place of the newest
+        self._before = array("i", [-1]) * buckets.size  # of each place, the one added before it
+
+    def beside(self, index: int) -> list[int]:
+        """Those that share a bucket with a record, in order."""
+        found: set[int] = set()
+        for bucket in self._buckets[index].tolist():
+            place = self._last[bucket] if bucket >= 0 else -1
+            while place >= 0:
+                found.add(place // NUM_BANDS)
+                place = self._before[place]
+        return sorted(found)
+
+    def add(self, index: int) -> None:
+        """Put a record into its buckets."""
+        for band, bucket in enumerate(self._buckets[index].tolist()):
+            if bucket >= 0:
+                place = index * NUM_BANDS + band
+                self._before[place], self._last[bucket] = self._last[bucket], place
 
 
 @final

@@ -57,7 +57,8 @@ class MinHasher:
 def shared_buckets(bands: npt.NDArray[np.uint64]) -> npt.NDArray[np.int32]:
     """(texts, bands): the bucket that a text shares with another in a band, -1 where it has none.
 
-    Two texts in one bucket are probably similar; a text without words shares none.
+    Two texts in one bucket are probably similar; a text without words shares none. Buckets are
+    numbered without gaps, but for that of texts without words.
     """
     buckets = np.full(bands.shape, -1, np.int32)
     first = 0
@@ -65,8 +66,9 @@ def shared_buckets(bands: npt.NDArray[np.uint64]) -> npt.NDArray[np.int32]:
         column = bands[:, band]
         _, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
         shared = (counts[inverse] > 1) & (column > 0)
-        buckets[shared, band] = inverse[shared] + first
-        first += len(counts)
+        numbers = np.cumsum(counts > 1) - 1 + first
+        buckets[shared, band] = numbers[inverse[shared]]
+        first = int(numbers[-1]) + 1 if len(numbers) else first
     return buckets
 
 

@@ -132,8 +132,15 @@ class Table:
         """All records that were added since this was asked last, in order."""
         first = len(self.columns)
         self.columns = np.concatenate([self.columns, *self._waiting])
-        self._waiting = []
+        self._waiting, self._number_of = [], {}
         return [Entry(self, row) for row in range(first, len(self.columns))]
+
+    def strings_in_order(self, numbers: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        """For numbers of strings, numbers that are ordered as the strings are."""
+        used, inverse = np.unique(numbers, return_inverse=True)
+        names = sorted({self.strings[number] for number in used})
+        places = {name: place for place, name in enumerate(names)}
+        return np.array([places[self.strings[number]] for number in used], np.int64)[inverse]
 
     def path(self, part: int) -> Path:
         """The file that holds the records of a part."""
