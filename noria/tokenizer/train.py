@@ -28,8 +28,8 @@ MAX_TOKEN_BYTES = 32  # longer tokens are memorised passages, not words
 MIN_PAIR_COUNT = 2  # a pair seen once says nothing about the language
 
 
-COUNTED_TEXTS = 16  # one in so many is encoded again; all of them took as long as the training
-MIN_TEXTS_TO_SKIP = 64
+COUNTED_TEXTS = 64  # at least so many are encoded again, one in so many where there are more:
+# all of them took as long as the training
 _BEGINNING = "▁"  # before a piece while a WordPiece vocabulary is learned; no byte's character
 _CANDIDATES = 4  # times the size that is asked for: what a Unigram vocabulary is chosen from
 
@@ -41,9 +41,9 @@ def train_tokenizer(
 
     kind: "bpe", "unigram" or "wordpiece"; each gives every text back, for all three stand on the
     256 bytes. Facts: vocab_size (reached; smaller than asked where the texts are too few),
-    num_texts, num_bytes of the texts, and bytes_per_token, of every 16th text where there are 64 or
-    more. The same texts in the same order give the same bytes on disk. Raises UsageError for a
-    vocabulary below 300 (556 for WordPiece), an unknown kind or chat format, or no text at all.
+    num_texts, num_bytes of the texts, and bytes_per_token, of 64 texts or every 64th. The same
+    texts in the same order give the same bytes on disk. Raises UsageError for a vocabulary below
+    300 (556 for WordPiece), an unknown kind or chat format, or no text at all.
     """
     _check(vocab_size, chat_format, kind)
     kept = [text for text in texts if text]
@@ -51,7 +51,7 @@ def train_tokenizer(
         raise UsageError("no text to train a tokenizer on", "at least one document", "add text")
     trained = {"bpe": _bpe, "unigram": _unigram, "wordpiece": _wordpiece}[kind]
     tokenizer = trained(kept, vocab_size)
-    counted = kept[::COUNTED_TEXTS] if len(kept) >= MIN_TEXTS_TO_SKIP else kept
+    counted = kept[:: max(1, min(COUNTED_TEXTS, len(kept) // COUNTED_TEXTS))]
     facts = {
         "vocab_size": tokenizer.get_vocab_size(),
         "num_texts": len(kept),

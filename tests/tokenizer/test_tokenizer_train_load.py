@@ -88,8 +88,8 @@ def test_facts_count_exactly(tmp_path: Path) -> None:
     assert tokenizer.chat_format == "plain"
 
 
-def test_of_many_texts_every_sixteenth_is_counted(tmp_path: Path) -> None:
-    texts = [ENGLISH if number % 16 == 0 else CHINESE for number in range(64)]
+def test_of_many_texts_every_64th_is_counted(tmp_path: Path) -> None:
+    texts = [ENGLISH if number % 64 == 0 else CHINESE for number in range(64 * 64)]
     facts = train_tokenizer(texts, 400, tmp_path, "plain")
     tokenizer = load_tokenizer(tmp_path)
     assert facts["bytes_per_token"] == len(ENGLISH) / len(tokenizer.encode(ENGLISH))
