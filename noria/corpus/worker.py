@@ -1,7 +1,8 @@
 """One of several processes that prepare a corpus: tasks on standard input, answers on output.
 
 Both are lines of JSON: [function, task] comes in; the function's result goes out, or `error` with
-an error's class and its three parts. It ends when its input ends.
+an error's class and its three parts, or `system` with those of the system's own. It ends when its
+input ends.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ def main() -> None:
         except NoriaError as error:
             kind = type(error).__name__
             answer = {"error": [kind, error.given, error.expected, error.fix]}
+        except OSError as error:  # such as a full disk
+            answer = {"system": [error.errno, error.strerror, error.filename]}
         answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()
 

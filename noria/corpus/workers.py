@@ -71,7 +71,7 @@ class Workers:
                 process.communicate()
 
     def map(self, work: Work, tasks: Iterable[Task]) -> Iterator[Task]:
-        """The results in order. Raises what the function raises, if it is one of our errors."""
+        """The results in order. Raises what the function raises: our errors, and OSError."""
         if self.num_workers == 1:
             yield from map(work, tasks)
             return
@@ -122,6 +122,8 @@ class Workers:
         answer: Task = json.loads(line)
         if "error" in answer:
             raise _error(answer["error"])
+        if "system" in answer:
+            raise OSError(*answer["system"])
         return answer
 
 

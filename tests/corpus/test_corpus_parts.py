@@ -1,5 +1,6 @@
 """Parts: any number of processes, any cut, any stop, the same bytes."""
 
+import errno
 import json
 import os
 import random
@@ -175,6 +176,8 @@ def end_with(task: Task) -> Task:
     """A task that ends its process, or raises."""
     if task.get("status"):
         os._exit(task["status"])
+    if task.get("full"):
+        raise OSError(errno.ENOSPC, "No space left on device", "disk/part")
     raise MissingExtra("a library", "data") if task.get("extra") else InputError("a", "b", "c")
 
 
@@ -200,6 +203,13 @@ def test_an_error_in_a_process_is_the_same_error_here() -> None:
     ]:
         with pytest.raises(kind, match=match), Workers(2) as crew:
             list(crew.map(end_with, [task]))
+
+
+@pytest.mark.usefixtures("found_by_processes")
+def test_a_full_disk_in_a_process_is_a_full_disk_here() -> None:
+    with pytest.raises(OSError, match=r"No space left.*disk/part") as caught, Workers(2) as crew:
+        list(crew.map(end_with, [{"full": 1}]))
+    assert caught.value.errno == errno.ENOSPC
 
 
 def test_processes_end_when_their_parent_is_killed() -> None:
