@@ -22,7 +22,7 @@ from noria import __version__
 from noria.artifacts import atomic_write
 from noria.corpus.balance import balance_sources, parse_weights
 from noria.corpus.clean import choices_of
-from noria.corpus.deidentify import deidentifier_of
+from noria.corpus.deidentify import replacement_key, require_names
 from noria.corpus.language import language_namer
 from noria.corpus.parts import read_parts
 from noria.corpus.quality import quality_facts
@@ -86,7 +86,10 @@ def prepare_corpus(
     choices_of(settings).check()  # what is not installed is said before the work
     language_namer(settings.language)
     split_rule(settings, seed)
-    deidentifier_of(settings, personal=False)
+    if settings.identities == "replace":  # the processes load the models; one key is for all
+        require_names(settings, personal=False)
+        if settings.replacement == "surrogate":
+            replacement_key()
     out.mkdir(parents=True, exist_ok=True)
     scratch = _begin(scratch or out / "unfinished")
     with (
