@@ -30,6 +30,7 @@ from noria.corpus.read import (
     read_file,
 )
 from noria.corpus.read.archives import is_archive
+from noria.corpus.read.formats import format_of
 from noria.corpus.report import Progress
 from noria.corpus.table import PartWriter, Table, is_whole, whole_text
 from noria.corpus.workers import Task, Workers
@@ -46,7 +47,8 @@ from noria.text_settings import CorpusSettings, QualitySettings
 
 PART_BYTES = 1 << 20  # of files, or of the text of a large one
 PART_FILES = 200
-LARGE_BYTES = 16 << 20  # from here on a file is read here, while others clean
+LARGE_BYTES = 4 << 20  # from here on a file is read here, while others clean; those that have to be
+LINES = ("text", "tagged", "csv", "tsv", "jsonl", "json", "conll")  # parsed whole, by one of them
 
 
 @dataclass
@@ -118,7 +120,8 @@ def _tasks(
     group: list[Request] = []
     group_bytes = 0
     for request, size_bytes in zip(requests, sizes, strict=True):
-        large = size_bytes > LARGE_BYTES and not is_archive(request.file.name)
+        lines = format_of(request.file, request.wanted) in LINES
+        large = size_bytes > LARGE_BYTES and lines and not is_archive(request.file.name)
         full = group_bytes + size_bytes > PART_BYTES or len(group) >= PART_FILES
         if group and (large or full):
             yield task("requests", [_request_json(one) for one in group], group_bytes)
