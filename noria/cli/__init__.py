@@ -44,6 +44,8 @@ def _root(
     """Nothing is done before the verb."""
 
 
+CTRL_C = 128 + 2  # what typer makes of it, without a word
+
 for _module in (make, data, talk, loop, look):
     _module.add_verbs(app)
 
@@ -57,6 +59,8 @@ def main() -> None:
     try:
         _check_arguments(sys.argv)
         code = app(standalone_mode=False)
+        if code == CTRL_C:
+            raise KeyboardInterrupt
     except (KeyboardInterrupt, typer.Abort):
         code = report_error(
             Interrupted("stopped by hand", fix="run the same command again to go on"), as_json

@@ -239,3 +239,23 @@ def _alive(pid: int) -> bool:
 
 def test_work_is_found_by_its_name() -> None:
     assert workers.work_named(workers.name_of(make_part)) is make_part
+
+
+def test_ctrl_c_while_reading_says_how_to_go_on_and_leaves_no_process(
+    requests: list[Request], tmp_path: Path
+) -> None:
+    text = "\n\n".join(f"{request.file.path.read_text(encoding='utf-8')}" for request in requests)
+    (tmp_path / "large.txt").write_text(text * 60, encoding="utf-8")
+    recipe = tmp_path / "noria.toml"
+    recipe.write_text('name = "c"\n[corpus]\ndocuments = ["large.txt"]\nworkers = 2\n')
+    command = [sys.executable, "-m", "noria", "run", str(recipe)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as running:
+        parts_folder = tmp_path / "runs" / "c" / "unfinished"
+        while not list(parts_folder.glob("*/parts/*.json")) and running.poll() is None:
+            time.sleep(0.02)
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert b"stopped by hand; run the same command again to go on" in said
+    assert b"Traceback" not in said
+    assert list(parts_folder.glob("*/parts/*.json"))
