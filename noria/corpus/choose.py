@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from noria.corpus.folder import Stored, in_quarantine, left_out, source_of, stored_records
-from noria.corpus.language import guess_script
 from noria.corpus.sources import source_name
-from noria.corpus.table import whole_text
+from noria.corpus.table import language_of, whole_text
 from noria.errors import UnknownName
 from noria.records import (
     Conversation,
@@ -92,11 +91,6 @@ class Smallest(Generic[T]):
     def kept(self) -> list[T]:
         """What is kept, in the order in which it was offered."""
         return [one for _, _, one in sorted(self._heap, key=lambda entry: entry[1])]
-
-
-def language_of(record: Record) -> str:
-    """The language that the corpus named, or else the script."""
-    return record.language or guess_script(whole_text(record))
 
 
 def shown(stored: Stored) -> Shown:

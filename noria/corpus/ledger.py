@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from noria.corpus.choose import Shown, language_of, shown
+from noria.corpus.choose import Shown, shown
 from noria.corpus.folder import (
     Stored,
     corpus_files,
@@ -27,6 +27,7 @@ from noria.corpus.folder import (
     stored_records,
 )
 from noria.corpus.split import SPLITS
+from noria.corpus.table import language_of
 from noria.records import (
     Conversation,
     Labelled,

@@ -37,7 +37,7 @@ from noria.corpus.steps import (
     without_boilerplate,
     worth_learning,
 )
-from noria.corpus.table import SHAPE_NAMES, Entry, Table, entry_lines
+from noria.corpus.table import SHAPE_NAMES, Entry, Table
 from noria.corpus.workers import Workers
 from noria.errors import InputError
 from noria.records import Record
@@ -237,5 +237,5 @@ def _write(out: Path, splits: dict[str, Splits], progress: Progress) -> None:
         (out / shape).mkdir(exist_ok=True)
         for name in SPLITS:
             with (out / shape / f"{name}.jsonl").open("wb") as file:
-                file.writelines(entry_lines(some[name]))
+                file.writelines(one.line for one in some[name])
         progress("write", number, len(written))

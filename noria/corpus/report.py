@@ -19,7 +19,7 @@ from noria.corpus.deduplicate import Drop, count_between
 from noria.corpus.quality import Excess
 from noria.corpus.sources import source_name
 from noria.corpus.split import SPLITS
-from noria.corpus.table import Entry, Kept, num_bytes, num_characters, script_of
+from noria.corpus.table import Entry, Kept, language_of, num_bytes, num_characters
 from noria.records import Source
 
 REPORT_FORMAT = 1
@@ -87,7 +87,7 @@ def _strata(splits: Mapping[str, Sequence[Kept]]) -> list[dict[str, Any]]:
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for name in SPLITS:
         for record in splits[name]:
-            language = record.language or script_of(record)
+            language = language_of(record)
             counts[source_name(record.source), language][name] += 1
     return [
         {"source": source, "language": language, **{name: found[name] for name in SPLITS}}

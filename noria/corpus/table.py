@@ -17,7 +17,7 @@ import json
 import os
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -74,6 +74,11 @@ def num_bytes(record: Kept) -> int:
 def script_of(record: Kept) -> str:
     """The script of the whole text, as `guess_script` names it."""
     return record.script if isinstance(record, Entry) else guess_script(whole_text(record))
+
+
+def language_of(record: Kept) -> str:
+    """The language that the corpus named, or else the script."""
+    return record.language or script_of(record)
 
 
 def text_digest(text: str) -> bytes:
@@ -264,7 +269,7 @@ class Entry:
     @property
     def text(self) -> str:
         """All its texts as one, read from disk."""
-        return "\n".join(record_texts(self.record))
+        return whole_text(self.record)
 
 
 Kept = Record | Entry
@@ -321,12 +326,6 @@ def is_whole(folder: Path, number: int) -> bool:
     return (folder / f"{number:06}.json").exists()
 
 
-def entry_lines(entries: Iterable[Kept]) -> Iterator[bytes]:
-    """The records as they are written."""
-    for one in entries:
-        yield one.line if isinstance(one, Entry) else record_line(one)
-
-
 def places(entries: Sequence[Entry]) -> list[list[Any]]:
     """[path, offset, length] of each entry, for another process to read them."""
     return [
@@ -345,8 +344,7 @@ def texts_at(some: Sequence[Sequence[Any]]) -> Iterator[str]:
                 if file >= 0:
                     os.close(file)
                 path, file = name, os.open(name, os.O_RDONLY)
-            record = record_from_json(json.loads(os.pread(file, length, offset)))
-            yield "\n".join(record_texts(record))
+            yield whole_text(record_from_json(json.loads(os.pread(file, length, offset))))
     finally:
         if file >= 0:
             os.close(file)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from noria.evaluate.page import Html, element
+from noria.evaluate.page import Html, element, figure
 
 MIN_SHARE = 0.01  # of a bar's width: what is there at all is seen
 
@@ -27,13 +27,11 @@ class Columns:
 
 def column_chart(chart: Columns) -> Html:
     """The distribution as a figure with a caption, drawn wide and narrow as line charts are."""
-    caption = element("figcaption", element("strong", chart.title), " ", chart.note)
-    return element(
-        "figure",
-        caption,
+    return figure(
+        chart.title,
+        chart.note,
         _columns(chart, 520.0, 220.0, "wide"),
         _columns(chart, 320.0, 210.0, "narrow"),
-        class_="chart",
     )
 
 

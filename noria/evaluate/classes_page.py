@@ -13,7 +13,7 @@ from unicodedata import east_asian_width
 
 from noria.evaluate.confusion import Bin, Confused
 from noria.evaluate.contents import ClassesSection, MetricRow, Report
-from noria.evaluate.page import Html, element, join, section, short_hash, table
+from noria.evaluate.page import Html, element, figure, join, section, short_hash, table
 
 MAX_SHOWN = 12  # classes of one matrix; of more, those that are taken for others most often
 MAX_PAIRS = 10
@@ -105,8 +105,7 @@ def confusion_picture(one: ClassesSection) -> Html:
         aria_label=f"Confusion matrix of {one.name}: {', '.join(names)}",
     )
     told = "Rows are what the texts are, columns what they were taken for; shades are of the row."
-    caption = element("figcaption", element("strong", "Confusion"), " ", told)
-    return element("figure", caption, drawing, class_="chart")
+    return figure("Confusion", told, drawing)
 
 
 def _cells(counts: Sequence[int], index: int, top: float) -> list[Html]:
@@ -175,8 +174,7 @@ def reliability_picture(bins: Sequence[Bin]) -> Html:
         aria_label="Reliability: stated confidence, and how often it was right",
     )
     told = "On the dashed line confidence is what it says; below it, the model is too sure."
-    caption = element("figcaption", element("strong", "Reliability"), " ", told)
-    return element("figure", caption, drawing, class_="chart")
+    return figure("Reliability", told, drawing)
 
 
 def _stroke(x1: float, y1: float, x2: float, y2: float, style: str) -> Html:

@@ -33,6 +33,12 @@ def element(name: str, *children: str, **attributes: str) -> Html:
     return Html(f"<{name}{written}>{join(*children)}</{name}>")
 
 
+def figure(title: str, note: str, *drawings: Html) -> Html:
+    """A picture, drawn once or for several widths, over its title and what to know of it."""
+    caption = element("figcaption", element("strong", title), " ", note)
+    return element("figure", caption, *drawings, class_="chart")
+
+
 def section(anchor: str, title: str, lead: str, *children: str) -> Html:
     """A titled part of the page with one sentence that says what it shows."""
     heading = element("h2", title, id=f"{anchor}-title")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from noria.evaluate.metrics import Interval
-from noria.evaluate.page import Html, element, join
+from noria.evaluate.page import Html, element, figure, join
 
 MAX_POINTS = 160  # of one drawn line; more are averaged in runs of neighbours
 NUM_COLOURS = 4
@@ -45,13 +45,11 @@ def line_chart(chart: Chart) -> Html:
     lines = [line for line in chart.lines if line.points]
     if not lines:
         return Html("")
-    caption = element("figcaption", element("strong", chart.title), " ", chart.note)
-    return element(
-        "figure",
-        caption,
+    return figure(
+        chart.title,
+        chart.note,
         _draw(chart, lines, 520.0, 290.0, "wide"),
         _draw(chart, lines, 320.0, 250.0, "narrow"),
-        class_="chart",
     )
 
 
