@@ -139,10 +139,10 @@ def _estimate(workspace: Workspace, corpus_bytes: int) -> dict[str, Any]:
         entry = locked_choices(workspace, config, num_tokens)
         row_tokens = config.context_tokens
         num_trained = num_parameters(config)
-    choices_from_lock(entry)
+    choices = choices_from_lock(entry)
     turn_tokens = 2 * recipe.improve.steps * recipe.train.batch_tokens
     turns = turn_tokens if recipe.simulates_users else 0
-    micro_batch = BatchShape(entry["micro_batch_sequences"], row_tokens)
+    micro_batch = BatchShape(choices.micro_batch_sequences * choices.parts_at_once, row_tokens)
     needed_bytes = training_memory_bytes(
         config,
         micro_batch,

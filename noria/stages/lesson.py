@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class Lesson:
     @property
     def digest(self) -> str:
         """What checkpoints of it are known by."""
-        named = [dict(self.settings), asdict(self.choices), *self.inputs.values()]
+        named = [dict(self.settings), self.choices.to_json(), *self.inputs.values()]
         return value_digest(named)[:16]
 
 
@@ -78,7 +78,8 @@ def teach(
     objective = next_token(lesson.label_smoothing)
     if not checkpoints.is_dir():
         say("rehearsing the longest batch")
-        longest = full_batch(lesson.choices.micro_batch_sequences, lesson.context_tokens)
+        at_once = lesson.choices.micro_batch_sequences * lesson.choices.parts_at_once
+        longest = full_batch(at_once, lesson.context_tokens)
         rehearse(model, longest, lesson.held_out, lesson.plan, lesson.choices, objective)
         release_memory()
     losses = train(
@@ -109,7 +110,7 @@ def give_lesson(
         if not team.is_first:
             teach(lesson, checkpoints, None, say, team)
             return {}
-        told = {**lesson.settings, **asdict(lesson.choices)}
+        told = {**lesson.settings, **lesson.choices.to_json()}
         machines = team.size / num_local_processes()
         flops = lesson.flops_per_token / machines
         with watched(workspace, "train", lesson.digest, told, lesson.choices, flops) as watch:
@@ -131,7 +132,7 @@ def give_lesson(
         make,
         settings=lesson.settings,
         inputs=lesson.inputs,
-        lock=asdict(lesson.choices),
+        lock=lesson.choices.to_json(),
         team=team,
         result=result,
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from math import inf
 from typing import Any
 
@@ -47,14 +46,14 @@ def tokens_per_s(
         compile_blocks(model)
     stepping = build_optimizer(model, optimizer, 0.0, 0.0)
     generator = torch.Generator().manual_seed(seed)
-    shape = (choices.micro_batch_sequences, context_tokens)
+    shape = (choices.micro_batch_sequences * choices.parts_at_once, context_tokens)
     ids = torch.randint(model.config.vocab_size, shape, generator=generator)
     batch = TokenBatch(ids, ids.roll(-1, 1), torch.ones(shape, dtype=torch.bool))
     best = 0.0
     with cast_once(model, choices.precision):
         for step in range(1 + NUM_TIMED_STEPS):
             started_at = time.perf_counter()
-            train_step(model, stepping, batch, shape[0], choices.precision, 1.0, next_token())
+            train_step(model, stepping, batch, choices, 1.0, next_token())
             if step > 0:
                 best = max(best, ids.numel() / (time.perf_counter() - started_at))
     return best
@@ -98,7 +97,8 @@ def measure_choices(
 
     `num_sequences` of `context_tokens` are a batch; what trains is what requires a gradient.
     bfloat16 is tried where the machine multiplies it in hardware, compilation where a compiler
-    is and the run is long enough to pay it back; a setting other than "auto" is obeyed.
+    is and the run is long enough to pay it back; a setting other than "auto" is obeyed. Over a
+    frozen base a micro-batch for each core is tried: its rows are short, and there is no dropout.
     """
     large = num_parameters(model.config) >= LARGE_PARAMETERS
     sizes_tokens = LARGE_MICRO_BATCH_TOKENS if large else MICRO_BATCH_TOKENS
@@ -113,7 +113,11 @@ def measure_choices(
     speeds = {
         choices: tokens_per_s(model, settings.optimizer, context_tokens, choices)
         for precision in precisions
-        for choices in (Choices(precision, False, cut, threads) for cut in cuts)
+        for cut in cuts
+        for choices in (
+            Choices(precision, False, cut, threads, at_once)
+            for at_once in _at_once(model, threads, num_sequences // cut)
+        )
     }
     best = max(speeds, key=lambda choices: speeds[choices])
     reason = _compile_reason(settings, num_tokens / speeds[best])
@@ -125,11 +129,18 @@ def measure_choices(
         else:
             reason = "compiled blocks are not faster"
     say(
-        f"{best.precision}, {best.micro_batch_sequences} sequences at a time, "
-        f"{threads} threads, compile {'on' if best.compile else 'off'} ({reason}): "
+        f"{best.precision}, {best.parts_at_once} × {best.micro_batch_sequences} sequences at a "
+        f"time, {threads} threads, compile {'on' if best.compile else 'off'} ({reason}): "
         f"{speeds[best]:,.0f} tokens/s"
     )
-    return {**asdict(best), "tokens_per_s": round(speeds[best], 1)}
+    return {**best.to_json(), "tokens_per_s": round(speeds[best], 1)}
+
+
+def _at_once(model: Decoder, num_threads: int, num_parts: int) -> list[int]:
+    """How many micro-batches are tried at once."""
+    frozen = not all(parameter.requires_grad for parameter in model.parameters())
+    shared = detect_device() == "cpu" and min(num_threads, num_parts) > 1
+    return [1, num_threads] if frozen and shared else [1]
 
 
 def _compile_reason(settings: TrainSettings, eager_s: float) -> str | None:
@@ -145,7 +156,8 @@ def _compile_reason(settings: TrainSettings, eager_s: float) -> str | None:
 
 def choices_from_lock(entry: dict[str, Any]) -> Choices:
     """Read the choices back from a lock entry. Raises FormatError for one that makes no sense."""
-    counts = [entry.get(name) for name in ("micro_batch_sequences", "num_threads")]
+    names = ("micro_batch_sequences", "num_threads", "parts_at_once")
+    counts = [entry.get(name, 1 if name == "parts_at_once" else None) for name in names]
     speed = entry.get("tokens_per_s", 1.0)
     if (
         entry.get("precision") not in ("float32", "bfloat16")
@@ -163,4 +175,5 @@ def choices_from_lock(entry: dict[str, Any]) -> Choices:
         compile=entry["compile"],
         micro_batch_sequences=entry["micro_batch_sequences"],
         num_threads=entry["num_threads"],
+        parts_at_once=entry.get("parts_at_once", 1),
     )

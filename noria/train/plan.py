@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from noria.artifacts import acting
@@ -60,6 +60,14 @@ class Choices:
     compile: bool
     micro_batch_sequences: int
     num_threads: int
+    parts_at_once: int = 1  # micro-batches that share the threads
+
+    def to_json(self) -> dict[str, Any]:
+        """For the lock and the names of what was trained; what came later only where it acts."""
+        value = asdict(self)
+        if self.parts_at_once == 1:
+            del value["parts_at_once"]
+        return value
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def rehearse(
     """
     optimizer = build_optimizer(model, plan.optimizer, plan.learning_rate, plan.weight_decay)
     try:
-        accumulate(model, longest, choices.micro_batch_sequences, choices.precision, objective)
+        accumulate(model, longest, choices, objective)
         model.zero_grad(set_to_none=True)
         if held_out is not None:
             held_out_loss(model, held_out, choices, objective)

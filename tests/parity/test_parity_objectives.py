@@ -52,6 +52,7 @@ from noria.model.transformer import Decoder, build_decoder
 from noria.train.batch import Batch, LabelBatch, PreferenceBatch, SourceBatch, TokenBatch
 from noria.train.objectives import losses
 from noria.train.objectives.corruption import cut_spans
+from noria.train.plan import Choices
 from noria.train.step import accumulate
 
 torch.set_num_threads(1)
@@ -91,7 +92,7 @@ REAL = real_tokens([12, 7, 12, 4])
 
 def our_loss(model: nn.Module, batch: Batch, objective: losses.Objective) -> float:
     """As the trainer has it: mean loss, in micro-batches of two rows, gradients added up."""
-    return accumulate(model, batch, 2, "float32", objective)
+    return accumulate(model, batch, Choices("float32", False, 2, 1), objective)
 
 
 def a_decoder() -> tuple[Decoder, LlamaForCausalLM]:

@@ -27,6 +27,7 @@ from noria.train.batch import TokenBatch
 from noria.train.casting import cast_once
 from noria.train.objectives.losses import next_token
 from noria.train.optim import build_optimizer
+from noria.train.plan import Choices
 from noria.train.step import accumulate, train_step
 
 
@@ -112,7 +113,9 @@ def test_gradients_come_from_counted_targets_only() -> None:
         other = torch.randint(97, (3, 16), generator=torch.Generator().manual_seed(seed))
         targets = torch.where(mask, IDS.roll(-1, 1), other)
         model = adapted()
-        accumulate(model, TokenBatch(IDS, targets, mask), 2, "float32", next_token())
+        accumulate(
+            model, TokenBatch(IDS, targets, mask), Choices("float32", False, 2, 1), next_token()
+        )
         gradients.append([p.grad for p in model.parameters() if p.requires_grad])
         assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
     assert all(map(torch.equal, *gradients))
@@ -136,18 +139,18 @@ def test_compiled_blocks_give_the_same_gradients_for_every_adapter(precision: st
     wanted = {}
     for name in ("first", "second"):
         use_adapter(model, name)
-        accumulate(model, batch, 3, precision, next_token())
+        accumulate(model, batch, Choices(precision, False, 3, 1), next_token())
         wanted[name] = [p.grad for p in model.parameters() if p.requires_grad]
         model.zero_grad()
     for block in model.blocks:
         block.compile(dynamic=False, fullgraph=True, backend="aot_eager")
     use_adapter(model, "first")
-    accumulate(model, batch, 3, precision, next_token())
+    accumulate(model, batch, Choices(precision, False, 3, 1), next_token())
     model.zero_grad()
     with torch.compiler.set_stance("fail_on_recompile"):  # one code serves every name
         for name in ("second", "first"):
             use_adapter(model, name)
-            accumulate(model, batch, 3, precision, next_token())
+            accumulate(model, batch, Choices(precision, False, 3, 1), next_token())
             found = [p.grad for p in model.parameters() if p.requires_grad]
             for one, exact in zip(found, wanted[name], strict=True):
                 torch.testing.assert_close(one, exact, rtol=2e-2, atol=1e-3)
@@ -166,7 +169,7 @@ def test_an_adapter_over_int8_weights_trains_and_merges_into_what_they_stand_for
     batch = TokenBatch(IDS, IDS.roll(-1, 1), torch.ones(3, 16, dtype=torch.bool))
     losses = []
     for _ in range(30):
-        losses.append(accumulate(model, batch, 2, "float32", next_token()))
+        losses.append(accumulate(model, batch, Choices("float32", False, 2, 1), next_token()))
         stepping.step()
         stepping.zero_grad()
     assert losses[-1] < 0.95 * losses[0]
@@ -225,7 +228,9 @@ def test_frozen_matrices_are_cast_once_and_come_back_without_a_changed_bit() -> 
             assert matrix.dtype == (torch.bfloat16 if once else torch.float32)
             batch = TokenBatch(IDS[:, :-1], IDS[:, 1:], torch.ones_like(IDS[:, 1:]).bool())
             for _ in range(3):
-                loss = train_step(model, optimizer, batch, 2, "bfloat16", 1.0, next_token()).loss
+                loss = train_step(
+                    model, optimizer, batch, Choices("bfloat16", False, 2, 1), 1.0, next_token()
+                ).loss
         after = model.state_dict()
         trained = trained_names(model)
         assert all(torch.equal(after[n], one) for n, one in before.items() if n not in trained)
@@ -233,3 +238,21 @@ def test_frozen_matrices_are_cast_once_and_come_back_without_a_changed_bit() -> 
         found.append((loss, {name: after[name] for name in trained}))
     assert found[0][0] == found[1][0]
     assert all(torch.equal(one, found[1][1][name]) for name, one in found[0][1].items())
+
+
+def test_micro_batches_at_once_give_the_gradient_of_one_after_the_other() -> None:
+    mask = torch.zeros(3, 16, dtype=torch.bool)
+    mask[0, 4:9] = mask[1, 2:] = mask[2, 11:] = True
+    batch = TokenBatch(IDS, IDS.roll(-1, 1), mask)
+    gradients, losses = [], []
+    for at_once in (1, 2, 2):
+        model = adapted()
+        choices = Choices("float32", False, 1, torch.get_num_threads(), at_once)
+        losses.append(accumulate(model, batch, choices, next_token()))
+        gradients.append([p.grad for p in model.parameters() if p.requires_grad])
+        assert torch.get_num_threads() == choices.num_threads
+    assert losses[1] == losses[2] == pytest.approx(losses[0])
+    assert all(map(torch.equal, gradients[1], gradients[2]))  # whichever thread ends first
+    for one, other in zip(*gradients[:2], strict=True):
+        assert one.abs().max() > 0
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)

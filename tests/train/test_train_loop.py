@@ -20,7 +20,7 @@ from noria.train.batches import Blocks, Mixture
 from noria.train.choices import micro_batch_candidates
 from noria.train.loop import train
 from noria.train.objectives.losses import next_token
-from noria.train.plan import StepReport
+from noria.train.plan import Choices, StepReport
 from noria.train.schedule import learning_rate_at
 from noria.train.step import accumulate
 
@@ -105,7 +105,7 @@ def test_accumulated_gradients_equal_the_full_batch_for_uneven_token_counts() ->
     gradients = []
     for cut in (8, 3, 1):
         model = build_decoder(CONFIG, seed=5)
-        accumulate(model, batch, cut, "float32", next_token())
+        accumulate(model, batch, Choices("float32", False, cut, 1), next_token())
         gradients.append({name: p.grad for name, p in model.named_parameters()})
     for other in gradients[1:]:
         for name, gradient in gradients[0].items():

@@ -24,7 +24,7 @@ from noria.train.blocks import recompute_blocks
 from noria.train.loop import train
 from noria.train.objectives.losses import next_token
 from noria.train.optim import OPTIMIZERS, build_optimizer
-from noria.train.plan import StepReport, TrainPlan
+from noria.train.plan import Choices, StepReport, TrainPlan
 from noria.train.schedule import SCHEDULES, learning_rate_at
 from noria.train.step import accumulate
 
@@ -175,7 +175,7 @@ def test_recomputed_blocks_have_the_same_gradients_and_keep_less() -> None:
 
         torch.manual_seed(1)
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            accumulate(model, batch, 8, "float32", next_token())
+            accumulate(model, batch, Choices("float32", False, 8, 1), next_token())
         gradients.append({name: p.grad for name, p in model.named_parameters()})
         kept.append(sum(sizes.values()))
     for name, gradient in gradients[0].items():

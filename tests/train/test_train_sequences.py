@@ -17,6 +17,7 @@ from noria.train.checkpoint import frozen_digest, load_latest_checkpoint, save_c
 from noria.train.objectives.losses import next_token
 from noria.train.optim import build_optimizer
 from noria.train.packing import Packed
+from noria.train.plan import Choices
 from noria.train.step import accumulate, train_step
 
 CHATS = [([n, n + 1, n + 2, n + 3, 0], [0, 0, 1, 1, 0]) for n in range(10, 40)]
@@ -95,7 +96,7 @@ def test_uneven_rows_have_the_gradient_of_each_row_alone(
     gradients = []
     for num_sequences in (9, 2, 1):
         model = build_decoder(CONFIG, 1)
-        accumulate(model, batch, num_sequences, "float32", next_token())
+        accumulate(model, batch, Choices("float32", False, num_sequences, 1), next_token())
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))  # type: ignore[union-attr]
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(gradients[0], gradients[2], rtol=1e-4, atol=1e-6)
@@ -122,7 +123,14 @@ def test_muon_goes_on_exactly_from_a_checkpoint(tmp_path: Path) -> None:
 
     def steps(model, optimizer, first: int, last: int) -> None:  # type: ignore[no-untyped-def]
         for step in range(first, last):
-            train_step(model, optimizer, mixture.batch(step), 4, "float32", 1.0, next_token())
+            train_step(
+                model,
+                optimizer,
+                mixture.batch(step),
+                Choices("float32", False, 4, 1),
+                1.0,
+                next_token(),
+            )
 
     whole = build_decoder(CONFIG, 1)
     optimizer = build_optimizer(whole, "muon", 0.01, 0.1)
@@ -146,7 +154,12 @@ def test_muon_learns_faster_than_adamw_in_few_steps(tmp_path: Path) -> None:
         optimizer = build_optimizer(model, name, 0.01, 0.0)
         for step in range(40):
             loss = train_step(
-                model, optimizer, mixture.batch(step), 8, "float32", 1.0, next_token()
+                model,
+                optimizer,
+                mixture.batch(step),
+                Choices("float32", False, 8, 1),
+                1.0,
+                next_token(),
             ).loss
         losses[name] = loss
     assert losses["muon"] < losses["adamw"] < 4.0
@@ -185,7 +198,7 @@ def test_packed_rows_have_the_gradient_of_each_sequence_alone(tmp_path: Path) ->
     for source, count in ((packed, num_rows), (sequences, sequences.num_rows)):
         model = build_decoder(CONFIG, 1)
         batch = Mixture([(source, 1.0)], count).batch(0)
-        accumulate(model, batch, 2, "float32", next_token())
+        accumulate(model, batch, Choices("float32", False, 2, 1), next_token())
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))  # type: ignore[union-attr]
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
 
