@@ -128,8 +128,9 @@ def measure_choices(
             best, reason = compiled, "compiled blocks are faster"
         else:
             reason = "compiled blocks are not faster"
+    times = f"{best.parts_at_once} × " if best.parts_at_once > 1 else ""
     say(
-        f"{best.precision}, {best.parts_at_once} × {best.micro_batch_sequences} sequences at a "
+        f"{best.precision}, {times}{best.micro_batch_sequences} sequences at a "
         f"time, {threads} threads, compile {'on' if best.compile else 'off'} ({reason}): "
         f"{speeds[best]:,.0f} tokens/s"
     )
