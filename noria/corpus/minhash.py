@@ -46,7 +46,9 @@ class MinHasher:
         """The same of a text's shingles, in any order."""
         if not len(shingles):
             return np.zeros(NUM_BANDS, np.uint64)
-        signature: Hashes = ((shingles * self._factors + self._offsets) >> np.uint64(32)).min(1)
+        hashed = shingles * self._factors
+        hashed += self._offsets
+        signature: Hashes = hashed.min(1) >> np.uint64(32)  # the same as of the shifted ones
         rows = signature.reshape(NUM_BANDS, ROWS_PER_BAND)
         total = rows[:, 0].copy()
         for row in range(1, ROWS_PER_BAND):

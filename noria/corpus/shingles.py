@@ -24,11 +24,21 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio, odd: Knuth, TAO
 
 
 @final
+class _Hashed(dict[str, int]):
+    """The hash of each word that was asked for."""
+
+    def __missing__(self, word: str) -> int:
+        digest = hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest()
+        self[word] = found = int.from_bytes(digest, "little")
+        return found
+
+
+@final
 class WordHasher:
     """Hashes words, and remembers them: a corpus repeats its words."""
 
     def __init__(self) -> None:
-        self._known: dict[str, int] = {}
+        self._known = _Hashed()
 
     def words(self, text: str) -> Hashes:
         """Hash of each word (Chinese: character) in order, small and capital letters alike."""
@@ -36,9 +46,6 @@ class WordHasher:
         if len(known) > MAX_KNOWN_WORDS:
             known.clear()
         units = _UNIT.findall(text.lower())
-        for unit in set(units).difference(known):
-            digest = hashlib.blake2b(unit.encode("utf-8", "replace"), digest_size=8).digest()
-            known[unit] = int.from_bytes(digest, "little")
         return np.fromiter(map(known.__getitem__, units), np.uint64, len(units))
 
 
