@@ -150,7 +150,8 @@ def _estimate(workspace: Workspace, corpus_bytes: int) -> dict[str, Any]:
         num_trained_parameters=num_trained,
     )
     model_bytes = 4 * num_parameters(config)
-    disk_bytes = 2 * corpus_bytes + 3 * 2 * corpus_tokens + 6 * model_bytes
+    # The clean parts with 8 bytes a word, and the corpus; then the shards and checkpoints.
+    disk_bytes = 4 * corpus_bytes + 3 * 2 * corpus_tokens + 6 * model_bytes
     free_bytes = shutil.disk_usage(workspace.root).free
     if free_bytes < disk_bytes:
         raise NoriaError(

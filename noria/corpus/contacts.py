@@ -16,6 +16,7 @@ from noria.corpus.detector import (
     Match,
     Range,
     compiled,
+    either,
     has_match,
     has_number,
     has_shape,
@@ -66,8 +67,11 @@ _CURRENCY_AFTER = re.compile(
 )
 _SHORT_NUMBER = has_number(6)
 _EXTENSION = re.compile("(?:x|ext|转|分机)")
-_AT = has_word("@", "#", "(at)", "[at]", "{at}", "<at>", " dot ")
 _LETTER = "A-Za-z0-9\u00c0-\u024f\u0400-\u04ff"  # of addresses: also müller, but never Han
+_AT = either(
+    has_word("@", "(at)", "[at]", "{at}", "<at>", " dot "),
+    has_match(rf"#[{_LETTER}][{_LETTER}\-]{{0,62}}\."),  # not every comment of a program
+)
 _ENDINGS = "(?i:com|net|org|edu|gov|info|biz|io|co|ai|eu|de|fr|uk|ch|at|es|nl|cn|hk|tw|jp|us|ca|au)"
 _LABEL = r"""(?i:tel(?:ephone)?|phone|mobile|cell|fax|whatsapp|call|电话|手机|手机号|电话号码
     |联系方式|联系电话|传真|座机)"""

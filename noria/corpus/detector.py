@@ -73,6 +73,11 @@ def has_match(pattern: str) -> Gate:
     return lambda view: search(view.text) is not None
 
 
+def either(*gates: Gate) -> Gate:
+    """Whether one of these hits."""
+    return lambda view: any(gate(view) for gate in gates)
+
+
 def whole(match: Match) -> Range | None:
     """All that the pattern matched."""
     return match.span()

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from noria.corpus.table import Kept, num_characters, whole_text
+from noria.corpus.kept import Kept, num_characters, whole_text
 from noria.errors import InputError, UsageError
 from noria.text_settings import CorpusSettings
 

@@ -15,13 +15,15 @@ from noria.corpus.boilerplate import Boilerplate
 from noria.corpus.clean import choices_of, clean_text
 from noria.corpus.decontaminate import MeasuredSet, drop_contaminated
 from noria.corpus.deduplicate import drop_duplicates
+from noria.corpus.kept import Kept, source_order
 from noria.corpus.minhash import MinHasher
+from noria.corpus.part_writer import PartWriter
 from noria.corpus.parts import with_language
 from noria.corpus.quality import judge_documents
 from noria.corpus.report import Progress, Tally
 from noria.corpus.split import SPLITS, refuse_empty, split_records, split_rule
 from noria.corpus.strata import Decided, deal_records, side_of
-from noria.corpus.table import Entry, Kept, PartWriter, Table, source_order
+from noria.corpus.table import Entry, Table
 from noria.corpus.workers import Workers
 from noria.records import Document, Record, text_content
 from noria.text_settings import CorpusSettings

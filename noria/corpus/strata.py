@@ -22,11 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from noria.corpus.folder import stored_records
+from noria.corpus.kept import Kept, digest_but_for_spaces, kept_shape, language_of
+from noria.corpus.shingles import text_digest
 from noria.corpus.sources import source_name
 from noria.corpus.split import SPLITS, position_of
-from noria.corpus.table import Entry, Kept, language_of, normal_digest, text_digest
+from noria.corpus.table import Entry
 from noria.errors import FormatError
-from noria.records import Labelled, shape_of
+from noria.records import Labelled
 from noria.text_settings import CorpusSettings
 
 DECIDED_NAME = "decided.npy"
@@ -61,7 +63,7 @@ def side_of(record: Kept, decided: Decided) -> int | None:
 
 def _unit_key(record: Kept, decided: Decided) -> bytes:
     """Names what the record is dealt with."""
-    text, group = normal_digest(record), group_key(record)
+    text, group = digest_but_for_spaces(record), group_key(record)
     return text if decided.get(text) or decided.get(group) == IN_PIECES else group
 
 
@@ -81,13 +83,15 @@ def deal_records(
     _pool_small(units.values())
     sides = _deal(units, decided, {1: settings.held_out, 2: settings.test}, seed)
     found = [sides[key] for key in keys]
-    texts = {normal_digest(one): side for one, side in zip(records, found, strict=True) if side}
+    texts = {
+        digest_but_for_spaces(one): side for one, side in zip(records, found, strict=True) if side
+    }
     return found, decided | sides | texts
 
 
 def _strata_of(record: Kept) -> list[str]:
     source = source_name(record.source)
-    shape = record.shape if isinstance(record, Entry) else shape_of(record)
+    shape = kept_shape(record)
     if shape == "labelled":
         whole = record.record if isinstance(record, Entry) else record
         assert isinstance(whole, Labelled)
@@ -216,7 +220,7 @@ def _shown_by(folder: Path) -> Decided:
         if stored.record.synthetic:
             continue
         side, group = SPLITS.index(stored.split), group_key(stored.record)
-        decided[normal_digest(stored.record)] = side
+        decided[digest_but_for_spaces(stored.record)] = side
         same = decided.setdefault(group, side) == side
         decided[group] = side if same and stored.record.group else IN_PIECES
     return decided
