@@ -22,8 +22,8 @@ from language import TAGS
 from scipy.sparse import csr_matrix
 
 from noria.corpus.deduplicate import MIN_JACCARD, drop_duplicates
-from noria.corpus.minhash import NUM_BANDS, ROWS_PER_BAND, MinHasher, shared_buckets
-from noria.corpus.table import whole_text
+from noria.corpus.kept import whole_text
+from noria.corpus.minhash import NUM_BANDS, ROWS_PER_BAND, MinHasher, shared_buckets, shingles
 from noria.records import Document, Source, text_content
 
 VARIANTS = 0.2
@@ -111,7 +111,7 @@ def main() -> None:
     distinct = [record for record in records if record.source.byte_start not in exact]
     hasher = MinHasher()
     started_at = time.perf_counter()
-    sets = [hasher.shingles(whole_text(record)) for record in distinct]
+    sets = [shingles(hasher.words(whole_text(record))) for record in distinct]
     pairs = similar_pairs(sets)
     brute_s = time.perf_counter() - started_at
     gone: set[int] = set()

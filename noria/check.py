@@ -6,12 +6,24 @@ Time is estimated by training a few real steps of the real shape on this machine
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from noria.corpus.clean import Choices
+from noria.corpus.contents import record_text
 from noria.corpus.deidentify import require_names
+from noria.corpus.language import language_namer
 from noria.corpus.read import Quarantined, SourceFile, Wanted, read_file
-from noria.errors import InputError, NoriaError, Problem, RecipeError
+from noria.errors import (
+    InputError,
+    MissingExtra,
+    NoriaError,
+    Problem,
+    RecipeError,
+    UsageError,
+)
 from noria.model.adapted import TARGETS
 from noria.model.cost import (
     BatchShape,
@@ -20,6 +32,7 @@ from noria.model.cost import (
     training_memory_bytes,
 )
 from noria.model.weights import read_config
+from noria.records import Conversation, Document
 from noria.runtime import machine_name, memory_bytes
 from noria.stages.reading import source_files
 from noria.stages.training import locked_choices, model_config, num_train_tokens
@@ -29,12 +42,18 @@ from noria.stages.tuning import (
     num_tuning_tokens,
     tuning_choices,
 )
+from noria.tokenizer.extend import can_learn_from, check_extendable, nothing_to_learn
+from noria.tokenizer.load import load_tokenizer
+from noria.tokenizer.specials import TOKENIZER_FILE
 from noria.train.choices import choices_from_lock
 from noria.workspace import Workspace
 
 BYTES_PER_TOKEN = 3.8  # of English with a few thousand tokens; only until a tokenizer is trained
 DOCUMENTS = Wanted(shape="document")
+EVALUATION = "corpus.evaluation"  # read, but no text of the corpus
 WANTED = {
+    EVALUATION: Wanted(),
+    "corpus.synthetic": Wanted(),
     "corpus.tagged": Wanted(shape="document", format="tagged"),
     "corpus.conversations": Wanted(shape="conversation"),
     "feedback.simulate_chats": Wanted(shape="conversation"),
@@ -45,18 +64,21 @@ TORCH_BYTES = 450_000_000  # resident size of a process that has loaded torch an
 def check_recipe(workspace: Workspace) -> dict[str, Any]:
     """Open every file that the recipe names and estimate its cost.
 
-    Raises RecipeError with every file that is missing, empty or unreadable; UsageError if names
-    have to go and nothing here finds them.
+    Raises RecipeError with every file that is missing, empty or unreadable, every library that is
+    not installed, and a vocabulary that can't grow; UsageError if names have to go and nothing
+    here finds them.
     """
     recipe = workspace.recipe
     require_names(recipe.corpus, personal=recipe.simulates_users)
-    problems: list[Problem] = []
+    problems = _missing_libraries(workspace)
     found: dict[str, tuple[tuple[str, ...], Wanted]] = {
         where: (globs, WANTED.get(where, DOCUMENTS))
         for where, globs in (
             ("corpus.documents", recipe.corpus.documents),
             ("corpus.tagged", recipe.corpus.tagged),
             ("corpus.conversations", recipe.corpus.conversations),
+            ("corpus.synthetic", recipe.corpus.synthetic),
+            (EVALUATION, recipe.corpus.evaluation),
             ("adapter.replay", recipe.adapter.replay),
             ("adapter.general", recipe.adapter.general),
             ("feedback.simulate", recipe.feedback.simulate),
@@ -71,11 +93,64 @@ def check_recipe(workspace: Workspace) -> dict[str, Any]:
         where: _check_files(workspace, where, globs, wanted, problems)
         for where, (globs, wanted) in found.items()
     }
+    of_corpus = [
+        size
+        for where, size in sizes.items()
+        if where.startswith(("corpus.", "sources.")) and where != EVALUATION
+    ]
+    if not problems and recipe.tokenizer.extend:
+        problems += _check_extension(workspace, any(size.chinese for size in of_corpus))
     if problems:
         raise RecipeError(problems)
-    texts = ("corpus.", "sources.")
-    corpus_bytes = sum(size for where, size in sizes.items() if where.startswith(texts))
-    return _estimate(workspace, corpus_bytes)
+    return _estimate(workspace, sum(size.num_bytes for size in of_corpus))
+
+
+@dataclass
+class _Size:
+    """What files hold: their bytes, and whether there is Chinese to train on in them."""
+
+    num_bytes: int = 0
+    chinese: bool = False
+
+
+def _missing_libraries(workspace: Workspace) -> list[Problem]:
+    """The settings of the corpus that need what is not installed."""
+    settings = workspace.recipe.corpus
+    needs: dict[str, Callable[[], object]] = {
+        "mojibake": Choices(mojibake=settings.mojibake).check,
+        "chinese": Choices(chinese=settings.chinese).check,
+        "language": lambda: language_namer(settings.language),
+    }
+    problems = []
+    for name, look in needs.items():
+        try:
+            look()
+        except MissingExtra as error:
+            value = repr(getattr(settings, name))
+            problems.append(_problem(workspace, f"corpus.{name}", value, error))
+    return problems
+
+
+def _check_extension(workspace: Workspace, chinese: bool) -> list[Problem]:
+    """What stands against new tokens, before hours of preparation."""
+    base = build_base(workspace)
+    text = (base.path / TOKENIZER_FILE).read_text(encoding="utf-8")
+    try:
+        check_extendable(load_tokenizer(base.path), text)
+        if not chinese:
+            raise nothing_to_learn()
+    except UsageError as error:
+        value = str(workspace.recipe.tokenizer.extend)
+        return [_problem(workspace, "tokenizer.extend", value, error)]
+    return []
+
+
+def _problem(workspace: Workspace, where: str, value: str, error: NoriaError) -> Problem:
+    """A mistake, at the line of the recipe that begins with the setting's name."""
+    text = workspace.recipe_path.read_text(encoding="utf-8")
+    key = where.rsplit(".", 1)[1]
+    line = next((i for i, t in enumerate(text.splitlines(), 1) if t.strip().startswith(key)), 1)
+    return Problem(str(workspace.recipe_path), line, where, value, str(error))
 
 
 def _check_files(
@@ -84,29 +159,32 @@ def _check_files(
     globs: tuple[str, ...],
     wanted: Wanted,
     problems: list[Problem],
-) -> int:
-    """Read every record of the files once; returns their bytes.
+) -> _Size:
+    """Read every record of the files once; returns what they hold.
 
-    A file that gives no record is a mistake; what else can't be read is said.
+    A file that gives no record is a mistake, of which the first of a glob is told, and so is each
+    extra that is missing; what else can't be read is said.
     """
-    num_bytes = 0
-    text = workspace.recipe_path.read_text(encoding="utf-8")
-    key = where.rsplit(".", 1)[1]
-    line = next((i for i, t in enumerate(text.splitlines(), 1) if t.strip().startswith(key)), 1)
+    size = _Size()
     for glob in globs:
+        told: dict[str, Problem] = {}
         try:
             for file in source_files(workspace, [glob]):
                 workspace.watcher.progress(f"reading {file.name}", 0, 1)
-                num_bytes += file.path.stat().st_size
-                _check_file(workspace, file, wanted)
-        except InputError as error:
-            file_name = str(workspace.recipe_path)
-            problems.append(Problem(file_name, line, where, repr(glob), str(error)))
-    return num_bytes
+                size.num_bytes += file.path.stat().st_size
+                try:
+                    _check_file(workspace, file, wanted, size)
+                except MissingExtra as error:
+                    told.setdefault(error.fix, _problem(workspace, where, repr(glob), error))
+        except (InputError, MissingExtra) as error:
+            told.setdefault(error.fix, _problem(workspace, where, repr(glob), error))
+        problems += told.values()
+    return size
 
 
-def _check_file(workspace: Workspace, file: SourceFile, wanted: Wanted) -> None:
+def _check_file(workspace: Workspace, file: SourceFile, wanted: Wanted, size: _Size) -> None:
     """Read a file and say what of it can't be. Raises InputError if that is all of it."""
+    extends = workspace.recipe.tokenizer.extend > 0
     num_records, num_lost, first = 0, 0, None
     for found in read_file(file, wanted, lambda shape, how: None):
         if isinstance(found, Quarantined):
@@ -114,6 +192,8 @@ def _check_file(workspace: Workspace, file: SourceFile, wanted: Wanted) -> None:
             first = first or found
         else:
             num_records += 1
+            if extends and not size.chinese and isinstance(found, Document | Conversation):
+                size.chinese = can_learn_from(record_text(found))
     if first is None:
         return
     place = f"{first.file}:{first.line}" if first.line else first.file
@@ -128,6 +208,9 @@ def _estimate(workspace: Workspace, corpus_bytes: int) -> dict[str, Any]:
     if recipe.model.base:
         base = build_base(workspace)
         config, _ = read_config(base.path)
+        if recipe.tokenizer.extend:
+            longer = load_tokenizer(base.path).vocab_size + recipe.tokenizer.extend
+            config = replace(config, vocab_size=max(config.vocab_size, longer))
         num_tokens = num_tuning_tokens(workspace, corpus_tokens)
         entry = tuning_choices(workspace, base, num_tokens)
         row_tokens = measured_tokens(recipe, config)
@@ -150,7 +233,8 @@ def _estimate(workspace: Workspace, corpus_bytes: int) -> dict[str, Any]:
         num_trained_parameters=num_trained,
     )
     model_bytes = 4 * num_parameters(config)
-    disk_bytes = 2 * corpus_bytes + 3 * 2 * corpus_tokens + 6 * model_bytes
+    # The clean parts with 8 bytes a word, and the corpus; then the shards and checkpoints.
+    disk_bytes = 4 * corpus_bytes + 3 * 2 * corpus_tokens + 6 * model_bytes
     free_bytes = shutil.disk_usage(workspace.root).free
     if free_bytes < disk_bytes:
         raise NoriaError(

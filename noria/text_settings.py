@@ -144,8 +144,9 @@ class CorpusSettings:
     split: str = setting(
         "auto",
         "What stays on one side: a group (file, thread), a record, or a time; auto deals records "
-        "out where groups are too few, and changes its mind when they are enough.",
-        choices=("auto", "group", "record", "time"),
+        "out where groups are too few, and changes its mind when they are enough; stratified gives "
+        "each label, or source and language, its share, and keeps what it decided.",
+        choices=("auto", "group", "record", "time", "stratified"),
     )
     held_out_from: str = setting(
         "",

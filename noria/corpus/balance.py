@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from noria.corpus.kept import Kept, num_characters, whole_text
 from noria.corpus.sources import source_name
-from noria.corpus.table import Kept, num_characters, whole_text
 from noria.errors import UsageError
 
 MAX_COPIES = 4.0

@@ -17,8 +17,8 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+from noria.corpus.kept import Kept, whole_text
 from noria.corpus.sources import source_name
-from noria.corpus.table import Kept, whole_text
 
 MIN_DOCUMENTS = 5  # fewer may share a line by chance
 MAX_LINE_CHARACTERS = 400  # a longer one is a passage, and a matter of near-duplicates

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from noria.corpus.folder import Stored, in_quarantine, left_out, source_of, stored_records
+from noria.corpus.kept import language_of, whole_text
 from noria.corpus.sources import source_name
-from noria.corpus.table import language_of, whole_text
 from noria.errors import UnknownName
 from noria.records import (
     Conversation,

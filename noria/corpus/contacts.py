@@ -16,6 +16,11 @@ from noria.corpus.detector import (
     Match,
     Range,
     compiled,
+    either,
+    has_match,
+    has_number,
+    has_shape,
+    has_word,
     secret,
 )
 
@@ -60,10 +65,13 @@ _CURRENCY_AFTER = re.compile(
     r"(?i)\s?(?:[%$€£¥￥元円]|dollars?|cents|euros?|yuan|pounds|people|persons"
     r"|万|亿|千|美元|人民币|港币|块|[吨人个条次年])"
 )
-_SHORT_NUMBER = re.compile(r"[0-9](?:[ ().\-/]{0,3}[0-9]){5}")
+_SHORT_NUMBER = has_number(6)
 _EXTENSION = re.compile("(?:x|ext|转|分机)")
-_AT = ("@", "#", "(at)", "[at]", "{at}", "<at>", " dot ")
 _LETTER = "A-Za-z0-9\u00c0-\u024f\u0400-\u04ff"  # of addresses: also müller, but never Han
+_AT = either(
+    has_word("@", "(at)", "[at]", "{at}", "<at>", " dot "),
+    has_match(rf"#[{_LETTER}][{_LETTER}\-]{{0,62}}\."),  # not every comment of a program
+)
 _ENDINGS = "(?i:com|net|org|edu|gov|info|biz|io|co|ai|eu|de|fr|uk|ch|at|es|nl|cn|hk|tw|jp|us|ca|au)"
 _LABEL = r"""(?i:tel(?:ephone)?|phone|mobile|cell|fax|whatsapp|call|电话|手机|手机号|电话号码
     |联系方式|联系电话|传真|座机)"""
@@ -90,7 +98,7 @@ CONTACTS: tuple[Detector, ...] = (
     ),
     Detector(
         "IP_ADDRESS",
-        re.compile(r"[0-9]\.[0-9]{1,3}\.[0-9]"),
+        has_shape(b"0.0.0", b"0.00.0", b"0.000.0"),
         compiled(
             r"(?<![A-Za-z0-9])(?<![0-9]\.)(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z]|\.[0-9])"
         ),
@@ -98,7 +106,7 @@ CONTACTS: tuple[Detector, ...] = (
     ),
     Detector(
         "IP_ADDRESS",
-        re.compile(r"[0-9A-Fa-f]:[0-9A-Fa-f]{0,4}:"),
+        has_match(r":(?<=[0-9A-Fa-f]:)[0-9A-Fa-f]{0,4}:"),
         compiled(
             r"(?<![0-9A-Za-z:])(?<![0-9]\.)(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}"
             r"(?![0-9A-Za-z:]|\.[0-9])"

@@ -21,10 +21,16 @@ from noria.records import (
     Span,
     Tagged,
     content_text,
+    record_texts,
     text_content,
 )
 
 Change = Callable[[str], str]
+
+
+def record_text(record: Record) -> str:
+    """All texts of a record as one."""
+    return "\n".join(record_texts(record))
 
 
 def map_texts(record: Record, change: Change) -> Record:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,9 +18,10 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from noria.corpus.kept import Kept, num_characters, whole_text
 from noria.corpus.language import guess_script
 from noria.corpus.shingles import Hashes, WordHasher, ngrams, word_range
-from noria.corpus.table import Entry, Kept, num_characters, places, texts_at, whole_text
+from noria.corpus.table import Entry, word_places, words_at
 from noria.corpus.workers import Task, Workers
 from noria.records import Source
 
@@ -88,7 +89,7 @@ def drop_contaminated(
         clean: list[RecordT] = []
         done = 0
         chunks = list(_chunks(train))
-        tasks = ({**_texts_task(chunk), "known": str(folder)} for chunk in chunks)
+        tasks = ({**_words_task(chunk), "known": str(folder)} for chunk in chunks)
         for chunk, answer in zip(chunks, workers.map(shared_passages, tasks), strict=True):
             hits = {hit[0]: hit for hit in answer["hits"]}
             for index, record in enumerate(chunk):
@@ -147,16 +148,20 @@ def _chunks(records: Sequence[RecordT]) -> Iterable[list[RecordT]]:
         yield chunk
 
 
-def _texts_task(records: Sequence[Kept]) -> Task:
-    """Where a process finds the texts; those that lie on no disk go with the task."""
+def _words_task(records: Sequence[Kept]) -> Task:
+    """Where a process finds the words; texts that lie on no disk go with the task."""
     entries = [one for one in records if isinstance(one, Entry)]
     if len(entries) == len(records):
-        return {"places": places(entries)}
+        return {"places": word_places(entries), "scripts": [one.script for one in entries]}
     return {"texts": [whole_text(one) for one in records]}
 
 
-def _texts(task: Task) -> Iterable[str]:
-    return task["texts"] if "texts" in task else texts_at(task["places"])
+def _words(task: Task) -> Iterator[tuple[Hashes, str]]:
+    """The hashed words of each text, and its script."""
+    if "texts" in task:
+        yield from ((_hasher().words(one), guess_script(one)) for one in task["texts"])
+    else:
+        yield from zip(words_at(task["places"]), task["scripts"], strict=True)
 
 
 def _measured_chunks(
@@ -171,7 +176,7 @@ def _store_runs(measured: list[MeasuredSet], folder: Path, workers: Workers) -> 
     """Write the distinct runs of each length, sorted; returns how many texts were too short."""
     chunks = list(_measured_chunks(measured))
     tasks = (
-        {**_texts_task(chunk), "short_too": one.short_too, "out": str(folder / f"{number:06}.npz")}
+        {**_words_task(chunk), "short_too": one.short_too, "out": str(folder / f"{number:06}.npz")}
         for number, (one, chunk) in enumerate(chunks)
     )
     too_short: dict[str, int] = {}
@@ -192,16 +197,11 @@ def _store_runs(measured: list[MeasuredSet], folder: Path, workers: Workers) -> 
 
 def measured_runs(task: Task) -> Task:
     """Write the distinct runs of the texts by their length; counts texts that are too short."""
-    hasher = _hasher()
     runs: dict[int, list[Hashes]] = defaultdict(list)
     too_short = 0
-    for text in _texts(task):
-        words = hasher.words(text)
-        least, size = _run_sizes(text)
-        if task["short_too"] and len(words) < least:
-            too_short += 1
-        elif task["short_too"]:
-            size = min(size, len(words))
+    for words, script in _words(task):
+        too_short += task["short_too"] and len(words) < _run_sizes(script)[0]
+        size = _measured_size(words, script, task["short_too"])
         runs[size].append(ngrams(words, size))
     found = {str(size): np.unique(np.concatenate(some)) for size, some in runs.items()}
     np.savez(task["out"], **found)  # type: ignore[arg-type]  # names of arrays, no option
@@ -212,17 +212,16 @@ def shared_passages(task: Task) -> Task:
     """Which of the texts share a run with what is known: number, run and its words of each."""
     known = _load_runs(task["known"])
     hits = []
-    for number, text in enumerate(_texts(task)):
-        hit = _first_shared(text, known)
+    for number, (words, script) in enumerate(_words(task)):
+        hit = _first_shared(words, script, known)
         if hit is not None:
             hits.append([number, *hit])
     return {"hits": hits}
 
 
-def _first_shared(text: str, known: dict[int, Hashes]) -> _Hit | None:
+def _first_shared(words: Hashes, script: str, known: dict[int, Hashes]) -> _Hit | None:
     """The first run of a text that is known, the longest length first; None if it has none."""
-    words = _hasher().words(text)
-    least, most = _run_sizes(text)
+    least, most = _run_sizes(script)
     for size in range(most, least - 1, -1):
         if size not in known:
             continue
@@ -253,7 +252,7 @@ def _owners(
     found: dict[tuple[int, int], tuple[str, Source]] = {}
     chunks = list(_measured_chunks(measured))
     tasks = (
-        {**_texts_task(chunk), "short_too": one.short_too, "known": str(known)}
+        {**_words_task(chunk), "short_too": one.short_too, "known": str(known)}
         for one, chunk in chunks
     )
     for (one, chunk), answer in zip(chunks, workers.map(owned_runs, tasks), strict=True):
@@ -265,13 +264,9 @@ def _owners(
 def owned_runs(task: Task) -> Task:
     """Which of the texts have which of the wanted runs: number, size and run of each."""
     known = _load_runs(task["known"])
-    hasher = _hasher()
     found = []
-    for number, text in enumerate(_texts(task)):
-        words = hasher.words(text)
-        size = _run_sizes(text)[1]
-        if task["short_too"]:
-            size = min(size, len(words))
+    for number, (words, script) in enumerate(_words(task)):
+        size = _measured_size(words, script, task["short_too"])
         if size in known:
             for run in np.intersect1d(ngrams(words, size), known[size]).tolist():
                 found.append([number, size, run])
@@ -289,8 +284,14 @@ def _load_runs(folder: str) -> dict[int, Hashes]:
     return {int(one.stem): np.load(one, mmap_mode="r") for one in Path(folder).glob("*.npy")}
 
 
-def _run_sizes(text: str) -> tuple[int, int]:
+def _measured_size(words: Hashes, script: str, short_too: bool) -> int:
+    """The length of the runs of a text that is measured on; no run of one that is too short."""
+    least, most = _run_sizes(script)
+    return min(most, max(least, len(words))) if short_too else most
+
+
+def _run_sizes(script: str) -> tuple[int, int]:
     """The least and the usual length of a run, in words, or for Chinese in characters."""
-    if guess_script(text) == "zh":
+    if script == "zh":
         return SHORTEST_CHARACTERS, RUN_CHARACTERS
     return SHORTEST_WORDS, RUN_WORDS

@@ -19,10 +19,17 @@ from typing import Generic, TypeVar, final
 import numpy as np
 import numpy.typing as npt
 
-from noria.corpus.minhash import NUM_BANDS, MinHasher, jaccard, shared_buckets
+from noria.corpus.kept import (
+    Kept,
+    digest_but_for_spaces,
+    source_order,
+    whole_digest,
+    whole_text,
+)
+from noria.corpus.minhash import NUM_BANDS, MinHasher, jaccard, shared_buckets, shingles
 from noria.corpus.shingles import Hashes
 from noria.corpus.sources import source_name
-from noria.corpus.table import Entry, Kept, normal_digest, source_order, text_digest, whole_text
+from noria.corpus.table import Entry
 from noria.records import Source
 
 MIN_JACCARD = 0.8
@@ -73,7 +80,7 @@ def drop_duplicates(
     """
     records = list(records)
     in_order = _in_order(records, rank)
-    digests = np.array([normal_digest(one) for one in in_order], "S16")
+    digests = np.array([digest_but_for_spaces(one) for one in in_order], "S16")
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)
     distinct: list[RecordT] = []
     exact: list[Drop] = []
@@ -100,16 +107,12 @@ def _in_order(records: Sequence[RecordT], rank: Callable[[RecordT], int]) -> lis
     """By rank, then by source, then by text; many entries without a key for each in memory."""
     entries = [one for one in records if isinstance(one, Entry)]
     if len(entries) < len(records) or len({id(one.table) for one in entries}) != 1:
-        return sorted(records, key=lambda one: (rank(one), source_order(one), _digest(one)))
+        return sorted(records, key=lambda one: (rank(one), source_order(one), whole_digest(one)))
     columns = entries[0].table.columns[[one.row for one in entries]]
     files = entries[0].table.strings_in_order(columns["file"])
     ranks = np.array([rank(one) for one in records], np.int8)
     places = (columns[name] for name in ("text", "byte_end", "line", "byte_start"))
     return [records[index] for index in np.lexsort((*places, files, ranks))]
-
-
-def _digest(record: Kept) -> bytes:
-    return record.digest if isinstance(record, Entry) else text_digest(whole_text(record))
 
 
 def _drop_near(
@@ -119,14 +122,14 @@ def _drop_near(
 
     Beside them the shingles of the records that were compared last.
     """
-    shingles = _Shingles(records)
+    sets = _Shingles(records)
     members = _Members(shared_buckets(_bands(records)))
     kept: list[RecordT] = []
     drops: list[Drop] = []
     for index, record in enumerate(records):
         progress(index + 1, len(records))
         for other in members.beside(index):
-            similarity = jaccard(shingles[index], shingles[other])
+            similarity = jaccard(sets[index], sets[other])
             if similarity >= MIN_JACCARD:
                 drops.append(Drop(record.source, records[other].source, similarity))
                 break
@@ -177,12 +180,16 @@ class _Shingles:
         if index in self._known:
             self._known.move_to_end(index)
             return self._known[index]
-        found = self._hasher.shingles(whole_text(self._records[index]))
+        found = shingles(_words(self._records[index], self._hasher))
         self._known[index] = found
         self._num_bytes += found.nbytes
         while self._num_bytes > MAX_REMEMBERED_BYTES and len(self._known) > 1:
             self._num_bytes -= self._known.popitem(last=False)[1].nbytes
         return found
+
+
+def _words(record: Kept, hasher: MinHasher) -> Hashes:
+    return record.words if isinstance(record, Entry) else hasher.words(whole_text(record))
 
 
 def _bands(records: Sequence[Kept]) -> npt.NDArray[np.uint64]:
@@ -194,7 +201,7 @@ def _bands(records: Sequence[Kept]) -> npt.NDArray[np.uint64]:
         if isinstance(record, Entry):
             of_table[id(record.table)].append(index)
         else:
-            found[index] = hasher.bands(whole_text(record))
+            found[index] = hasher.bands(_words(record, hasher))
     for some in of_table.values():
         entries = [one for one in (records[index] for index in some) if isinstance(one, Entry)]
         found[some] = entries[0].table.bands(np.array([one.row for one in entries]))

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from noria.corpus.contacts import CONTACTS
+from noria.corpus.detector import view_of
 from noria.corpus.papers import PAPERS
 from noria.corpus.secret_keys import SECRET_KEYS
 
@@ -22,6 +23,7 @@ from noria.corpus.secret_keys import SECRET_KEYS
 DETECTORS = (*SECRET_KEYS, CONTACTS[0], *PAPERS, *CONTACTS[1:])
 KINDS = tuple(dict.fromkeys(detector.kind for detector in DETECTORS))
 _GATES = tuple(dict.fromkeys(detector.gate for detector in DETECTORS))
+_GATED = tuple((_GATES.index(detector.gate), detector) for detector in DETECTORS)
 MAX_TURNS = 8  # a find may free the boundary of the next match; a second turn is rare
 
 _WIDE = re.compile("[\uff01-\uff5e\u2010-\u2015\u2212\u00a0\u2007\u202f\u3000]")
@@ -44,13 +46,13 @@ def find_identities(text: str, taken: list[Span]) -> list[Span]:
     # Character for character as long as the text, so that positions hold in both.
     plain = text if text.isascii() or not _WIDE.search(text) else text.translate(_NARROW)
     plain = masked(plain, taken)
-    open_gates = _open_gates(plain)
+    view = view_of(plain)  # what is masked later can only close a gate, and that harms nobody
+    hits = [gate(view) for gate in _GATES]
+    tried = [detector for gate, detector in _GATED if hits[gate]]
     found: list[Span] = []
     for _ in range(MAX_TURNS):
         before = len(found)
-        for detector in DETECTORS:
-            if detector.gate not in open_gates:
-                continue
+        for detector in tried:
             spans = []
             for match in detector.pattern.finditer(plain):
                 reach = detector.judge(match)
@@ -61,21 +63,6 @@ def find_identities(text: str, taken: list[Span]) -> list[Span]:
         if len(found) == before:
             break
     return sorted(found)
-
-
-def _open_gates(text: str) -> set[re.Pattern[str] | tuple[str, ...]]:
-    """The looks that hit; what is masked later can only close a gate, and that harms nobody."""
-    lower = text.lower()
-    found: set[re.Pattern[str] | tuple[str, ...]] = set()
-    for gate in _GATES:
-        if isinstance(gate, tuple):
-            for word in gate:  # no generator: this is asked of every text
-                if word in lower:
-                    found.add(gate)
-                    break
-        elif gate.search(text):
-            found.add(gate)
-    return found
 
 
 def masked(text: str, spans: Sequence[Span]) -> str:

@@ -24,11 +24,12 @@ CHARACTERS_PER_WORD = 1.5  # Han, kana and hangul that weigh as much as a word o
 MIN_PROSE_WORDS = 2
 NUM_CANDIDATES = 10  # of the model, of which the first with the text's script is taken
 
-_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-_LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
-_KANA = re.compile("[\u3041-\u30ff]")
-_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
-_LETTER = re.compile(r"[^\W\d_]")
+# Runs, of which few are found, are counted faster than characters.
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
+_LATIN = re.compile("[A-Za-z\u00c0-\u024f]+")
+_KANA = re.compile("[\u3041-\u30ff]+")
+_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]+")
+_LETTER = re.compile(r"[^\W\d_]+")
 _ALPHABET_WORD = re.compile("[A-Za-z\u00c0-\u10ff\u1200-\u1fff]{2,}")
 _WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
 _MARKS = ".,;:!?()\"“”«»‘’'[]"
@@ -42,6 +43,11 @@ _LATIN_LANGUAGES = (
 )
 
 
+def _count(runs: re.Pattern[str], text: str) -> int:
+    """How many characters of a text are in such runs."""
+    return sum(map(len, runs.findall(text)))
+
+
 @lru_cache(maxsize=8)  # several steps ask about one text
 def guess_script(text: str) -> str:
     """Name the script of a text's first characters: 'zh' (Han without kana), 'latin' or 'other'.
@@ -51,21 +57,20 @@ def guess_script(text: str) -> str:
     sample = text[:SAMPLE_CHARACTERS]
     if sample.isascii():
         return "latin" if _LATIN.search(sample) else "other"
-    num_letters = len(_LETTER.findall(sample))
-    num_han, num_kana = len(_HAN.findall(sample)), len(_KANA.findall(sample))
+    num_letters, num_han, num_kana = (_count(one, sample) for one in (_LETTER, _HAN, _KANA))
     if num_han and num_kana <= MAX_KANA * (num_han + num_kana) and num_han >= MIN_HAN * num_letters:
         return "zh"
-    if num_letters and len(_LATIN.findall(sample)) >= MIN_LATIN * num_letters:
+    if num_letters and _count(_LATIN, sample) >= MIN_LATIN * num_letters:
         return "latin"
     return "other"
 
 
 def has_chinese(text: str) -> bool:
     """Whether the Han characters of a text are Chinese: hardly any kana or hangul beside them."""
-    num_han = 0 if text.isascii() else len(_HAN.findall(text))
+    num_han = 0 if text.isascii() else _count(_HAN, text)
     if not num_han:
         return False
-    num_others = len(_KANA.findall(text)) + len(_HANGUL.findall(text))
+    num_others = _count(_KANA, text) + _count(_HANGUL, text)
     return num_others <= MAX_KANA * (num_han + num_others)
 
 
@@ -87,8 +92,7 @@ def name_language(text: str) -> str:
     """
     sample = text[:SAMPLE_CHARACTERS]
     num_han, num_kana, num_hangul = (
-        0 if sample.isascii() else len(pattern.findall(sample))
-        for pattern in (_HAN, _KANA, _HANGUL)
+        0 if sample.isascii() else _count(pattern, sample) for pattern in (_HAN, _KANA, _HANGUL)
     )
     num_east = num_han + num_kana + num_hangul
     if num_east and num_east >= CHARACTERS_PER_WORD * _num_alphabet_words(sample):
@@ -122,7 +126,7 @@ def _by_model(sample: str) -> str:
     if not words:
         return "und"
     line = " ".join(words).lower()
-    latin = 2 * len(_LATIN.findall(line)) > len(_LETTER.findall(line))
+    latin = 2 * _count(_LATIN, line) > _count(_LETTER, line)
     for found in _detector().detect(line, k=NUM_CANDIDATES):
         if not latin or found["lang"] in _LATIN_LANGUAGES.split():
             return str(found["lang"])

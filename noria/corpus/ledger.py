@@ -26,8 +26,8 @@ from noria.corpus.folder import (
     record_at,
     stored_records,
 )
+from noria.corpus.kept import language_of
 from noria.corpus.split import SPLITS
-from noria.corpus.table import language_of
 from noria.records import (
     Conversation,
     Labelled,

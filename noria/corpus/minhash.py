@@ -18,6 +18,9 @@ SHINGLE_WORDS = 5
 NUM_BANDS = 25  # 25 bands of 5 rows find a pair of similarity 0.8 with probability 0.99995,
 ROWS_PER_BAND = 5  # of 0.5 with 0.55: few exact comparisons are wasted
 
+BLOCK_SHINGLES = 256  # that are hashed at a time: 256 kB, in the processor's cache
+_MOST = np.uint64(2**64 - 1)
+
 
 @final
 class MinHasher:
@@ -29,29 +32,41 @@ class MinHasher:
         # Odd factors and offsets (rows, 1) of multiply-shift hashing (Dietzfelbinger et al. 1997).
         factors, self._offsets = numbers.reshape(2, -1, 1)
         self._factors = factors | np.uint64(1)
+        self._room = np.empty((NUM_BANDS * ROWS_PER_BAND, BLOCK_SHINGLES), np.uint64)
 
-    def shingles(self, text: str) -> Hashes:
-        """Sorted distinct runs of 5 words (Chinese: characters); a shorter text is one run."""
-        return np.unique(self._runs(text))
+    def words(self, text: str) -> Hashes:
+        """The hashes of a text's words (Chinese: characters)."""
+        return self._words.words(text)
 
-    def bands(self, text: str) -> Hashes:
+    def bands(self, words: Hashes) -> Hashes:
         """(bands,): a hash for each band of the signature; zeros for a text without words."""
-        return self.bands_of(self._runs(text))  # one that comes twice has the same hash twice
-
-    def _runs(self, text: str) -> Hashes:
-        words = self._words.words(text)
-        return ngrams(words, min(SHINGLE_WORDS, max(1, len(words))))
+        return self.bands_of(_runs(words))  # one that comes twice has the same hash twice
 
     def bands_of(self, shingles: Hashes) -> Hashes:
         """The same of a text's shingles, in any order."""
         if not len(shingles):
             return np.zeros(NUM_BANDS, np.uint64)
-        signature: Hashes = ((shingles * self._factors + self._offsets) >> np.uint64(32)).min(1)
+        least = np.full(NUM_BANDS * ROWS_PER_BAND, _MOST, np.uint64)
+        for first in range(0, len(shingles), BLOCK_SHINGLES):
+            block = shingles[first : first + BLOCK_SHINGLES]
+            hashed = np.multiply(block, self._factors, out=self._room[:, : len(block)])
+            hashed += self._offsets
+            np.minimum(least, hashed.min(1), out=least)
+        signature: Hashes = least >> np.uint64(32)  # the same as of the shifted ones
         rows = signature.reshape(NUM_BANDS, ROWS_PER_BAND)
         total = rows[:, 0].copy()
         for row in range(1, ROWS_PER_BAND):
             total = mix(total) + rows[:, row]
         return np.maximum(total, np.uint64(1))  # 0 says that there are no words
+
+
+def shingles(words: Hashes) -> Hashes:
+    """Sorted distinct runs of 5 words; fewer words are one run."""
+    return np.unique(_runs(words))
+
+
+def _runs(words: Hashes) -> Hashes:
+    return ngrams(words, min(SHINGLE_WORDS, max(1, len(words))))
 
 
 def shared_buckets(bands: npt.NDArray[np.uint64]) -> npt.NDArray[np.int32]:

@@ -18,6 +18,8 @@ from noria.corpus.detector import (
     Match,
     Range,
     compiled,
+    has_shape,
+    has_word,
     secret,
 )
 
@@ -56,7 +58,7 @@ def _mixed(match: Match) -> Range | None:
 
 # What stands before the number of a vehicle in China: a province, or an office.
 _PROVINCES = "京津冀晋蒙辽吉黑沪苏浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新使"
-_PLATE_WORDS = (
+_PLATE_WORDS = has_word(
     *("e plate", "r plate", "plate n", "registration n", "registration p"),
     *("kennzeichen", "immatricul", "车牌", "号牌"),
 )
@@ -65,7 +67,7 @@ _GERMAN_PLATE = r"[A-ZÄÖÜ]{1,3}[\ \-][A-Z]{1,2}[\ \-]?[1-9][0-9]{0,3}[EH]?"
 PAPERS: tuple[Detector, ...] = (
     Detector(
         "IBAN",
-        re.compile(r"[0-9]{2}(?<=[A-Za-z]{2}[0-9]{2})"),
+        has_shape(b"AA00", b"aa00"),
         compiled(
             r"(?<![A-Za-z0-9])(?:[A-Z]{2}[0-9]{2}(?:[\ \-]?[A-Z0-9]){11,30}"
             r"|[a-z]{2}[0-9]{2}(?:\ ?[a-z0-9]){11,30})"
@@ -74,7 +76,7 @@ PAPERS: tuple[Detector, ...] = (
     ),
     Detector(
         "ID_NUMBER",
-        re.compile(r"[0-9]{6}[ \-]?(?:18|19|20)[0-9]{2}"),
+        has_shape(b"0" * 10, b"000000 0000", b"000000-0000"),
         compiled(
             r"""(?<![0-9A-Za-z])[1-9][0-9]{5}[\ \-]?(?:18|19|20)[0-9]{2}[\ ]?(?:0[1-9]|1[0-2])
             (?:0[1-9]|[12][0-9]|3[01])[\ \-]?[0-9]{3}[0-9Xx](?![0-9A-Za-z])"""
@@ -107,7 +109,7 @@ PAPERS: tuple[Detector, ...] = (
     ),
     Detector(
         "SSN",
-        re.compile(r"[0-9]{3}[\- ][0-9]{2}[\- ][0-9]"),
+        has_shape(b"000-00-0000"),
         compiled(
             rf"(?<![0-9A-Za-z]){NOT_AFTER}(?!000|666|9)\d{{3}}-(?!00)\d{{2}}-(?!0000)\d{{4}}"
             rf"(?![0-9A-Za-z]){NOT_BEFORE}"
@@ -115,7 +117,7 @@ PAPERS: tuple[Detector, ...] = (
     ),
     Detector(
         "SSN",
-        ("ssn", "social security"),
+        has_word("ssn", "social security"),
         compiled(
             r"""(?i:\bssn\b|social\ security(?:\ (?:number|no\.?|nr\.?))?)[^0-9\n\[\]]{0,12}
             (?P<secret>(?!000|666|9)\d{3}[\ \-]?\d{2}[\ \-]?\d{4})(?![0-9])"""
@@ -124,7 +126,7 @@ PAPERS: tuple[Detector, ...] = (
     ),
     Detector(
         "PASSPORT",
-        ("passport", "reisepass", "passeport", "护照", "通行证"),
+        has_word("passport", "reisepass", "passeport", "护照", "通行证"),
         compiled(
             r"""(?i:passport|reisepass|passeport|护照|通行证)(?:[^0-9\n\[\]A-Z]|[A-Z](?![A-Z0-9]))
             {0,24}(?P<secret>[A-Z]{0,3}\ ?[0-9][A-Z0-9]{5,9})(?![A-Za-z0-9])"""
@@ -133,12 +135,12 @@ PAPERS: tuple[Detector, ...] = (
     ),
     Detector(
         "PASSPORT",
-        re.compile(r"[0-9]{7}(?<=[A-Z][0-9A-Z][0-9]{7})"),
+        has_shape(b"A00000000", b"AA0000000"),
         compiled(r"(?<![A-Za-z0-9_\-/.])(?:[GDSPH][0-9]|E[0-9A-HJ-NP-Z])[0-9]{7}(?![A-Za-z0-9_])"),
     ),
     Detector(
         "PLATE",
-        re.compile(rf"[A-Z](?<=[{_PROVINCES}][A-Z])"),
+        has_shape(b"?A"),
         compiled(
             rf"""[{_PROVINCES}][A-Z][\ ·•.\-]?(?:
                 (?=[A-Z0-9]{{0,5}}[0-9])[A-HJ-NP-Z0-9]{{5,6}}
@@ -148,7 +150,7 @@ PAPERS: tuple[Detector, ...] = (
     ),
     Detector(
         "PLATE",
-        re.compile(r"[0-9][ \-][A-Z]{2}"),
+        has_shape(b"AA00 AAA", b"AA-000-AA"),
         compiled(
             r"""(?<![A-Za-z0-9\-])(?:[A-Z]{2}[0-9]{2}\ [A-Z]{3}|[A-Z]{2}-[0-9]{3}-[A-Z]{2})
             (?![A-Za-z0-9\-])"""

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from noria.corpus.cleaning import Cleaner
+from noria.corpus.contents import record_text
 from noria.corpus.language import language_namer
 from noria.corpus.minhash import MinHasher
+from noria.corpus.part_writer import PartWriter, is_whole
 from noria.corpus.read import (
     Intake,
     Listener,
@@ -32,7 +34,7 @@ from noria.corpus.read import (
 from noria.corpus.read.archives import is_archive
 from noria.corpus.read.formats import format_of
 from noria.corpus.report import Progress
-from noria.corpus.table import PartWriter, Table, is_whole, whole_text
+from noria.corpus.table import Table
 from noria.corpus.workers import Task, Workers
 from noria.records import (
     Pair,
@@ -152,7 +154,7 @@ def _pieces(
         else:
             one = replace(found, synthetic=request.synthetic)
             piece.append({"record": record_to_json(one)})
-            characters += len(whole_text(found))
+            characters += len(record_text(found))
         if characters >= PART_BYTES:
             yield piece, characters
             piece, characters = [], 0
@@ -225,7 +227,7 @@ def _found(task: Task, heard: list[Said]) -> Iterator[Record | Quarantined]:
 def with_language(record: Record, how: str) -> tuple[Record, str]:
     """The record, with its language where languages are named, and what is counted of it."""
     name = language_namer(how)
-    texts = record_texts(record) if isinstance(record, Pair) else [whole_text(record)]
+    texts = record_texts(record) if isinstance(record, Pair) else [record_text(record)]
     language = "→".join(map(name, texts))
     return (replace(record, language=language) if how == "named" else record), language
 

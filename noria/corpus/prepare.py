@@ -3,7 +3,7 @@
 In: the files that the recipe names. Out: `train.jsonl`, `held_out.jsonl`, `test.jsonl`,
 `dropped.jsonl` (what was left out, why, and what it duplicates), `quarantine.jsonl` (what could not
 be read, where and why) and `report.json`; records of shapes that nothing trains on yet lie in a
-folder of their shape, split likewise.
+folder of their shape, split likewise. A stratified split leaves `decided.npy` too.
 The same files and settings give the same bytes, with any number of processes, stopped and begun
 again or not. Texts stay on disk; what is in memory grows with the number of records alone.
 This module does not know tokens.
@@ -30,13 +30,17 @@ from noria.corpus.read import Intake, Request, SourceFile, Wanted
 from noria.corpus.report import Progress, Tally, corpus_report, split_sizes
 from noria.corpus.split import SPLITS, split_rule
 from noria.corpus.steps import (
+    KnownSide,
     Splits,
     distinct_records,
+    known_sides,
+    split_by_strata,
     split_shapes,
     uncontaminated,
     without_boilerplate,
     worth_learning,
 )
+from noria.corpus.strata import Decided, read_decided, write_decided
 from noria.corpus.table import SHAPE_NAMES, Entry, Table
 from noria.corpus.workers import Workers
 from noria.errors import InputError
@@ -72,6 +76,7 @@ def prepare_corpus(
     evaluation: Sequence[Record] = (),
     scratch: Path | None = None,
     num_workers: int = 1,
+    earlier: Path | None = None,
 ) -> dict[str, Any]:
     """Write the three splits, what is in quarantine and the report into `out`; returns the report.
 
@@ -79,7 +84,8 @@ def prepare_corpus(
     program wrote is trained on, marked, and never measured on.
     `scratch`: a folder for what is not finished, that a later call with the same files and settings
     goes on from; it is removed in the end. Without one it lies under `out`. `num_workers`: how many
-    processes share the work, at most.
+    processes share the work, at most. `earlier`: the folder of a corpus, whose decisions a
+    stratified split keeps.
     `progress` gets (step, done, total). Raises InputError for a file that changes meanwhile, or if
     fewer than three records are left.
     """
@@ -102,13 +108,17 @@ def prepare_corpus(
         tally = Tally(dropped, read.changed, len(read.too_short), identities=read.identities)
         for source in read.too_short:
             tally.drop("too short", source)
+        decided = read_decided(earlier) if earlier else {}
+        known = known_sides(settings, seed, decided)
         distinct = _worth_having(
-            table.entries(), read.intake, settings, seed, tally, scratch, progress
+            table.entries(), read.intake, settings, known, tally, scratch, progress
         )
-        splits = _split(distinct, read.intake, settings, seed)
+        splits, decided = _split(distinct, read.intake, settings, seed, decided)
         uncontaminated([*splits.values()], evaluation, tally, progress, workers, scratch)
         report = _report(splits, read.intake, len(requests), settings, seed, tally)
         _write(out, splits, progress)
+        if decided:
+            write_decided(out, decided)
     shutil.rmtree(scratch)
     text = json.dumps(report, indent=1, ensure_ascii=False)
     (out / "report.json").write_text(text, encoding="utf-8")
@@ -119,7 +129,7 @@ def _worth_having(
     entries: list[Entry],
     intake: Intake,
     settings: CorpusSettings,
-    seed: int,
+    known: KnownSide,
     tally: Tally,
     scratch: Path,
     progress: Progress,
@@ -133,21 +143,29 @@ def _worth_having(
     documents = without_boilerplate(records["document"], settings, tally, scratch)
     records["document"] = worth_learning(documents, settings, tally, progress)
     return {
-        shape: distinct_records(some, settings, seed, tally, progress)
+        shape: distinct_records(some, settings, known, tally, progress)
         for shape, some in records.items()
     }
 
 
 def _split(
-    distinct: dict[str, list[Entry]], intake: Intake, settings: CorpusSettings, seed: int
-) -> dict[str, Splits]:
-    """The splits of what is trained on, under "", and of each other shape that there is."""
+    distinct: dict[str, list[Entry]],
+    intake: Intake,
+    settings: CorpusSettings,
+    seed: int,
+    earlier: Decided,
+) -> tuple[dict[str, Splits], Decided]:
+    """The splits of what is trained on, under "", and of each other shape; what was decided."""
     try:
+        if settings.split == "stratified":
+            there = {shape: some for shape, some in distinct.items() if some}
+            return split_by_strata(there, TRAINED, settings, seed, earlier)
         splits = split_shapes([distinct[shape] for shape in TRAINED], settings, seed)
     except InputError as error:
         raise InputError(f"{error.given}{_lost(intake)}", error.expected, error.fix) from error
     others = {shape: distinct[shape] for shape in OTHERS if distinct[shape]}
-    return {"": splits} | {s: _split_other(some, settings, seed) for s, some in others.items()}
+    by_shape = {shape: _split_other(some, settings, seed) for shape, some in others.items()}
+    return {"": splits} | by_shape, {}
 
 
 def _report(

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from noria.corpus.kept import Kept, script_of, whole_text
 from noria.corpus.perplexity import CharacterModel
 from noria.corpus.shingles import WordHasher, ngrams
-from noria.corpus.table import Kept, script_of, whole_text
 from noria.text_settings import QualitySettings
 
 RUN_WORDS = 10  # of repeated runs; Gopher's longest

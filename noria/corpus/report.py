@@ -16,10 +16,11 @@ from noria.corpus.balance import Balanced
 from noria.corpus.boilerplate import RemovedLine
 from noria.corpus.decontaminate import Decontaminated, contamination_facts
 from noria.corpus.deduplicate import Drop, count_between
+from noria.corpus.kept import Kept, language_of, num_bytes, num_characters
 from noria.corpus.quality import Excess
 from noria.corpus.sources import source_name
 from noria.corpus.split import SPLITS
-from noria.corpus.table import Entry, Kept, language_of, num_bytes, num_characters
+from noria.corpus.table import Entry
 from noria.records import Source
 
 REPORT_FORMAT = 1

@@ -5,9 +5,7 @@ In: nothing. Out: their detectors, in the order in which they are tried.
 
 from __future__ import annotations
 
-import re
-
-from noria.corpus.detector import Detector, Match, Range, compiled, secret
+from noria.corpus.detector import Detector, Match, Range, compiled, has_shape, has_word, secret
 
 
 def _key(match: Match) -> Range | None:
@@ -24,12 +22,12 @@ def _assigned(match: Match) -> Range | None:
 _NAMES = r"""(?i:access_token|auth_token|token|api_?key|apikey|key|password|passwd|pwd|secret
     |client_secret|signature|sig)"""
 
-_KEY_BEGINNINGS = (
+_KEY_BEGINNINGS = has_word(
     *("sk-", "nk-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "akia"),
     *("asia", "aiza", "xoxa", "xoxb", "xoxe", "xoxo", "xoxp", "xoxr", "xoxs", "hf_", "npm_"),
     *("pypi-", "sk_", "pk_", "rk_", "eyj", "ltai", "akid", "sg."),
 )
-_SETTING_WORDS = (
+_SETTING_WORDS = has_word(
     *("bearer ", "password", "passwd", "pwd", "apikey", "密码", "口令", "密钥", "令牌"),
     *("api_", "api-", "api k", "access_", "access-", "access k", "access t", "secret_", "secret-"),
     *("secret k", "client_s", "client s", "client-s", "auth_t", "auth t", "auth-t"),
@@ -38,14 +36,14 @@ _SETTING_WORDS = (
 SECRET_KEYS: tuple[Detector, ...] = (
     Detector(
         "PRIVATE_KEY",
-        ("-----begin",),
+        has_word("-----begin"),
         compiled(
             r"-----BEGIN\ [A-Z ]{0,30}PRIVATE\ KEY-----[^-]{1,16000}-----END\ [A-Z ]{1,40}-----"
         ),
     ),
     Detector(
         "CREDENTIALS",
-        ("://",),
+        has_word("://"),
         compiled(
             r"[A-Za-z][A-Za-z0-9+.\-]{1,20}://(?P<secret>[^\s/@:\[\]]{1,200}:[^\s/@\[\]]{1,200})@"
         ),
@@ -53,7 +51,7 @@ SECRET_KEYS: tuple[Detector, ...] = (
     ),
     Detector(
         "CREDENTIALS",
-        re.compile("[?&][A-Za-z_]{3,20}="),
+        has_shape(b"?a", b"&a", b"?A", b"&A"),
         compiled(rf"""[?&]{_NAMES}=(?P<secret>[^&\s\#\[\]"'<>]{{4,2000}})"""),
         secret,
     ),

@@ -6,18 +6,17 @@ enough of them; else single records are dealt out, and that is decided anew when
 
 A recipe that names what is split by (`group`, `record`, `time`) gets a rule that looks at one
 record alone, so that nothing ever moves. Languages and sources then have the shares that were asked
-up to chance; a rule that gave each small one its part could not keep that promise, for what it
-holds out of a set of one it would have to hold out of every set.
+up to chance; `strata` gives each small one its part, and keeps what was decided to do so.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from noria.corpus.table import Kept, num_characters, whole_text
+from noria.corpus.kept import Kept, num_characters, whole_text
 from noria.errors import InputError, UsageError
 from noria.text_settings import CorpusSettings
 
@@ -32,13 +31,13 @@ RecordT = TypeVar("RecordT", bound=Kept)
 
 def split_of(group: str, seed: int, held_out: float, test: float) -> str:
     """The split of a group: 'train', 'held_out' or 'test', with these shares of all groups."""
-    position = _position(group, seed)
+    position = position_of(group, seed)
     if position < test:
         return "test"
     return "held_out" if position < test + held_out else "train"
 
 
-def _position(key: str, seed: int) -> float:
+def position_of(key: str, seed: int) -> float:
     """A number in [0, 1) that only the key and the seed decide."""
     digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
@@ -70,12 +69,12 @@ def split_records(
 
 
 def split_rule(settings: CorpusSettings, seed: int) -> Callable[[Kept], str] | None:
-    """The split of a record by the record alone; None where the recipe leaves it to the data.
+    """The split of a record by the record alone; None where the other records matter too.
 
     Raises UsageError for a split by time without its two dates. The rule raises InputError for a
     record whose file has no date.
     """
-    if settings.split == "auto":
+    if settings.split in ("auto", "stratified"):
         return None
     if settings.split == "time":
         if not "" < settings.held_out_from < settings.test_from:
@@ -107,14 +106,19 @@ def _split_by_rule(
     splits: dict[str, list[RecordT]] = {name: [] for name in SPLITS}
     for record in records:
         splits[rule(record)].append(record)
+    refuse_empty(splits, settings.split)
+    return splits
+
+
+def refuse_empty(splits: Mapping[str, Sequence[Kept]], how: str) -> None:
+    """Raise InputError if a way of splitting left one of the three without a record."""
     empty = [name for name in SPLITS if not splits[name]]
     if empty:
         raise InputError(
-            f"corpus.split = {settings.split!r} leaves nothing for {' and '.join(empty)}",
+            f"corpus.split = {how!r} leaves nothing for {' and '.join(empty)}",
             "something in each split",
             "add text, change the shares or dates, or set split = 'auto'",
         )
-    return splits
 
 
 def _group(record: Kept) -> str:
@@ -139,7 +143,7 @@ def _train_share(splits: dict[str, list[RecordT]]) -> float:
 
 
 def _smallest(records: Sequence[RecordT], seed: int) -> dict[str, list[RecordT]]:
-    by_hash = sorted(range(len(records)), key=lambda i: _position(whole_text(records[i]), seed))
+    by_hash = sorted(range(len(records)), key=lambda i: position_of(whole_text(records[i]), seed))
     test, held_out = by_hash[0], by_hash[1]
     return {
         "train": [one for i, one in enumerate(records) if i not in (test, held_out)],

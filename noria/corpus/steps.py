@@ -7,7 +7,7 @@ goes is in the tally, with its reason. This module knows neither files nor forma
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,17 +15,21 @@ from noria.corpus.boilerplate import Boilerplate
 from noria.corpus.clean import choices_of, clean_text
 from noria.corpus.decontaminate import MeasuredSet, drop_contaminated
 from noria.corpus.deduplicate import drop_duplicates
+from noria.corpus.kept import Kept, source_order
 from noria.corpus.minhash import MinHasher
+from noria.corpus.part_writer import PartWriter
 from noria.corpus.parts import with_language
 from noria.corpus.quality import judge_documents
 from noria.corpus.report import Progress, Tally
-from noria.corpus.split import SPLITS, split_records, split_rule
-from noria.corpus.table import Entry, Kept, PartWriter, Table, source_order
+from noria.corpus.split import SPLITS, refuse_empty, split_records, split_rule
+from noria.corpus.strata import Decided, deal_records, side_of
+from noria.corpus.table import Entry, Table
 from noria.corpus.workers import Workers
 from noria.records import Document, Record, text_content
 from noria.text_settings import CorpusSettings
 
 Splits = dict[str, list[Entry]]
+KnownSide = Callable[[Kept], int | None]
 
 
 def without_boilerplate(
@@ -83,20 +87,31 @@ def worth_learning(
     return kept
 
 
+def known_sides(settings: CorpusSettings, seed: int, earlier: Decided) -> KnownSide:
+    """What is fixed of a record's split before all records are known: its place in SPLITS."""
+    if settings.split == "stratified":
+        return lambda record: side_of(record, earlier)
+    rule = split_rule(settings, seed)
+    return (lambda record: SPLITS.index(rule(record))) if rule else (lambda record: None)
+
+
 def distinct_records(
-    records: list[Entry], settings: CorpusSettings, seed: int, tally: Tally, progress: Progress
+    records: list[Entry],
+    settings: CorpusSettings,
+    known: KnownSide,
+    tally: Tally,
+    progress: Progress,
 ) -> list[Entry]:
-    """Records without copies; where each one's split is fixed, the copy to measure on stays.
+    """Records without copies; where one's split is fixed, the copy to measure on stays.
 
     Else a copy that is added to what is trained on would take the other's place there. What a
     program wrote gives way to what people did.
     """
-    rule = split_rule(settings, seed)
     result = drop_duplicates(
         records,
         settings.near_duplicates,
         lambda done, total: progress("deduplicate", done, total),
-        lambda record: _rank(record, rule),
+        lambda record: _rank(record, known),
     )
     tally.exact += result.exact
     tally.near += result.near
@@ -112,10 +127,39 @@ def distinct_records(
     return result.kept
 
 
-def _rank(record: Kept, rule: Callable[[Kept], str] | None) -> int:
+def _rank(record: Kept, known: KnownSide) -> int:
     if record.synthetic:
         return 1
-    return -SPLITS.index(rule(record)) if rule else 0
+    side = known(record)
+    return 0 if side is None else -1 - side
+
+
+def split_by_strata(
+    shapes: Mapping[str, Sequence[Entry]],
+    trained: Sequence[str],
+    settings: CorpusSettings,
+    seed: int,
+    earlier: Decided,
+) -> tuple[dict[str, Splits], Decided]:
+    """The splits of the trained shapes together, under "", and of each other one; all decisions.
+
+    A group that has records of several shapes is on one side with all of them. Raises InputError
+    if nothing is trained or nothing measured on.
+    """
+    found: dict[str, Splits] = {"": {name: [] for name in SPLITS}}
+    real = [one for some in shapes.values() for one in some if not one.synthetic]
+    sides, decided = deal_records(real, settings, seed, earlier)
+    side_of_row = {id(one): side for one, side in zip(real, sides, strict=True)}
+    for shape, some in shapes.items():
+        name = "" if shape in trained else shape
+        splits = found.setdefault(name, {name: [] for name in SPLITS})
+        for one in some:  # what a program wrote is trained on
+            splits[SPLITS[side_of_row.get(id(one), 0)]].append(one)
+    for splits in found.values():
+        for name in SPLITS:
+            splits[name].sort(key=source_order)
+    refuse_empty(found[""], settings.split)
+    return found, decided
 
 
 def split_shapes(shapes: Sequence[Sequence[Entry]], settings: CorpusSettings, seed: int) -> Splits:

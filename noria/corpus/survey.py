@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from noria.corpus.choose import Shown, Smallest, shown
 from noria.corpus.folder import Stored, corpus_files, stored_records
+from noria.corpus.kept import language_of, whole_text
 from noria.corpus.lengths import Lengths, distribution
 from noria.corpus.sources import source_name
 from noria.corpus.split import SPLITS
-from noria.corpus.table import language_of, whole_text
 from noria.errors import FormatError
 from noria.records import Labelled, Record, Source, Tagged, shape_of
 

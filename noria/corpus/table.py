@@ -1,10 +1,12 @@
 """Clean records on disk, and what the steps ask of each of them in columns in memory.
 
-In: clean records, from whoever made them. Out: entries, which stand for records wherever only their
-source, their group, their sizes or their text is asked for; 130 bytes an entry in memory, the text
-is read when it is wanted. This module knows no step.
+In: parts, as `part_writer` makes them. Out: entries, which stand for records wherever only their
+source, their group, their sizes or their words are asked for; 150 bytes an entry in memory, the
+text and its words are read when they are wanted. This module knows no step; `kept` has what
+records and entries answer alike.
 
     <folder>/00000.jsonl   records, a line each
+             00000.words   the hash of each word of their texts, 8 bytes each
              00000.npz     columns (N,) and band hashes (N, bands) of these records
              00000.json    the strings that the columns point to, and what the maker says of them;
                            written last: a part that has it is whole
@@ -12,10 +14,8 @@ is read when it is wanted. This module knows no step.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from array import array
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,21 +24,19 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from noria.artifacts import atomic_write
-from noria.corpus.language import guess_script
-from noria.corpus.minhash import NUM_BANDS, MinHasher
+from noria.corpus.minhash import NUM_BANDS
+from noria.corpus.shingles import Hashes
 from noria.records import (
     SHAPES,
     Record,
     Source,
     record_from_json,
-    record_line,
-    record_texts,
-    shape_of,
 )
 
 SHAPE_NAMES = tuple(SHAPES)
 MAX_OPEN_FILES = 64
+LINES, WORDS = ".jsonl", ".words"
+WORD_BYTES = 8
 
 # file, group, language, named, script: numbers of strings. `language` is what is counted (of a pair
 # both), `named` what the record itself says, `script` what reports go by where it says nothing.
@@ -46,7 +44,7 @@ COLUMNS = np.dtype(
     [
         *((name, "<i4") for name in ("part", "file", "group", "language", "named", "script")),
         *((name, "<i8") for name in ("line", "byte_start", "byte_end", "offset", "length")),
-        *((name, "<i8") for name in ("characters", "bytes")),
+        *((name, "<i8") for name in ("characters", "bytes", "first_word", "num_words")),
         ("text", "S16"),  # digests: of the text, and but for spaces and capital letters
         ("normal", "S16"),
         ("shape", "u1"),
@@ -54,49 +52,6 @@ COLUMNS = np.dtype(
     ]
 )
 _STRINGS = ("file", "group", "language", "named", "script")
-
-
-def whole_text(record: Kept) -> str:
-    """All texts of a record as one."""
-    return record.text if isinstance(record, Entry) else "\n".join(record_texts(record))
-
-
-def num_characters(record: Kept) -> int:
-    """Length of the whole text."""
-    return record.num_characters if isinstance(record, Entry) else len(whole_text(record))
-
-
-def num_bytes(record: Kept) -> int:
-    """Bytes of the whole text in UTF-8."""
-    return record.num_bytes if isinstance(record, Entry) else len(whole_text(record).encode())
-
-
-def script_of(record: Kept) -> str:
-    """The script of the whole text, as `guess_script` names it."""
-    return record.script if isinstance(record, Entry) else guess_script(whole_text(record))
-
-
-def language_of(record: Kept) -> str:
-    """The language that the corpus named, or else the script."""
-    return record.language or script_of(record)
-
-
-def text_digest(text: str) -> bytes:
-    """16 bytes that name a text."""
-    return hashlib.sha256(text.encode("utf-8")).digest()[:16]
-
-
-def normal_digest(record: Kept) -> bytes:
-    """16 bytes that name a record's text but for spaces and capital letters."""
-    if isinstance(record, Entry):
-        return record.normal
-    return text_digest(" ".join(whole_text(record).casefold().split()))
-
-
-def source_order(record: Kept) -> tuple[str | int, ...]:
-    """The file's name, then the position in it; a reader may give several records one position."""
-    source = record.source
-    return source.file, source.byte_start, source.line, source.byte_end, source.interaction
 
 
 @final
@@ -111,7 +66,7 @@ class Table:
         self._waiting: list[npt.NDArray[Any]] = []
         self._parts: list[tuple[Path, int]] = []  # path without ending, first row
         self._num_rows = 0
-        self._open: OrderedDict[int, int] = OrderedDict()  # part -> file descriptor
+        self._open: OrderedDict[tuple[int, str], int] = OrderedDict()  # part, ending -> descriptor
 
     def add(self, path: Path) -> Mapping[str, Any]:
         """Add a part, named by its path without ending; returns what its maker says of it."""
@@ -147,23 +102,30 @@ class Table:
         places = {name: place for place, name in enumerate(names)}
         return np.array([places[self.strings[number]] for number in used], np.int64)[inverse]
 
-    def path(self, part: int) -> Path:
-        """The file that holds the records of a part."""
-        return self._parts[part][0].with_suffix(".jsonl")
+    def path(self, part: int, ending: str) -> Path:
+        """The file that holds the records of a part, or their words."""
+        return self._parts[part][0].with_suffix(ending)
 
     def line(self, row: int) -> bytes:
         """A record as it is written, with the end of its line."""
         one = self.columns[row]
-        return os.pread(self._file(int(one["part"])), int(one["length"]), int(one["offset"]))
+        file = self._file(int(one["part"]), LINES)
+        return os.pread(file, int(one["length"]), int(one["offset"]))
 
-    def _file(self, part: int) -> int:
-        if part in self._open:
-            self._open.move_to_end(part)
+    def words(self, row: int) -> Hashes:
+        """The hashes of a record's words."""
+        one = self.columns[row]
+        file = self._file(int(one["part"]), WORDS)
+        return _words(file, int(one["first_word"]), int(one["num_words"]))
+
+    def _file(self, part: int, ending: str) -> int:
+        if (part, ending) in self._open:
+            self._open.move_to_end((part, ending))
         else:
             if len(self._open) >= MAX_OPEN_FILES:
                 os.close(self._open.popitem(last=False)[1])
-            self._open[part] = os.open(self.path(part), os.O_RDONLY)
-        return self._open[part]
+            self._open[part, ending] = os.open(self.path(part, ending), os.O_RDONLY)
+        return self._open[part, ending]
 
     def bands(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
         """(N, bands): the band hashes of these rows; 0 for a text without words."""
@@ -267,84 +229,38 @@ class Entry:
         return record_from_json(json.loads(self.line))
 
     @property
-    def text(self) -> str:
-        """All its texts as one, read from disk."""
-        return whole_text(self.record)
+    def words(self) -> Hashes:
+        """The hashes of its text's words, read from disk."""
+        return self.table.words(self.row)
 
 
-Kept = Record | Entry
-
-
-@final
-class PartWriter:
-    """Writes one part; nobody takes it for one before `close`."""
-
-    def __init__(self, folder: Path, number: int, hasher: MinHasher) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{number:06}"
-        self._hasher = hasher
-        self._file = self.path.with_suffix(".jsonl").open("wb")
-        self._rows: list[tuple[Any, ...]] = []
-        self._bands = array("Q")
-        self._strings: dict[str, int] = {"": 0}
-
-    def add(self, record: Record, language: str) -> None:
-        """Write a record and note what the steps will ask; language: what is counted of it."""
-        line, text, source = record_line(record), whole_text(record), record.source
-        named = record.language
-        strings = (source.file, record.group, language, named, guess_script(text))
-        numbers = [self._strings.setdefault(one, len(self._strings)) for one in strings]
-        offset = self._file.tell()
-        self._file.write(line)
-        self._rows.append(
-            (
-                *(0, *numbers),
-                *(source.line, source.byte_start, source.byte_end, offset, len(line)),
-                *(len(text), len(text.encode("utf-8"))),
-                *(text_digest(text), normal_digest(record)),
-                *(SHAPE_NAMES.index(shape_of(record)), record.synthetic),
-            )
-        )
-        self._bands.extend(self._hasher.bands(text).tolist())
-
-    def close(self, about: Mapping[str, Any]) -> None:
-        """Finish the part, with what its maker has to say, in JSON values."""
-        self._file.close()
-        np.savez(
-            self.path.with_suffix(".npz"),
-            columns=np.array(self._rows, COLUMNS),
-            bands=np.array(self._bands, np.uint64).reshape(-1, NUM_BANDS),
-        )
-        whole = {**about, "strings": list(self._strings)}
-        atomic_write(
-            self.path.with_suffix(".json"), json.dumps(whole, ensure_ascii=False).encode("utf-8")
-        )
-
-
-def is_whole(folder: Path, number: int) -> bool:
-    """Whether a part of that number was finished."""
-    return (folder / f"{number:06}.json").exists()
-
-
-def places(entries: Sequence[Entry]) -> list[list[Any]]:
-    """[path, offset, length] of each entry, for another process to read them."""
+def word_places(entries: Sequence[Entry]) -> list[list[Any]]:
+    """[path, first, number] of each entry's words, for another process to read them."""
     return [
-        [str(one.table.path(int(row["part"]))), int(row["offset"]), int(row["length"])]
+        [
+            str(one.table.path(int(row["part"]), WORDS)),
+            int(row["first_word"]),
+            int(row["num_words"]),
+        ]
         for one in entries
         for row in (one.table.columns[one.row],)
     ]
 
 
-def texts_at(some: Sequence[Sequence[Any]]) -> Iterator[str]:
-    """The whole texts of the records at these places."""
+def words_at(some: Sequence[Sequence[Any]]) -> Iterator[Hashes]:
+    """The words at these places, record by record."""
     path, file = "", -1
     try:
-        for name, offset, length in some:
+        for name, first, number in some:
             if name != path:
                 if file >= 0:
                     os.close(file)
                 path, file = name, os.open(name, os.O_RDONLY)
-            yield whole_text(record_from_json(json.loads(os.pread(file, length, offset))))
+            yield _words(file, first, number)
     finally:
         if file >= 0:
             os.close(file)
+
+
+def _words(file: int, first: int, number: int) -> Hashes:
+    return np.frombuffer(os.pread(file, WORD_BYTES * number, WORD_BYTES * first), "<u8")

@@ -91,7 +91,7 @@ class Workers:
         self._threads = ThreadPoolExecutor(self.num_workers)
         for _ in range(self.num_workers):
             process = subprocess.Popen(
-                [sys.executable, "-m", "noria.corpus.worker"],
+                [sys.executable, "-P", "-m", "noria.corpus.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=_environment(),

@@ -10,19 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from noria.corpus.language import guess_script
+from noria.corpus.kept import language_of
 from noria.corpus.sources import source_name
-from noria.records import Conversation, Document, Labelled, Record, record_texts
+from noria.records import Labelled, Record, record_texts
 
 MAX_VALUES = 12  # of one kind of slice; more are too many to read, and too small to show anything
 MIN_RECORDS = 5
 Mask = NDArray[np.bool_]
-
-
-def language_of(record: Record) -> str:
-    """As the corpus named it, else its script."""
-    named = record.language if isinstance(record, Document | Conversation) else ""
-    return named or guess_script("\n".join(record_texts(record)))
 
 
 def slices_of(records: Sequence[Record]) -> dict[str, Mask]:

@@ -13,6 +13,7 @@ import numpy as np
 from noria.artifacts import Artifact
 from noria.baselines.ngram import load_ngram
 from noria.compress.quantize import quantize_model
+from noria.corpus.kept import language_of
 from noria.evaluate.harness import data_digest, measure_model, measure_ngram
 from noria.evaluate.metrics import (
     NUM_RESAMPLES,
@@ -22,7 +23,6 @@ from noria.evaluate.metrics import (
     paired_difference,
 )
 from noria.evaluate.scores import Score, lock_digest, write_scores
-from noria.evaluate.slices import language_of
 from noria.export.gguf import GGUF_FILE, export_gguf
 from noria.export.huggingface import export_huggingface
 from noria.export.verify import verify_export

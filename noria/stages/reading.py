@@ -113,6 +113,8 @@ def clean_beside(
     nothing is split off.
     """
     files = source_files(workspace, globs)
+    if not files:  # a cleaner loads what finds names
+        return [], files_digest(files)
     cleaner = Cleaner(replace(workspace.recipe.corpus, min_characters=1))
     records = map(cleaner.clean, records_beside(workspace, files, shape))
     return [one for one in records if one is not None], files_digest(files)

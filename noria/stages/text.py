@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -23,6 +22,7 @@ from noria.records import (
     record_texts,
 )
 from noria.runtime import num_cores
+from noria.stages.pace import Pace
 from noria.stages.reading import (
     clean_beside,
     clean_documents,
@@ -37,7 +37,7 @@ from noria.tokenizer.fertility import measure_fertility
 from noria.tokenizer.load import Tokenizer, load_tokenizer
 from noria.tokenizer.pack import encode_records, fitting_records, write_shard
 from noria.tokenizer.train import train_tokenizer
-from noria.workspace import Watcher, Workspace
+from noria.workspace import Workspace
 
 FIRST_CORPUS_SETTINGS = {  # always in the corpus's key; those that came later where they act
     "documents",
@@ -96,6 +96,9 @@ def build_corpus(workspace: Workspace) -> Artifact:
         **({"evaluation": evaluation_digest} if evaluation else {}),
         **({"synthetic": files_digest(synthetic)} if synthetic else {}),
     }
+    earlier = None
+    if recipe.corpus.split == "stratified":
+        earlier, inputs = _with_earlier(workspace, settings, inputs)
     unfinished = workspace.root / "unfinished"
     scratch = unfinished / f"corpus-{artifact_key('corpus', 1, settings, inputs, {})[:16]}"
 
@@ -113,6 +116,7 @@ def build_corpus(workspace: Workspace) -> Artifact:
             evaluation,
             scratch,
             recipe.corpus.workers or num_cores(),
+            earlier,
         )
         _say_what_was_read(workspace, report)
         if not report["splits"]["train"]["records"]:
@@ -128,22 +132,22 @@ def build_corpus(workspace: Workspace) -> Artifact:
     )
 
 
-class Pace:
-    """Says how fast each step of the corpus goes."""
+def _with_earlier(
+    workspace: Workspace, settings: dict[str, Any], inputs: dict[str, str]
+) -> tuple[Path | None, dict[str, str]]:
+    """The newest corpus, whose decisions the next one keeps, and the inputs with its key.
 
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher = watcher
-        self._step = ""
-        self._begun_at = self._begun_with = 0.0
-
-    def progress(self, step: str, done: int, total: int) -> None:
-        """Pass a step's progress on, with its rate: of files in MB, else in records."""
-        now = time.monotonic()
-        if step != self._step:  # what an earlier, stopped run has finished is no pace of this one
-            self._step, self._begun_at, self._begun_with = step, now, done
-        rate = (done - self._begun_with) / max(1e-9, now - self._begun_at)
-        said = f"{rate / 1e6:.1f} MB/s" if step == "read" else f"{rate:,.0f} records/s"
-        self._watcher.progress(f"{step}, {said}" if rate else step, done, total)
+    A corpus that was made of these very inputs is its own; what it went on from is told again.
+    """
+    corpora = [one for one in workspace.store.all() if one.manifest.stage == "corpus"]
+    for one in reversed(corpora):
+        before = dict(one.manifest.inputs)
+        before.pop("earlier", None)
+        if (one.manifest.settings, before) == (settings, inputs):
+            return None, one.manifest.inputs
+    if not corpora:
+        return None, inputs
+    return corpora[-1].path, {**inputs, "earlier": corpora[-1].key}
 
 
 def _corpus_settings(settings: CorpusSettings) -> dict[str, Any]:

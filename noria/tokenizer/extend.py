@@ -51,15 +51,10 @@ def extend_tokenizer(
     more. Byte-level BPE, continued (Sennrich et al. 2016). Raises UsageError for a vocabulary of
     another kind, or texts without Chinese.
     """
-    value = json.loads(text)
-    kind = tokenizer.pre if tokenizer.pre == PRE else value["model"]["type"]
-    if kind != "BPE":
-        raise UsageError(f"a {kind} vocabulary to extend", "a byte-level BPE", "leave it as it is")
+    value = _of_pairs(tokenizer, text)
     runs = Counter(run for one in texts for run in _HAN_RUN.findall(one))
     if not runs:
-        raise UsageError(
-            "texts without a Chinese character", "Chinese to learn from", "leave out extend"
-        )
+        raise nothing_to_learn()
     joined = _Joined(tokenizer, runs)
     learned = [*islice(joined.merges(), num_tokens)]
     extended = _longer(value, tokenizer, joined, learned)
@@ -68,6 +63,31 @@ def extend_tokenizer(
     return Extension(
         extended, first_id, tuple(joined.parts[first_id + n] for n in range(len(learned)))
     )
+
+
+def check_extendable(tokenizer: Tokenizer, text: str) -> None:
+    """Raise UsageError for a vocabulary that can't be extended; text: of its `tokenizer.json`."""
+    _of_pairs(tokenizer, text)
+
+
+def can_learn_from(text: str) -> bool:
+    """Whether there is something in a text that new tokens are learned from."""
+    return _HAN_RUN.search(text) is not None
+
+
+def nothing_to_learn() -> UsageError:
+    """Of texts without Chinese."""
+    return UsageError(
+        "texts without a Chinese character", "Chinese to learn from", "leave out extend"
+    )
+
+
+def _of_pairs(tokenizer: Tokenizer, text: str) -> Any:
+    value = json.loads(text)
+    kind = tokenizer.pre if tokenizer.pre == PRE else value["model"]["type"]
+    if kind != "BPE":
+        raise UsageError(f"a {kind} vocabulary to extend", "a byte-level BPE", "leave it as it is")
+    return value
 
 
 class _Joined:

@@ -1,9 +1,10 @@
+import sys
 import time
 
 import pytest
 
 from noria.corpus.checkdigits import iban_holds, luhn_holds, resident_id_holds
-from noria.corpus.clean import clean_text
+from noria.corpus.clean import _HALF_PAIRS, _INVISIBLE, _LINE_ENDS, _SPACES, clean_text
 from noria.corpus.deidentify import Deidentifier, replace_identities
 
 
@@ -26,6 +27,12 @@ from noria.corpus.deidentify import Deidentifier, replace_identities
 def test_clean_text_has_one_form(text: str, clean: str) -> None:
     assert clean_text(text) == clean
     assert clean_text(clean) == clean
+
+
+def test_what_is_not_looked_for_in_printable_text_is_not_printable() -> None:
+    for pattern in (_SPACES, _HALF_PAIRS, _INVISIBLE, _LINE_ENDS):
+        found = [chr(n) for n in range(sys.maxunicode + 1) if pattern.fullmatch(chr(n))]
+        assert found and not any(map(str.isprintable, found))
 
 
 @pytest.mark.parametrize(

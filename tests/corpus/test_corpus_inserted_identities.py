@@ -9,6 +9,8 @@ from leaks import Marked, Score, add_to
 from own_sentences import OWN_EN, OWN_ZH
 
 from noria.corpus.deidentify import Deidentifier
+from noria.corpus.detector import view_of
+from noria.corpus.identities import DETECTORS
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,21 @@ def test_inserted_identities_are_found_and_nothing_else(sentences, kinds, gap) -
     assert sum(score.there for score in scores.values()) == 60 * len(kinds)
     assert {kind: score.missed for kind, score in scores.items() if score.recall < 0.995} == {}
     assert {kind: score.wrong for kind, score in scores.items() if score.wrong} == {}
+
+
+@pytest.mark.parametrize(
+    ("sentences", "kinds", "gap"), [(OWN_EN, STRUCTURED_EN, " "), (OWN_ZH, STRUCTURED_ZH, "")]
+)
+def test_the_cheap_look_misses_nothing_that_the_pattern_finds(sentences, kinds, gap) -> None:
+    found = 0
+    for text, _ in texts_with_identities(sentences, kinds, 30, 2, gap):
+        view = view_of(text)
+        for detector in DETECTORS:
+            judged = map(detector.judge, detector.pattern.finditer(text))
+            if any(reach is not None for reach in judged):
+                found += 1
+                assert detector.gate(view), (detector.kind, text)
+    assert found > 10 * len(kinds)
 
 
 @pytest.mark.parametrize("sentence", OWN_EN + OWN_ZH)

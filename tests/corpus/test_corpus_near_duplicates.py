@@ -9,7 +9,7 @@ from noria.corpus.deduplicate import (
     count_between,
     drop_duplicates,
 )
-from noria.corpus.minhash import MinHasher, jaccard
+from noria.corpus.minhash import MinHasher, jaccard, shingles
 from noria.records import Document, Source, text_content
 
 _WORDS = "harbour lamp keeper storm north boat rope night morning rain captain letter window stair"
@@ -39,7 +39,7 @@ def _documents(texts: list[str]) -> list[Document]:
 
 
 def _by_brute_force(texts: list[str]) -> set[int]:
-    sets = [MinHasher().shingles(text) for text in texts]
+    sets = [shingles(MinHasher().words(text)) for text in texts]
     kept: list[int] = []
     for index in range(len(sets)):
         if all(jaccard(sets[index], sets[other]) < MIN_JACCARD for other in kept):

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from noria.corpus import parts, prepare, workers
+from noria.corpus.kept import whole_text
 from noria.corpus.parts import make_part
 from noria.corpus.prepare import prepare_corpus
 from noria.corpus.read import Request, Wanted, find_files
-from noria.corpus.table import MAX_OPEN_FILES, Table, whole_text
+from noria.corpus.shingles import WordHasher
+from noria.corpus.table import MAX_OPEN_FILES, Table
 from noria.corpus.workers import Task, Workers
 from noria.errors import InputError, MissingExtra, NoriaError
 from noria.records import Document, content_text
@@ -118,9 +120,11 @@ def test_records_in_table_are_those_that_were_read(
             *(one.source, one.group),
             one.synthetic,
         )
-        assert (one.text, one.num_characters) == (whole_text(record), len(whole_text(record)))
+        text = whole_text(record)
+        assert (whole_text(one), one.num_characters) == (text, len(text))
+        assert one.words.tolist() == WordHasher().words(text).tolist()
         if isinstance(record, Document):
-            assert content_text(record.content) == one.text
+            assert content_text(record.content) == text
     table.close()
 
 

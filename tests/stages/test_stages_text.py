@@ -64,6 +64,27 @@ def test_settings_that_came_later_are_in_a_corpuss_key_only_where_they_act(tmp_p
     assert set(CorpusSettings.__dataclass_fields__) > FIRST_CORPUS_SETTINGS
 
 
+def _ids(folder: Path, *names: str) -> set[str]:
+    return {one.source.file for name in names for one in read_records(folder / f"{name}.jsonl")}
+
+
+def test_a_stratified_corpus_keeps_what_the_newest_one_decided(tmp_path: Path) -> None:
+    recipe = _write(tmp_path, 'split = "stratified"\nheld_out = 0.2\ntest = 0.1\n')
+    with open_workspace(recipe, None, Silent()) as workspace:
+        first = build_corpus(workspace)
+        assert build_corpus(workspace).reused and "earlier" not in first.manifest.inputs
+        for n in range(30, 80):
+            text = f"Boat {n} left for the north with {n * 11} ropes before the rain."
+            (tmp_path / f"{n:02}.txt").write_text(text, encoding="utf-8")
+        second = build_corpus(workspace)
+        assert second.manifest.inputs["earlier"] == first.key
+        again = build_corpus(workspace)
+        assert again.reused and again.key == second.key
+    for name, size in (("train", 56), ("held_out", 16), ("test", 8)):
+        before, after = _ids(first.path, name), _ids(second.path, name)
+        assert before <= after and len(after) == size
+
+
 def _chat(*roles: str) -> str:
     said = [{"role": role, "content": f"{role} {n}: lamp"} for n, role in enumerate(roles)]
     return json.dumps({"messages": said}) + "\n"

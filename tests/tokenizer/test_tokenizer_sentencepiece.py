@@ -17,7 +17,7 @@ from noria.export.templates import template_text
 from noria.records import Conversation, Message, Pair, Source, text_content
 from noria.tokenizer.chat import render_chat
 from noria.tokenizer.description import parse_description
-from noria.tokenizer.extend import extend_tokenizer
+from noria.tokenizer.extend import check_extendable, extend_tokenizer
 from noria.tokenizer.foreign import tokenizer_from_huggingface, tokenizer_from_sentencepiece
 from noria.tokenizer.known_templates import TEMPLATES, known_template
 from noria.tokenizer.load import Tokenizer, build_tokenizer
@@ -217,6 +217,8 @@ def test_a_vocabulary_of_sentencepiece_is_not_extended(llama: bytes, tmp_path: P
     ours = build_tokenizer(text, parse_description(meta, "here"), "here")
     with pytest.raises(UsageError, match="sentencepiece vocabulary to extend"):
         extend_tokenizer(ours, text, ["灯亮了灯亮了"], 2)
+    with pytest.raises(UsageError, match="sentencepiece vocabulary to extend"):
+        check_extendable(ours, text)
 
 
 Change = Callable[[Any], object]
