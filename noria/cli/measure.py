@@ -40,7 +40,7 @@ def evaluate(
     found = {"scores": [score_to_json(one) for one in scores]}
     lines = [f"weights {scores[0].weight_hash[:12]}"] if scores else ["no metric"]
     lines += [
-        f"{row['metric']:<40} {row['value']:>9.4f}  95% {_end(row['low'])} to {_end(row['high'])}"
+        f"{row['metric']:<40} {row['value']:>9.5g}  95% {_end(row['low'])} to {_end(row['high'])}"
         f"  {row['num_records']:,} examples"
         for row in found["scores"]
     ]
@@ -48,4 +48,4 @@ def evaluate(
 
 
 def _end(value: float | None) -> str:
-    return "not known" if value is None else f"{value:.4f}"
+    return "not known" if value is None else f"{value:.5g}"

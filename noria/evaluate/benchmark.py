@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,11 +116,12 @@ def _interval(value: float, each: Sequence[Any], error: Any, seed: int) -> tuple
 
     What the harness made of them is not asked: of all readings that which gives its value is taken.
     """
-    for metric, rows in _readings(each):
+    for metric, rows, after in _readings(each):
         entries = [(np.arange(len(rows)), np.full(len(rows), c), rows[:, c]) for c in (0, 1)]
         sums = Sums(sparse_sums(len(rows), 2, entries), {"value": metric})
-        if math.isclose(sums.value("value"), value, rel_tol=_SAME, abs_tol=_SAME):
-            interval = measure([sums], seed=seed)["value"]
+        if math.isclose(after(sums.value("value")), value, rel_tol=_SAME, abs_tol=_SAME):
+            found = measure([sums], seed=seed)["value"]
+            interval = Interval(value, after(found.low), after(found.high))
             how = f"bootstrap of {NUM_RESAMPLES} resamples, or Student's t where that is wider"
             return interval, "Clopper–Pearson" if metric.share else how
     if isinstance(error, float) and math.isfinite(error) and len(each) > 1:
@@ -129,29 +130,32 @@ def _interval(value: float, each: Sequence[Any], error: Any, seed: int) -> tuple
     return Interval(value, -math.inf, math.inf), "none"
 
 
-def _readings(each: Sequence[Any]) -> list[tuple[Metric, Floats]]:
-    """What may have become of the examples: each reading with rows of what they add to two sums."""
+def _readings(each: Sequence[Any]) -> list[tuple[Metric, Floats, Callable[[float], float]]]:
+    """What may have become of the examples: a metric, rows of what they add, what is done after.
+
+    What is done after keeps the order: ends of an interval go through it as the value does.
+    """
     if not each:
         return []
     if all(isinstance(one, bool | int | float) for one in each):
         rows = np.array([(float(one), 1.0) for one in each])
-        share = (0, 1) if set(rows[:, 0]) <= {0.0, 1.0} else None
-        mean = Metric(lambda sums: ratio(sums[0], sums[1]), *_limits(share), share=share)
-        return [(mean, rows), (Metric(_perplexity, 0.0, math.inf), rows)]
+        if set(rows[:, 0]) <= {0.0, 1.0}:
+            return [(Metric(_mean, share=(0, 1)), rows, float)]
+        anything = Metric(_mean, -math.inf, math.inf)
+        return [(anything, rows, float), (anything, rows * (-1.0, 1.0), _exp)]
     if all(isinstance(one, list | tuple) and len(one) == 2 for one in each):
-        rows = np.array(each, dtype=np.float64)
-        return [
-            (Metric(lambda sums: -ratio(sums[0], sums[1]) / math.log(2), 0.0, math.inf), rows),
-            (Metric(_perplexity, 0.0, math.inf), rows),
-        ]
+        rows = np.array(each, dtype=np.float64) * (-1.0, 1.0)  # nats, and bytes or words
+        nats = Metric(_mean, 0.0, math.inf)
+        return [(nats, rows, lambda value: value / math.log(2)), (nats, rows, _exp)]
     return []
 
 
-def _limits(share: tuple[int, int] | None) -> tuple[float, float]:
-    return (0.0, 1.0) if share else (-math.inf, math.inf)
+def _mean(sums: Floats) -> Floats:
+    return ratio(sums[0], sums[1])
 
 
-def _perplexity(sums: Floats) -> Floats:
-    """exp of the mean negative log likelihood of a unit (a word, a byte, an example)."""
-    found: Floats = np.exp(-ratio(sums[0], sums[1]))
-    return found
+def _exp(value: float) -> float:
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf

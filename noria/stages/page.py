@@ -103,7 +103,7 @@ def write_report(workspace: Workspace, made: Made) -> Path:
         ),
         breakdown=breakdown,
         compression=_compression(made.compressed),
-        speed=_speed(made),
+        speed=speed_rows(made),
         samples=_samples(made),
         contributions=_differences(turn.judged.facts["contributions"]) if turn else (),
         gate=gate_section(turn.verdict) if turn else None,
@@ -302,7 +302,7 @@ _SPEED = {  # what a score of speed is called, its unit, and how many of them ma
 }
 
 
-def _speed(made: Made) -> tuple[SpeedRow, ...]:
+def speed_rows(made: Made) -> tuple[SpeedRow, ...]:
     """The stored scores of speed; raises IntegrityError for those of other weights."""
     scores = read_scores(made.timed.path / "scores.json")
     require_weights(scores, {made.model.facts["weight_hash"]})

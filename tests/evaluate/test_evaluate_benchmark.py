@@ -40,9 +40,9 @@ def by_name(measured: list[Measured]) -> dict[str, Measured]:
 
 
 @torch.no_grad()
-def next_log_probs(model: LanguageModel, ids: list[int]) -> torch.Tensor:
-    logits = model.model.logits(model.model(torch.tensor([ids]))[0, -1])
-    return logits.double().log_softmax(dim=0)
+def log_probs(model: LanguageModel, ids: list[int]) -> torch.Tensor:
+    """(T, V): of what follows each id, in one plain pass."""
+    return model.model.logits(model.model(torch.tensor([ids]))[0]).double().log_softmax(dim=-1)
 
 
 def end_nll(model: LanguageModel, text: str) -> float:
@@ -52,7 +52,7 @@ def end_nll(model: LanguageModel, text: str) -> float:
     start = 0  # of the window in which the end is predicted; each moves on by half a context
     while start + CONTEXT_TOKENS < len(ids):
         start += CONTEXT_TOKENS // 2
-    return -float(next_log_probs(model, ids[start:])[tokenizer.end_id])
+    return -float(log_probs(model, ids[start:])[-1, tokenizer.end_id])
 
 
 def test_perplexity_is_ours_but_for_the_end_of_each_text(
@@ -72,6 +72,8 @@ def test_perplexity_is_ours_but_for_the_end_of_each_text(
     for one in found.values():
         assert one.value.low < one.value.value < one.value.high < math.inf
         assert one.interval.startswith("bootstrap")
+    of_a_byte = found["byte_perplexity"].value
+    assert (of_a_byte.low, of_a_byte.high) == pytest.approx((2**bits.low, 2**bits.high))
 
 
 def test_choice_by_likelihood_is_our_accuracy_with_our_interval(
@@ -85,8 +87,9 @@ def test_choice_by_likelihood_is_our_accuracy_with_our_interval(
         context = tokenizer.encode(rows[row]["question"])
         whole = tokenizer.encode(f"{rows[row]['question']} {rows[row]['choices'][place]}")
         ids = list(tokenizer.start_ids) + whole
+        scores = log_probs(model, ids)
         for at in range(len(tokenizer.start_ids) + len(context), len(ids)):
-            likelihoods[row, place] += float(next_log_probs(model, ids[:at])[ids[at]])
+            likelihoods[row, place] += float(scores[at - 1, ids[at]])
     probabilities = np.exp(likelihoods - likelihoods.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     gold = np.array([row["answer"] for row in rows])

@@ -12,7 +12,7 @@ from noria.cli.screen import Silent
 from noria.errors import IntegrityError
 from noria.evaluate.scores import Score, write_scores
 from noria.stages.card import card_section
-from noria.stages.page import Made, _speed, stored_scores
+from noria.stages.page import Made, speed_rows, stored_scores
 from noria.workspace import Workspace, open_workspace
 
 OURS, OTHERS, BASE = "ab" * 32, "cd" * 32, "ef" * 32
@@ -61,7 +61,7 @@ def test_scores_of_these_weights_are_shown(workspace: Workspace) -> None:
     assert [(name, one.value) for name, one in stored_scores(workspace, whole)] == [
         ("champion", 1.5)
     ]
-    (row,) = _speed(whole)
+    (row,) = speed_rows(whole)
     assert (row.unit, row.value.value, row.machine) == ("ms", 1500.0, "a laptop")
 
 
@@ -69,7 +69,7 @@ def test_scores_of_other_weights_stop_the_report(workspace: Workspace) -> None:
     with pytest.raises(IntegrityError, match="measured on weights cdcd"):
         stored_scores(workspace, made(workspace, OTHERS, OURS))
     with pytest.raises(IntegrityError, match=r"speed.answer_s.*measured on weights cdcd"):
-        _speed(made(workspace, OURS, OTHERS))
+        speed_rows(made(workspace, OURS, OTHERS))
 
 
 @pytest.mark.parametrize(("tuned", "warns"), [(BASE, True), (OURS, False)])
