@@ -79,8 +79,10 @@ def test_perplexity_is_ours_but_for_the_end_of_each_text(
 def test_choice_by_likelihood_is_our_accuracy_with_our_interval(
     folder: Path, model: LanguageModel
 ) -> None:
-    found = by_name(run_task(load_task(folder / "choice.yaml"), model))
+    task = load_task(folder / "choice.yaml")
+    found = by_name(run_task(task, model))
     rows = questions()
+    greedy = np.ones((len(rows), 3), dtype=bool)
     likelihoods = np.zeros((len(rows), 3))
     for row, place in ((row, place) for row in range(len(rows)) for place in range(3)):
         tokenizer = model.tokenizer
@@ -90,6 +92,11 @@ def test_choice_by_likelihood_is_our_accuracy_with_our_interval(
         scores = log_probs(model, ids)
         for at in range(len(tokenizer.start_ids) + len(context), len(ids)):
             likelihoods[row, place] += float(scores[at - 1, ids[at]])
+            greedy[row, place] &= int(scores[at - 1].argmax()) == ids[at]
+    for one in task.harness_task.instances:
+        ((likelihood, likeliest),) = one.resps
+        assert likelihood == pytest.approx(likelihoods[one.doc_id, one.idx], abs=1e-3)
+        assert likeliest == greedy[one.doc_id, one.idx]
     probabilities = np.exp(likelihoods - likelihoods.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     gold = np.array([row["answer"] for row in rows])

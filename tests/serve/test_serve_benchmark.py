@@ -46,7 +46,16 @@ def test_the_server_and_the_model_have_the_same_numbers(
     )
     limit = 10  # what is longer than the context is cut into other windows by the client
     ours = run_task(task, load_language_model(measured.root / "artifacts" / "model"), limit)
+    our_answers = [one.resps[0] for one in task.harness_task.instances]
     theirs = run_task(task, server, limit)
+    their_answers = [one.resps[0] for one in task.harness_task.instances]
+    assert len(our_answers) >= limit
+    for our_answer, their_answer in zip(our_answers, their_answers, strict=True):
+        if name == "choice":  # a likelihood, and whether it is the likeliest
+            assert their_answer[1] == our_answer[1]
+            assert their_answer[0] == pytest.approx(our_answer[0], abs=1e-3)
+        elif name == "write":
+            assert their_answer == our_answer
     assert [one.metric for one in ours] == [one.metric for one in theirs]
     for one, other in zip(ours, theirs, strict=True):
         assert other.value.value == pytest.approx(one.value.value, rel=1e-5)
