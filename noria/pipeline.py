@@ -1,8 +1,8 @@
 """The loop, every stage in order.
 
-raw text ─► corpus ─► tokenizer ─► tokens ─► train ─► evaluate ─► compress ─► export
-             base ──────┘ (where there is one)                                 │
-report ◄─ swap ◄─ promote ◄─ gate ◄─ challenger, control ◄─ feedback ◄─ serve ◄┘
+raw text ─► corpus ─► tokenizer ─► tokens ─► train ─► evaluate ─► compress ─► export ─► speed
+             base ──────┘ (where there is one)                                            │
+report ◄─ swap ◄─ promote ◄─ gate ◄─ challenger, control ◄─ feedback ◄─ serve ◄───────────┘
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from noria.stages.page import Made, write_report
 from noria.stages.release import release_model
 from noria.stages.rival import build_ngram
 from noria.stages.search import Found, search_settings
+from noria.stages.speed import measure_speed
 from noria.stages.text import build_corpus, build_shards, build_tokenizer
 from noria.stages.training import scratch_lesson, train_model
 from noria.stages.tuning import build_base, evaluate_tuned, tune_base, tuning_lesson
@@ -52,7 +53,8 @@ def run(workspace: Workspace) -> Outcome:
     compressed = compress_model(workspace, corpus, model)
     exported = export_model(workspace, corpus, model)
     release_model(workspace, model, compressed)
-    made = Made(corpus, tokens, model, evaluated, compressed, exported)
+    timed = measure_speed(workspace, corpus, model)
+    made = Made(corpus, tokens, model, evaluated, compressed, exported, timed)
     if workspace.recipe.simulates_users:
         made = _turn_the_wheel(workspace, made)
     report = write_report(workspace, made)

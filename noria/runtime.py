@@ -102,6 +102,16 @@ def switch_telemetry_off() -> None:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 
+def keep_hugging_face_offline() -> None:
+    """Keep Hugging Face's libraries from any request; to be called before they are imported.
+
+    What they make of local files is kept in Noria's cache, unless the user says where.
+    """
+    os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "TRANSFORMERS_OFFLINE": "1"}
+    os.environ.setdefault("HF_DATASETS_CACHE", str(cache_folder() / "datasets"))
+
+
 def cache_folder() -> Path:
     """The user's cache, where fetched packages lie: $XDG_CACHE_HOME/noria or ~/.cache/noria."""
     root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")

@@ -8,13 +8,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from noria.corpus.deidentify import require_names
-from noria.errors import UnknownName
 from noria.feedback.interactions import Interaction
 from noria.generate.loaded import load_language_model
 from noria.generate.sampling import Sampling
 from noria.recipe import TENANT
 from noria.records import Message, text_content
-from noria.registry import Version
 from noria.serve.app import create_app
 from noria.serve.live import LiveModels
 from noria.tasks.chat import chat
@@ -24,30 +22,12 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
-def version_named(workspace: Workspace, prefix: str) -> Version:
-    """The version with that weight hash, or the live one for an empty prefix.
-
-    Raises UnknownName if there is none.
-    """
-    name = workspace.recipe.name
-    if prefix:
-        return workspace.registry.find_version(TENANT, name, prefix)
-    live = workspace.registry.live(TENANT, name)
-    if live is None:
-        raise UnknownName(
-            f"{name!r} has no live model",
-            "a trained one",
-            f"run: noria run {workspace.recipe_path}",
-        )
-    return live
-
-
 class Talk:
     """A conversation with one model; every answer is kept as an interaction."""
 
     def __init__(self, workspace: Workspace, prefix: str, sampling: Sampling) -> None:
         require_names(workspace.recipe.corpus, personal=True)
-        version = version_named(workspace, prefix)
+        version = workspace.version(prefix)
         self._workspace = workspace
         self._model = load_language_model(workspace.root / version.artifact_path)
         self._sampling = sampling
@@ -97,7 +77,7 @@ def build_app(workspace: Workspace) -> FastAPI:
     Raises UsageError if names have to go from feedback and nothing here finds them.
     """
     require_names(workspace.recipe.corpus, personal=True)
-    version = version_named(workspace, "")
+    version = workspace.version("")
     load_language_model(workspace.root / version.artifact_path)  # or say now why it can't be
     settings = workspace.recipe.serve
     models = LiveModels(workspace.registry, workspace.recipe.name, workspace.root)

@@ -18,12 +18,12 @@ from typing import Protocol
 
 from noria.artifacts import Artifact, Store
 from noria.corpus.deidentify import deidentifier_of
-from noria.errors import InputError, StorageError, UsageError
+from noria.errors import InputError, StorageError, UnknownName, UsageError
 from noria.feedback.store import FeedbackStore
 from noria.lock import Lock
-from noria.recipe import Recipe
+from noria.recipe import TENANT, Recipe
 from noria.recipe_file import load_recipe
-from noria.registry import Registry
+from noria.registry import Registry, Version
 from noria.runtime import cache_folder
 from noria.serve.auth import KeyStore
 
@@ -87,6 +87,21 @@ class Workspace:
     def metrics_path(self) -> Path:
         """Where every training step is written as it happens."""
         return self.root / "metrics.jsonl"
+
+    def version(self, prefix: str) -> Version:
+        """The version whose weight hash begins so, or the live one for an empty prefix.
+
+        Raises UnknownName if there is none.
+        """
+        name = self.recipe.name
+        if prefix:
+            return self.registry.find_version(TENANT, name, prefix)
+        live = self.registry.live(TENANT, name)
+        if live is None:
+            raise UnknownName(
+                f"{name!r} has no live model", "a trained one", f"run: noria run {self.recipe_path}"
+            )
+        return live
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -55,6 +55,7 @@ def card_markdown(report: Report) -> str:
         parts += _data(card)
     parts += _metrics(report)
     parts += _groups("Metrics by group", report, report.breakdown)
+    parts += _speed(report)
     parts += _gate(report.gate)
     if card is not None:
         parts += _list("Contamination", card.contamination)
@@ -99,8 +100,8 @@ def _data(card: CardSection) -> list[str]:
     return ["## Data and licences", "", told, "", *_table(columns, rows)]
 
 
-def _interval(interval: Interval) -> str:
-    ends = (f"{one:.3f}".replace("-", "−") for one in (interval.low, interval.high))
+def _interval(interval: Interval, decimals: int = 3) -> str:
+    ends = (f"{one:.{decimals}f}".replace("-", "−") for one in (interval.low, interval.high))
     return " to ".join(ends).replace("inf", "∞")
 
 
@@ -154,6 +155,27 @@ def _groups(title: str, report: Report, found: Sequence[DifferenceRow]) -> list[
     told = f"{_text(pair)}, in bits per byte; below zero is better."
     columns = ("on", "#difference", "#95% interval", "verdict")
     return [f"## {title}", "", told, "", *_table(columns, rows)]
+
+
+def _speed(report: Report) -> list[str]:
+    if not report.speed:
+        return []
+    first = report.speed[0]
+    told = (
+        f"{first.num_answers:,} answers, one after another, without a network, on "
+        f"{_text(first.machine)}."
+    )
+    rows = [
+        (
+            _text(row.what),
+            f"{row.value.value:,.1f} {_text(row.unit)}",
+            _interval(row.value, 1) if row.value.low < row.value.high else "one reading",
+            f"`{row.weight_hash[:_HASH_CHARACTERS]}`",
+        )
+        for row in report.speed
+    ]
+    columns = ("what", "#measured", "#95% interval", "weights")
+    return ["## Speed and memory", "", told, "", *_table(columns, rows)]
 
 
 def _gate(gate: GateSection | None) -> list[str]:

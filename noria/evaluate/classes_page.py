@@ -18,7 +18,8 @@ from noria.evaluate.page import Html, element, figure, join, section, short_hash
 MAX_SHOWN = 12  # classes of one matrix; of more, those that are taken for others most often
 MAX_PAIRS = 10
 OTHERS = "(others)"
-_CELL, _LABEL, _TOP = 34.0, 116.0, 30.0
+_CELL, _LABEL, _TOP = 34.0, 124.0, 30.0
+_LEAST_WIDTH = 500.0  # of the drawing: a few classes are not blown up to fill the page
 _CHARACTERS = 15  # of a label beside the matrix
 
 
@@ -84,7 +85,8 @@ def confusion_picture(one: ClassesSection) -> Html:
     for pair in one.confused:
         row, column = (place.get(n, len(names) - 1) for n in (pair.gold, pair.predicted))
         counts[row][column] += pair.count
-    width, top = _LABEL + _CELL * len(names) + 8, _TOP + _LABEL * 0.62
+    width = max(_LABEL + _CELL * len(names) + 48, _LEAST_WIDTH)
+    top = _TOP + _LABEL * 0.62
     parts = [element("text", "it is", x="4", y=f"{top - 8:g}", class_="axis")]
     parts.append(element("text", "taken for", x=f"{_LABEL:g}", y="14", class_="axis"))
     for index, name in enumerate(names):
@@ -99,7 +101,7 @@ def confusion_picture(one: ClassesSection) -> Html:
     drawing = element(
         "svg",
         *parts,
-        viewBox=f"0 0 {width + 40:g} {top + _CELL * len(names) + 6:g}",
+        viewBox=f"0 0 {width:g} {top + _CELL * len(names) + 6:g}",
         class_="matrix",
         role="img",
         aria_label=f"Confusion matrix of {one.name}: {', '.join(names)}",

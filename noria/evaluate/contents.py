@@ -43,6 +43,18 @@ class ScoreRow:
 
 
 @dataclass(frozen=True)
+class SpeedRow:
+    """A number of speed or memory in `unit`; on exactly which weights, and on which machine."""
+
+    what: str
+    unit: str
+    value: Interval
+    num_answers: int
+    weight_hash: str
+    machine: str
+
+
+@dataclass(frozen=True)
 class BaselineSection:
     """Bits per byte of the model and of its rival, and the interval of model - rival."""
 
@@ -217,6 +229,7 @@ class Report:
     breakdown: tuple[DifferenceRow, ...] = ()
     classes: tuple[ClassesSection, ...] = ()
     compression: CompressionSection | None = None
+    speed: tuple[SpeedRow, ...] = ()
     samples: tuple[SampleRow, ...] = ()
     contributions: tuple[DifferenceRow, ...] = ()
     gate: GateSection | None = None

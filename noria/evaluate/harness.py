@@ -18,14 +18,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from noria.baselines.ngram import NgramModel
 from noria.errors import UsageError
-from noria.evaluate.metrics import Likelihoods
+from noria.evaluate.metrics import Floats, Likelihoods
 from noria.generate.loaded import LanguageModel
 from noria.model.likelihood import cross_entropy_sum
 from noria.records import Conversation, Document, Pair, Record, content_text, record_id
@@ -38,8 +38,11 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class _Line:
-    """A record as a model reads it: target i is predicted from ids[: i + 1], and is ids[i + 1]."""
+class Line:
+    """A sequence as a model reads it: target i is predicted from ids[: i + 1], and is ids[i + 1].
+
+    Where `mask` is 1 the target counts.
+    """
 
     ids: list[int]
     mask: list[int]  # of the targets
@@ -66,8 +69,24 @@ def measure_model(
 
     `progress(done, total)` counts windows. Raises UsageError for records of another shape or none.
     """
-    decoder = model.model
     lines = [_line(model.tokenizer, *one) for one in _sequences(model.tokenizer, records)]
+    nll = measure_lines(model, lines, progress)
+    num_tokens = sum(sum(line.mask) for line in lines)
+    return Likelihoods(nll, _num_bytes(model.tokenizer, records), num_tokens)
+
+
+def measure_lines(
+    model: LanguageModel,
+    lines: Sequence[Line],
+    progress: Progress | None = None,
+    likeliest: NDArray[np.bool_] | None = None,
+) -> Floats:
+    """(N,) negative log likelihood in nats of what counts of each sequence.
+
+    `likeliest` (N,), where given, is set to whether each token that counts is the likeliest one at
+    its place; meant for sequences of which little counts. `progress` as in `measure_model`.
+    """
+    decoder = model.model
     context_tokens = decoder.config.context_tokens
     windows = [
         window
@@ -77,19 +96,20 @@ def measure_model(
     # Windows of one length share a batch, so that little is padded; the order is stable.
     windows.sort(key=lambda window: -window.length)
     nll = np.zeros(len(lines))
+    if likeliest is not None:
+        likeliest[:] = True
     was_training = decoder.training
     decoder.eval()
     with torch.inference_mode():
         done = 0
         while done < len(windows):
             batch = windows[done : done + max(1, BATCH_TOKENS // windows[done].length)]
-            _add_losses(model, lines, batch, nll)
+            _add_losses(model, lines, batch, nll, likeliest)
             done += len(batch)
             if progress is not None:
                 progress(done, len(windows))
     decoder.train(was_training)
-    num_tokens = sum(sum(line.mask) for line in lines)
-    return Likelihoods(nll, _num_bytes(model.tokenizer, records), num_tokens)
+    return nll
 
 
 def measure_ngram(
@@ -116,11 +136,11 @@ def _sequences(
     return list(encode_records(tokenizer, records))
 
 
-def _line(tokenizer: Tokenizer, ids: list[int], mask: list[int]) -> _Line:
+def _line(tokenizer: Tokenizer, ids: list[int], mask: list[int]) -> Line:
     """Put the end token before a sequence, unless its own first token only opens it."""
     if mask[0] or tokenizer.start_ids == (tokenizer.end_id,):
-        return _Line([tokenizer.end_id, *ids], mask)
-    return _Line(ids, mask[1:])
+        return Line([tokenizer.end_id, *ids], mask)
+    return Line(ids, mask[1:])
 
 
 def _windows(record: int, mask: Sequence[int], context_tokens: int) -> list[_Window]:
@@ -138,11 +158,12 @@ def _windows(record: int, mask: Sequence[int], context_tokens: int) -> list[_Win
 
 def _add_losses(
     model: LanguageModel,
-    lines: Sequence[_Line],
+    lines: Sequence[Line],
     batch: Sequence[_Window],
-    nll: np.ndarray[Any, np.dtype[np.float64]],
+    nll: Floats,
+    likeliest: NDArray[np.bool_] | None,
 ) -> None:
-    """One forward pass; adds each window's loss to its record."""
+    """One forward pass; adds each window's loss to its sequence, and whether it is likeliest."""
     end_id = model.tokenizer.end_id
     device = model.model.embedding.weight.device
     longest = max(window.length for window in batch)
@@ -160,11 +181,13 @@ def _add_losses(
         weights = torch.tensor([line.mask[counted]], device=device)
         total, _ = cross_entropy_sum(model.model, states, targets, weights)
         nll[window.record] += float(total)
+        if likeliest is not None:
+            counts = weights[0] > 0
+            best = model.model.logits(states[0][counts]).argmax(dim=-1)
+            likeliest[window.record] &= bool((best == targets[0][counts]).all())
 
 
-def _num_bytes(
-    tokenizer: Tokenizer, records: Iterable[Record]
-) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _num_bytes(tokenizer: Tokenizer, records: Iterable[Record]) -> NDArray[np.int64]:
     counts = [sum(map(tokenizer.num_bytes, _counted_texts(record))) for record in records]
     return np.array(counts, dtype=np.int64)
 

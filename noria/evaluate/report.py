@@ -29,6 +29,7 @@ from noria.evaluate.contents import (
     Report,
     SampleRow,
     ScoreRow,
+    SpeedRow,
     StageRow,
 )
 from noria.evaluate.identities import identities_part
@@ -50,6 +51,7 @@ from noria.evaluate.sections import (
     quarantine_part,
     samples_part,
     size,
+    speed_part,
     stages_part,
 )
 
@@ -74,6 +76,7 @@ __all__ = [
     "Report",
     "SampleRow",
     "ScoreRow",
+    "SpeedRow",
     "StageRow",
     "render_report",
 ]
@@ -94,6 +97,7 @@ def render_report(report: Report, path: Path) -> None:
             classes_part(report),
             breakdown_part(report),
             compression_part(report),
+            speed_part(report),
             samples_part(report),
             contributions_part(report),
             gate_part(report),

@@ -3,8 +3,8 @@
 In: intervals and where they come from. Out: a JSON file of scores, whole or not at all; and a
 refusal for a number that was measured on other weights than those it is asked for.
 
-Format 2 (docs/formats.md) says how an interval was found and under which lock; format 1, without
-them, is still read.
+Format 3 (docs/formats.md) names the machine where a number depends on it. Format 2, without, and
+format 1, which did not say how an interval was found and under which lock, are still read.
 """
 
 from __future__ import annotations
@@ -19,8 +19,12 @@ from typing import Any
 from noria.artifacts import atomic_write, value_digest
 from noria.errors import FormatError, IntegrityError
 
-SCORES_FORMAT = 2
-_NOT_IN_FORMAT_1 = {"lock_digest": "", "confidence": 0.95, "interval": "bootstrap"}
+SCORES_FORMAT = 3
+_LATER: dict[int, dict[str, Any]] = {  # what a format does not have, and what it means by that
+    1: {"lock_digest": "", "confidence": 0.95, "interval": "bootstrap", "machine": ""},
+    2: {"machine": ""},
+    3: {},
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Score:
 
     `metric` is a family and a name, such as `corpus.bits_per_byte` or `intent.macro_f1`, with
     `, LABEL` behind it for one class; `num_tokens` is 0 where none are counted; `lock_digest` names
-    the measured choices that the weights were trained under; `interval` says how it was found.
+    the measured choices that the weights were trained under; `interval` says how it was found;
+    `machine` is where a number of speed or memory was measured, empty for any other number.
     """
 
     metric: str
@@ -46,6 +51,7 @@ class Score:
     lock_digest: str
     confidence: float
     interval: str
+    machine: str = ""
 
 
 def lock_digest(lock: Mapping[str, Any]) -> str:
@@ -69,19 +75,24 @@ def score_to_json(score: Score) -> dict[str, Any]:
 
 
 def read_scores(path: Path) -> list[Score]:
-    """Read scores of format 1 or 2 back. Raises FormatError if the file can't be read."""
+    """Read scores of format 1, 2 or 3 back. Raises FormatError if the file can't be read."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-        if value["format"] not in (1, SCORES_FORMAT):
+        if value["format"] not in _LATER:
             raise ValueError(f"format {value['format']}")
-        later = _NOT_IN_FORMAT_1 if value["format"] == 1 else {}
-        return [Score(**{**row, **later, **_ends(row)}) for row in value["scores"]]
+        return [_read(row, value["format"]) for row in value["scores"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FormatError(
             f"{path} can't be read ({error})",
-            f"scores of format 1 or {SCORES_FORMAT}",
+            f"scores of a format from 1 to {SCORES_FORMAT}",
             "evaluate the model again",
         ) from error
+
+
+def _read(row: dict[str, Any], written_format: int) -> Score:
+    if written_format == SCORES_FORMAT and "machine" not in row:
+        raise ValueError("a score without its machine")
+    return Score(**{**row, **_LATER[written_format], **_ends(row)})
 
 
 def _ends(row: dict[str, Any]) -> dict[str, float]:

@@ -135,6 +135,31 @@ def compression_part(report: Report) -> Html:
     return section("compression", "What compression cost", lead, element("p", said, class_="note"))
 
 
+def speed_part(report: Report) -> Html:
+    """How long an answer takes, and what memory."""
+    if not report.speed:
+        return Html("")
+    first = report.speed[0]
+    lead = (
+        f"{first.num_answers:,} answers, one after another, without a network or a queue. Measured "
+        f"on {first.machine}; another machine has other numbers. The interval is 95%; an end is "
+        "open (∞) where too few answers were timed for it."
+    )
+    rows = [
+        (
+            row.what,
+            f"{row.value.value:,.1f} {row.unit}",
+            f"{row.value.low:,.1f} to {row.value.high:,.1f}".replace("inf", "∞")
+            if row.value.low < row.value.high
+            else "one reading",
+            short_hash(row.weight_hash),
+        )
+        for row in report.speed
+    ]
+    columns = ("what", "#measured", "#interval", "weights")
+    return section("speed", "How fast it answers", lead, table("Speed", columns, rows))
+
+
 def samples_part(report: Report) -> Html:
     """Prompts and answers, before and now."""
     cards = []

@@ -18,16 +18,18 @@ from dataclasses import dataclass
 from typing import Any, cast
 from weakref import WeakSet
 
-from noria.errors import NoriaError
+from noria.errors import NoriaError, UsageError
 from noria.feedback.interactions import Interaction
 from noria.feedback.store import FeedbackStore
 from noria.serve.admission import Admission, Place
 from noria.serve.bodies import Head
 from noria.serve.live import LiveModel, LiveModels
 from noria.serve.protocol import ChatRequest, CompletionRequest
-from noria.tasks.answer import Piece
+from noria.serve.scored import prompt_ids, scored_pieces
+from noria.tasks.answer import Piece, answer_pieces
 from noria.tasks.chat import chat
 from noria.tasks.complete import complete
+from noria.tokenizer.load import Tokenizer
 
 ID_PREFIX = {"chat": "chatcmpl", "completion": "cmpl"}
 
@@ -48,6 +50,17 @@ class Asked:
     request: ChatRequest | CompletionRequest
     idempotency_key: str = ""
 
+    def __post_init__(self) -> None:
+        request = self.request
+        if not self.idempotency_key or isinstance(request, ChatRequest):
+            return
+        if request.is_scored or not isinstance(request.given, str):
+            raise UsageError(
+                "an Idempotency-Key",
+                "none with echo, logprobs or a prompt of ids, since only an answer's text is kept",
+                "send the request without it",
+            )
+
     @property
     def kind(self) -> str:
         """The kind of interaction that it becomes."""
@@ -60,10 +73,25 @@ class Asked:
 
     def pieces(self, live: LiveModel) -> Iterator[Piece]:
         """Draw the answer from a model."""
-        sampling = self.request.sampling(live.model.model.config.context_tokens)
+        request = self.request
+        sampling = request.sampling(live.model.model.config.context_tokens)
+        if isinstance(request, ChatRequest):
+            return chat(live.model, request.as_messages(), sampling)
+        if request.is_scored:
+            wanted = None if request.max_tokens == 0 else sampling
+            echo = bool(request.echo)
+            return scored_pieces(live.model, request.given, wanted, echo, request.logprobs)
+        if isinstance(request.given, str):
+            return complete(live.model, request.given, sampling)
+        before, ids = prompt_ids(live.model.tokenizer, request.given)
+        return answer_pieces(live.model, [*before, *ids], sampling)
+
+    def prompt(self, tokenizer: Tokenizer) -> str:
+        """The prompt as an interaction keeps it: ids as the text that they stand for."""
         if isinstance(self.request, ChatRequest):
-            return chat(live.model, self.request.as_messages(), sampling)
-        return complete(live.model, self.request.stored_prompt, sampling)
+            return self.request.stored_prompt
+        given = self.request.given
+        return given if isinstance(given, str) else tokenizer.decode(given)
 
 
 class Answer:
@@ -143,7 +171,7 @@ class Answer:
             model_name=self.head.model_name,
             weight_hash=self.head.weight_hash,
             kind=self.head.kind,
-            prompt=self._asked.request.stored_prompt,
+            prompt=self._asked.prompt(self._live.model.tokenizer),
             answer=text,
             person=self._asked.person,
             finish=last.finish or "cancelled",

@@ -47,9 +47,15 @@ def usage(num_prompt_tokens: int, num_answer_tokens: int) -> dict[str, int]:
     }
 
 
-def whole_body(head: Head, text: str, finish: str, counts: dict[str, int]) -> dict[str, Any]:
+def whole_body(
+    head: Head,
+    text: str,
+    finish: str,
+    counts: dict[str, int],
+    log_probs: dict[str, list[Any]] | None = None,
+) -> dict[str, Any]:
     """The body of an answer that is not streamed."""
-    choice: dict[str, Any] = {"index": 0, "finish_reason": finish, "logprobs": None}
+    choice: dict[str, Any] = {"index": 0, "finish_reason": finish, "logprobs": log_probs}
     if head.kind == "chat":
         choice["message"] = {"role": "assistant", "content": text, "refusal": None}
         return {**head.body("chat.completion", [choice]), "usage": counts}

@@ -7,7 +7,7 @@ This module knows no model, no key and no store.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -16,6 +16,8 @@ from noria.generate.sampling import Sampling
 from noria.records import Message, text_content
 
 COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
+MAX_LOGPROBS = 5  # likewise: the most alternatives to each token
+MAX_PROMPT_IDS = 2**20
 MAX_STOPS = 4
 LIVE = "live"  # a name that every server answers to, beside its model's own
 # The values of unknown fields that say "as usual"; of any other field: empty, zero, false.
@@ -90,6 +92,12 @@ def _whole(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_whole)]
+Ids = Annotated[
+    list[Annotated[int, Field(ge=0, lt=2**31, strict=True)]],
+    Field(min_length=1, max_length=MAX_PROMPT_IDS),
+]
+Item = TypeVar("Item")
+One = Annotated[list[Item], Field(min_length=1, max_length=1)]
 
 
 class TextPart(BaseModel):
@@ -134,14 +142,47 @@ class ChatRequest(_Request):
 
 
 class CompletionRequest(_Request):
-    """POST /v1/completions."""
+    """POST /v1/completions: one prompt, as text or as ids of the model's own tokenizer.
 
-    prompt: Text | Annotated[list[Text], Field(min_length=1, max_length=1)]
+    With `echo` the prompt stands before the answer, which may then be of no token at all; with
+    `logprobs` the tokens come with their probabilities, and so many of the likeliest beside each.
+    """
+
+    prompt: Text | One[Text] | Ids | One[Ids]
+    max_tokens: int | None = Field(None, ge=0, le=2**31)
+    echo: bool | None = None
+    logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Self:
+        if self.max_tokens == 0 and not self.echo:
+            raise ValueError("max_tokens = 0 needs echo = true: else there is nothing to return")
+        if self.is_scored and self.stream:
+            raise ValueError("echo and logprobs come with the whole answer: stream = false")
+        return self
+
+    @field_validator("logprobs", mode="before")
+    @classmethod
+    def _none_wanted(cls, value: Any) -> Any:
+        return None if value is False else value  # as the chat's own field says it
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the reply has more than the answer's text."""
+        return bool(self.echo) or self.logprobs is not None
+
+    @property
+    def given(self) -> str | list[int]:
+        """The prompt, as text or as ids."""
+        prompt = self.prompt
+        if isinstance(prompt, list) and not isinstance(prompt[0], int):
+            return prompt[0]
+        return prompt
 
     @property
     def stored_prompt(self) -> str:
-        """The text to go on from."""
-        return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+        """The prompt as an interaction keeps it, if it is text; ids need a tokenizer first."""
+        return self.given if isinstance(self.given, str) else ""
 
     def sampling(self, context_tokens: int) -> Sampling:
         """How to draw the answer; without a limit it is short, whatever the context."""

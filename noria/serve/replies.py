@@ -29,6 +29,7 @@ from noria.serve.bodies import (
     whole_body,
 )
 from noria.serve.refusals import ClientGone, error_event
+from noria.serve.scored import ScoredPiece
 from noria.tasks.answer import Piece
 
 WEIGHTS_HEADER = "X-Noria-Weight-Hash"
@@ -54,9 +55,11 @@ async def fresh_reply(request: Request, desk: Desk, asked: Asked) -> Response:
         answer.cancel()
         raise
     counts = usage(last.num_prompt_tokens, last.num_answer_tokens)
-    return JSONResponse(
-        whole_body(head, text, last.finish or "stop", counts), headers=_headers(head)
-    )
+    log_probs = None
+    if isinstance(last, ScoredPiece):
+        text, log_probs = last.echoed + text, last.log_probs
+    body = whole_body(head, text, last.finish or "stop", counts, log_probs)
+    return JSONResponse(body, headers=_headers(head))
 
 
 def stored_reply(asked: Asked, stored: Interaction) -> Response:

@@ -110,6 +110,7 @@ def _not_measured(recipe: Recipe, measured: Collection[str]) -> tuple[str, ...]:
         "Any application other than language modelling: nothing was classified.",
         "Fairness between groups of people, memorised passages, and whether answers are true.",
         "Any text but that of this recipe, and any machine but this one.",
+        "Speed and memory on a GPU, and when several people ask at once.",
     ]
     if recipe.model.base and not recipe.adapter.general:
         found.append("What the base could do before and has lost: the recipe has no general text.")

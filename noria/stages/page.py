@@ -26,6 +26,7 @@ from noria.evaluate.report import (
     Report,
     SampleRow,
     ScoreRow,
+    SpeedRow,
     StageRow,
     render_report,
 )
@@ -36,6 +37,7 @@ from noria.runtime import machine_name
 from noria.stages.card import card_section
 from noria.stages.converse import Conversation
 from noria.stages.measuring import GapFacts, gap_interval
+from noria.stages.speed import ANSWER_TOKENS, FAMILY
 from noria.stages.text import LANGUAGE_NAMES
 from noria.stages.turn import Turn
 from noria.text_settings import CorpusSettings
@@ -53,7 +55,10 @@ RECORDS_NAMES = {
 
 @dataclass(frozen=True)
 class Made:
-    """The artifacts of a run; the last three only where feedback was simulated."""
+    """The artifacts of a run; the last three only where feedback was simulated.
+
+    `timed` is how fast the model answers.
+    """
 
     corpus: Artifact
     tokens: Artifact
@@ -61,6 +66,7 @@ class Made:
     evaluated: Artifact
     compressed: Artifact | None
     exported: Artifact
+    timed: Artifact
     conversation: Conversation | None = None
     turn: Turn | None = None
     swap: Artifact | None = None
@@ -97,6 +103,7 @@ def write_report(workspace: Workspace, made: Made) -> Path:
         ),
         breakdown=breakdown,
         compression=_compression(made.compressed),
+        speed=speed_rows(made),
         samples=_samples(made),
         contributions=_differences(turn.judged.facts["contributions"]) if turn else (),
         gate=gate_section(turn.verdict) if turn else None,
@@ -283,6 +290,30 @@ def _compression(compressed: Artifact | None) -> CompressionSection | None:
         facts["num_bytes"],
         gap_interval(facts["int8_minus_full"]),
     )
+
+
+_SPEED = {  # what a score of speed is called, its unit, and how many of them make its own
+    "first_token_s, median": ("time to the first token, median", "ms", 1e3),
+    "first_token_s, p95": ("time to the first token, 95th percentile", "ms", 1e3),
+    "answer_s, median": (f"an answer of at most {ANSWER_TOKENS} tokens, median", "ms", 1e3),
+    "answer_s, p95": (f"an answer of at most {ANSWER_TOKENS} tokens, 95th percentile", "ms", 1e3),
+    "tokens_per_s, median": ("tokens after the first, median", "tokens/s", 1.0),
+    "peak_memory_bytes": ("memory held at most", "MB", 1e-6),
+}
+
+
+def speed_rows(made: Made) -> tuple[SpeedRow, ...]:
+    """The stored scores of speed; raises IntegrityError for those of other weights."""
+    scores = read_scores(made.timed.path / "scores.json")
+    require_weights(scores, {made.model.facts["weight_hash"]})
+    rows = []
+    for score in scores:
+        what, unit, scale = _SPEED[score.metric.removeprefix(f"{FAMILY}.")]
+        value = Interval(score.value * scale, score.low * scale, score.high * scale)
+        rows.append(
+            SpeedRow(what, unit, value, score.num_records, score.weight_hash, score.machine)
+        )
+    return tuple(rows)
 
 
 def _samples(made: Made) -> tuple[SampleRow, ...]:

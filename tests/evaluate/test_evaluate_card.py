@@ -25,6 +25,7 @@ from noria.evaluate.contents import (
     DifferenceRow,
     Report,
     ScoreRow,
+    SpeedRow,
     StageRow,
 )
 from noria.evaluate.metrics import Interval
@@ -80,6 +81,30 @@ def test_the_page_the_card_and_the_json_hold_the_same_numbers(
         value = f"{row['value']['value']:.3f}"
         if not row["label"] or row["metric"] == "f1":
             assert f'<td class="number">{value}</td>' in page and f"| {value} |" in card
+
+
+def test_speed_is_told_with_its_machine_and_an_open_end(tmp_path: Path) -> None:
+    speed = (
+        SpeedRow(
+            "first token, median", "ms", Interval(12.34, 11.0, 13.5), 20, "cd" * 32, "a laptop"
+        ),
+        SpeedRow(
+            "first token, p95", "ms", Interval(20.0, 15.0, math.inf), 20, "cd" * 32, "a laptop"
+        ),
+        SpeedRow("memory", "MB", Interval(481.0, 481.0, 481.0), 20, "cd" * 32, "a laptop"),
+    )
+    report = replace(REPORT, speed=speed)
+    card = card_markdown(report)
+    assert "20 answers, one after another, without a network, on a laptop." in card
+    assert "| first token, median | 12.3 ms | 11.0 to 13.5 | `cdcdcdcdcdcd` |" in card
+    assert "| first token, p95 | 20.0 ms | 15.0 to ∞ |" in card
+    assert "| memory | 481.0 MB | one reading |" in card
+    render_report(report, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "15.0 to ∞" in page and "a laptop" in page
+    write_report_json(report, tmp_path / "report.json")
+    told = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
+    assert told["speed"][1]["value"] == {"value": 20.0, "low": 15.0, "high": None}
 
 
 def test_the_card_says_what_it_has_to_and_text_stays_text() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -29,6 +30,7 @@ from noria.evaluate.report import (
     Report,
     SampleRow,
     ScoreRow,
+    SpeedRow,
     StageRow,
     render_report,
 )
@@ -63,6 +65,10 @@ def full(text: str) -> Report:
         scores=(ScoreRow(text, text, Interval(1.512, 1.494, 1.531), 240, text),),
         baseline=BaselineSection("Transformer", text, 1.512, 1.295, Interval(0.217, 0.19, 0.24)),
         compression=CompressionSection(text, 8_600_000, 2_400_000, Interval(0.0007, 0, 0.001)),
+        speed=(
+            SpeedRow(text, "ms", Interval(12.3, 11.0, math.inf), 100, text, text),
+            SpeedRow(text, "MB", Interval(481.0, 481.0, 481.0), 100, text, text),
+        ),
         samples=(SampleRow(text, text, "other"), SampleRow(text, "", "")),
         breakdown=(DifferenceRow(text, Interval(-0.05, -0.08, -0.02)),),
         contributions=(DifferenceRow(text, Interval(-0.198, -0.235, -0.16)),),
@@ -128,7 +134,7 @@ def test_every_part_is_on_the_page_and_empty_parts_are_not(tmp_path: Path) -> No
     anchors = {
         "stages", "quarantine", "fertility", "learning", "quality", "breakdown", "compression",
         "samples", "feedback", "gate", "afterwards", "audit", "next",
-        "identities",
+        "identities", "speed",
     }  # fmt: skip
     everything = read(page_of(full("x"), tmp_path))
     assert {a["id"] for tag, a in everything.tags if tag == "section"} == anchors

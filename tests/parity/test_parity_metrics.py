@@ -1,13 +1,16 @@
-"""Every metric of classification against scikit-learn, or a slow formula where it has none."""
+"""Every metric against scikit-learn, nltk or the harness, or a slow formula where none has it."""
 
 from __future__ import annotations
 
 import math
 import random
 
+import lm_eval.api.metrics as harness
 import numpy as np
 import pytest
 import sklearn
+from nltk.chunk.util import ChunkScore, conlltags2tree
+from nltk.tree import Tree
 from sklearn import metrics as sk
 
 from noria.evaluate.classes import (
@@ -18,10 +21,12 @@ from noria.evaluate.classes import (
     label_sums,
 )
 from noria.evaluate.confusion import NOTHING, confusion, reliability
+from noria.evaluate.metrics import Likelihoods, bits_per_byte
 from noria.evaluate.spans import SpanAnswers, bio_spans, match_sums, span_sums
 from noria.evaluate.sums import Sums
 
 NUM_CASES = 1_000
+FEW_CASES = 200
 
 
 def values(sums: Sums) -> dict[str, float]:
@@ -108,46 +113,54 @@ def share(hits: list[bool]) -> float:
     return sum(hits) / len(hits) if hits else math.nan
 
 
+def check_confusion(seed: int) -> None:
+    answers = random_classes(seed)
+    names = (*answers.labels, NOTHING)
+    matrix = np.zeros((len(names), len(names)), dtype=int)
+    for one in confusion(answers):
+        matrix[names.index(one.gold), names.index(one.predicted)] = one.count
+    order = [*range(len(answers.labels)), NONE]
+    assert (matrix == sk.confusion_matrix(answers.gold, answers.predicted, labels=order)).all()
+    bins = reliability(answers)
+    num_inside = int((answers.gold != NONE).sum())
+    assert sum(one.count for one in bins) == num_inside
+    gaps = sum(one.count * abs(one.confidence - one.right.value) for one in bins)
+    if num_inside:
+        error = class_sums(answers).value("calibration_error")
+        assert gaps / num_inside == pytest.approx(error)
+
+
 def test_the_confusion_matrix_equals_scikit_learns_and_bins_hold_every_text_in_scope() -> None:
-    for seed in range(200):
-        answers = random_classes(seed)
-        names = (*answers.labels, NOTHING)
-        matrix = np.zeros((len(names), len(names)), dtype=int)
-        for one in confusion(answers):
-            matrix[names.index(one.gold), names.index(one.predicted)] = one.count
-        order = [*range(len(answers.labels)), NONE]
-        assert (matrix == sk.confusion_matrix(answers.gold, answers.predicted, labels=order)).all()
-        bins = reliability(answers)
-        num_inside = int((answers.gold != NONE).sum())
-        assert sum(one.count for one in bins) == num_inside
-        gaps = sum(one.count * abs(one.confidence - one.right.value) for one in bins)
-        if num_inside:
-            error = class_sums(answers).value("calibration_error")
-            assert gaps / num_inside == pytest.approx(error)
+    for seed in range(FEW_CASES):  # `make prove` has a thousand of each
+        check_confusion(seed)
+
+
+def check_labels(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    num, num_labels = int(draw.integers(2, 40)), int(draw.integers(2, 7))
+    gold = draw.random((num, num_labels)) < 0.3
+    probabilities = np.clip(gold * 0.3 + draw.random((num, num_labels)) * 0.7, 0, 1)
+    answers = MultiLabelled(tuple("abcdefg"[:num_labels]), gold, probabilities)
+    given = answers.predicted
+    found = values(label_sums(answers))
+    assert found["exact_match"] == pytest.approx(sk.accuracy_score(gold, given))
+    assert found["hamming_loss"] == pytest.approx(sk.hamming_loss(gold, given))
+    cells = sk.matthews_corrcoef(gold.ravel(), given.ravel())
+    assert found["mcc"] == pytest.approx(cells, abs=1e-12)
+    assert found["brier"] == pytest.approx(((probabilities - gold) ** 2).mean())
+    seen = gold.any(axis=0) | given.any(axis=0)
+    rows = sk.precision_recall_fscore_support(gold, given, zero_division=0)
+    micro = sk.precision_recall_fscore_support(gold, given, average="micro", zero_division=0)
+    for name, row, all_of_it in zip(("precision", "recall", "f1"), rows, micro, strict=False):
+        if seen.any():
+            assert found[f"macro_{name}"] == pytest.approx(row[seen].mean())
+        ours = found[f"micro_{name}"]
+        assert (0.0 if math.isnan(ours) else ours) == pytest.approx(all_of_it)
 
 
 def test_many_labels_equal_scikit_learns() -> None:
-    for seed in range(300):
-        draw = np.random.default_rng(seed)
-        num, num_labels = int(draw.integers(2, 40)), int(draw.integers(2, 7))
-        gold = draw.random((num, num_labels)) < 0.3
-        probabilities = np.clip(gold * 0.3 + draw.random((num, num_labels)) * 0.7, 0, 1)
-        answers = MultiLabelled(tuple("abcdefg"[:num_labels]), gold, probabilities)
-        given = answers.predicted
-        found = values(label_sums(answers))
-        assert found["exact_match"] == pytest.approx(sk.accuracy_score(gold, given))
-        assert found["hamming_loss"] == pytest.approx(sk.hamming_loss(gold, given))
-        cells = sk.matthews_corrcoef(gold.ravel(), given.ravel())
-        assert found["mcc"] == pytest.approx(cells, abs=1e-12)
-        assert found["brier"] == pytest.approx(((probabilities - gold) ** 2).mean())
-        seen = gold.any(axis=0) | given.any(axis=0)
-        rows = sk.precision_recall_fscore_support(gold, given, zero_division=0)
-        micro = sk.precision_recall_fscore_support(gold, given, average="micro", zero_division=0)
-        for name, row, all_of_it in zip(("precision", "recall", "f1"), rows, micro, strict=False):
-            if seen.any():
-                assert found[f"macro_{name}"] == pytest.approx(row[seen].mean())
-            ours = found[f"micro_{name}"]
-            assert (0.0 if math.isnan(ours) else ours) == pytest.approx(all_of_it)
+    for seed in range(FEW_CASES):  # `make prove` has a thousand of each
+        check_labels(seed)
 
 
 def slow_spans(tags: list[str], strict: bool) -> set[tuple[int, int, str]]:
@@ -186,6 +199,56 @@ def test_spans_equal_a_slow_reading_on_a_thousand_random_cases() -> None:
         expected = 2 * right / (wanted + given) if wanted + given else math.nan
         assert found["micro_f1"] == pytest.approx(expected, nan_ok=True)
         assert found["exact_match"] == pytest.approx(share([a == b for a, b in slow]))
+
+
+def test_spans_equal_nltks_on_a_thousand_random_cases() -> None:
+    draw = random.Random(7)
+    kinds = ["O", "O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+    for _ in range(NUM_CASES):
+        gold, given = [], []
+        for _ in range(draw.randint(1, 5)):
+            tags = [draw.choice(kinds) for _ in range(draw.randint(1, 9))]
+            gold.append(tags)
+            given.append([t if draw.random() < 0.7 else draw.choice(kinds) for t in tags])
+        theirs = ChunkScore()
+        for right, said in zip(gold, given, strict=True):
+            theirs.score(tree(right), tree(said))
+        sides = [tuple(bio_spans(tags) for tags in side) for side in (gold, given)]
+        found = values(span_sums(SpanAnswers(*sides)))
+        for name, value in (
+            ("micro_precision", theirs.precision()),
+            ("micro_recall", theirs.recall()),
+            ("micro_f1", theirs.f_measure()),
+        ):
+            ours = found[name]  # nltk says 0 where there is nothing
+            assert (0.0 if math.isnan(ours) else ours) == pytest.approx(value, abs=1e-12)
+
+
+def tree(tags: list[str]) -> Tree:
+    """A sentence as nltk takes it; each token is another word, so that places can't be mixed up."""
+    return conlltags2tree([(str(place), "X", tag) for place, tag in enumerate(tags)])
+
+
+def test_perplexity_and_bits_per_byte_equal_the_harnesss_on_a_thousand_random_cases() -> None:
+    for seed in range(NUM_CASES):
+        draw = np.random.default_rng(seed)
+        num = int(draw.integers(1, 50))
+        nll, num_bytes = draw.gamma(2, 40, num), draw.integers(1, 400, num)
+        found = bits_per_byte(Likelihoods(nll, num_bytes, 0), num_resamples=1).value
+        items = list(zip((-nll).tolist(), num_bytes.tolist(), strict=True))
+        assert found == pytest.approx(harness.bits_per_byte(items))
+        assert 2**found == pytest.approx(harness.weighted_perplexity(items))  # of a byte
+
+
+def test_exact_match_equals_scikit_learns_accuracy_on_a_thousand_random_cases() -> None:
+    draw = random.Random(3)
+    for _ in range(NUM_CASES):
+        gold = [draw.choice(["Friday", "周五", "a b", ""]) for _ in range(draw.randint(1, 20))]
+        given = [one if draw.random() < 0.6 else draw.choice(["x", "周六"]) for one in gold]
+        spaced = [draw.choice(["", " ", "\n"]) + one + draw.choice(["", "\t"]) for one in given]
+        assert match_sums(gold, spaced).value("exact_match") == pytest.approx(
+            sk.accuracy_score(gold, given)
+        )
 
 
 def test_an_answer_matches_but_for_the_white_space_around_it() -> None:
