@@ -288,9 +288,7 @@ def _teach_classes(
     read = windows(
         encoded(tokenizer, taught.texts), framing_of(tokenizer, plan), lesson.batch_rows, plan.seed
     )
-    labels_of = (
-        _many_labels(taught.numbers, num_classes) if taught.many else _one_label(taught.numbers)
-    )
+    labels_of = (_many_labels if taught.many else _one_label)(taught.numbers, num_classes)
     if lesson.head_first:
         precision = "bfloat16" if has_fast_bfloat16() else "float32"
         teach_head(model, read.rows, read.framing, labels_of, precision, plan.seed)
