@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
 import tokenizers
-from tokenizers import pre_tokenizers, trainers
+from tokenizers import trainers
 
 from noria.errors import FormatError, UsageError
 from noria.tokenizer.load import MAX_TOKENIZER_BYTES, whole_text
@@ -27,8 +27,6 @@ MARKS = (PAD, UNKNOWN, BEGIN, END, MASK)  # position = id where we train
 MIN_VOCAB_SIZE = 16
 MIN_PIECE_COUNT = 2  # a piece seen once says nothing
 _CONTINUING = "##"
-_BEGINNING = "\u2581"  # before a word while pieces are learned
-_CANDIDATES = 2  # times the size: marked and bare forms of a character are pieces of BPE too
 _NORMALIZER = ("clean_text", "handle_chinese_chars", "strip_accents", "lowercase")
 _FIX = "choose a BERT of this layout, or train an encoder from scratch"
 
@@ -64,65 +62,38 @@ class BertTokenizer:
 def train_bert_tokenizer(
     texts: Sequence[str], vocab_size: int, *, lowercase: bool = True
 ) -> BertTokenizer:
-    """Learn a vocabulary of at most so many pieces: frequent characters, then what they make.
+    """Learn a vocabulary of at most so many pieces: every frequent character, then what they make.
 
-    The same texts give the same vocabulary.     Raises UsageError for a vocabulary below 16.
+    The same texts give the same vocabulary. Raises UsageError for a vocabulary below 16.
     """
     if vocab_size < MIN_VOCAB_SIZE:
         raise UsageError(f"a vocabulary of {vocab_size} pieces", f"at least {MIN_VOCAB_SIZE}")
-    shape = _described({}, lowercase=lowercase)
-    words = _word_counts(tokenizers.Tokenizer.from_str(json.dumps(shape)), texts)
-    pieces = _alphabet(words, (vocab_size - len(MARKS)) // 2)
-    found = dict.fromkeys([*MARKS, *pieces])
-    known = {one.removeprefix(_CONTINUING) for one in pieces}
-    for piece in _learned(words, known, vocab_size):
-        if len(found) < vocab_size:
-            found.setdefault(piece)
-    vocab = {piece: number for number, piece in enumerate(found)}
-    return _checked(_described(vocab, lowercase=lowercase), "the vocabulary that was trained")
+    inner = tokenizers.Tokenizer.from_str(json.dumps(_described({}, lowercase=lowercase)))
+    whole = [whole_text(text) for text in texts]
+    # Numbered here: the library numbers them in the order of its hash table, another each time.
+    inside = [_CONTINUING + one for one in _letters(inner, whole, vocab_size // 2)]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        min_frequency=MIN_PIECE_COUNT,
+        special_tokens=[*MARKS, *inside],
+        limit_alphabet=vocab_size - len(MARKS),
+        continuing_subword_prefix=_CONTINUING,
+        show_progress=False,
+    )
+    inner.train_from_iterator(whole, trainer)
+    value = json.loads(inner.to_str())
+    value["added_tokens"] = [one for one in value["added_tokens"] if one["content"] in MARKS]
+    return _checked(value, "the vocabulary that was trained")
 
 
-def _word_counts(inner: tokenizers.Tokenizer, texts: Sequence[str]) -> Counter[str]:
-    """How often each word stands in the texts, as this kind of tokenizer cuts them."""
+def _letters(inner: tokenizers.Tokenizer, texts: Sequence[str], at_most: int) -> list[str]:
+    """The characters that stand inside words, the most frequent ones, in their own order."""
     counts: Counter[str] = Counter()
     for text in texts:
-        small = inner.normalizer.normalize_str(whole_text(text))
-        counts.update(word for word, _ in inner.pre_tokenizer.pre_tokenize_str(small))
-    return counts
-
-
-def _alphabet(words: Counter[str], most: int) -> list[str]:
-    """The most frequent characters, those that begin a word and those within one, in two forms.
-
-    Half a vocabulary at most: the other half is for what they make.
-    """
-    counts: Counter[str] = Counter()
-    for word, count in words.items():
-        for place, character in enumerate(word):
-            counts[_CONTINUING * (place > 0) + character] += count
-    often = [one for one, count in counts.items() if count >= MIN_PIECE_COUNT]
-    return sorted(often, key=lambda one: (-counts[one], one))[: max(1, most)]
-
-
-def _learned(words: Counter[str], known: set[str], vocab_size: int) -> Iterator[str]:
-    """The pieces that BPE makes of words of known characters, in its order.
-
-    The beginning of a word is marked meanwhile. The library's own WordPiece trainer is not used:
-    its vocabulary differs from run to run.
-    """
-    learner = tokenizers.Tokenizer.from_str('{"model": {"type": "BPE", "vocab": {}, "merges": []}}')
-    learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    trainer = trainers.BpeTrainer(
-        vocab_size=_CANDIDATES * vocab_size, min_frequency=MIN_PIECE_COUNT, show_progress=False
-    )
-    usable = ((one, count) for one, count in words.items() if known.issuperset(one))
-    marked = ([_BEGINNING + one] * count for one, count in usable)
-    learner.train_from_iterator((" ".join(some) for some in marked), trainer)
-    ids = learner.get_vocab()
-    for piece in sorted(ids, key=ids.__getitem__):
-        bare = piece.removeprefix(_BEGINNING)
-        if len(bare) > 1:
-            yield bare if piece.startswith(_BEGINNING) else _CONTINUING + bare
+        words = inner.pre_tokenizer.pre_tokenize_str(inner.normalizer.normalize_str(text))
+        counts.update(character for word, _ in words for character in word[1:])
+    frequent = sorted(counts, key=lambda one: (-counts[one], one))
+    return sorted(frequent[:at_most])
 
 
 def load_bert_tokenizer(folder: Path) -> BertTokenizer:
