@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from noria.baselines.folders import arrays_hash, read_array, read_facts, reading, write_folder
 from noria.baselines.labels import number_labels
+from noria.baselines.logistic import fit_one, most_features
 from noria.baselines.text_features import WORDS_BY, TextFeatures, learn_text_features
 from noria.errors import MissingExtra, UsageError
 
@@ -66,12 +67,17 @@ class TfidfClassifier:
 
     def probabilities(self, texts: Sequence[str]) -> Float64[np.ndarray, "B N"]:
         """P(class | text), a row for each text; a text without any feature is judged by biases."""
+        scores = self.scores(texts)
+        np.exp(scores - scores.max(axis=1, keepdims=True), out=scores)
+        scores /= scores.sum(axis=1, keepdims=True)
+        return scores
+
+    def scores(self, texts: Sequence[str]) -> Float64[np.ndarray, "B N"]:
+        """features · weights + biases, a row for each text."""
         scores = np.empty((len(texts), len(self.labels)))
         for index, text in enumerate(texts):
             at, weights = self.features.row(text)
             scores[index] = weights @ self.weights[at] + self.biases
-        np.exp(scores - scores.max(axis=1, keepdims=True), out=scores)
-        scores /= scores.sum(axis=1, keepdims=True)
         return scores
 
     def save(self, folder: Path) -> None:
@@ -102,36 +108,41 @@ def train_tfidf(
     """
     plan = plan or TfidfPlan()
     names, numbers = number_labels(texts, labels)
-    features = learn_text_features(
-        texts, plan.max_words, plan.max_characters, plan.words_by, plan.min_texts
-    )
-    if not len(features.idf):
-        raise UsageError(
-            f"no word and no character that {plan.min_texts} texts have", "one", "add texts"
+    features = learn_features(texts, len(names), plan)
+    matrix = feature_matrix(texts, features)
+    weights, biases = fit_one(matrix, numbers, len(names), plan.inverse_penalty)
+    return TfidfClassifier(names, features, weights, biases)
+
+
+def learn_features(texts: Sequence[str], num_classes: int, plan: TfidfPlan) -> TextFeatures:
+    """The features of texts that count, no more than can be weighted for so many classes.
+
+    Where there are more, those of fewer texts are left out. Raises UsageError if there is none.
+    """
+    min_texts, most = plan.min_texts, most_features(len(texts), num_classes)
+    while True:
+        features = learn_text_features(
+            texts, plan.max_words, plan.max_characters, plan.words_by, min_texts
         )
-    coefficients, biases = _fit(texts, features, numbers, plan)
-    if len(names) == 2:  # two classes have one row: that of the second, the first being 0
-        coefficients = np.concatenate([np.zeros_like(coefficients), coefficients])
-        biases = np.concatenate([np.zeros_like(biases), biases])
-    weights = np.ascontiguousarray(coefficients.T, dtype=np.float32)
-    return TfidfClassifier(names, features, weights, biases.astype(np.float32))
+        if not len(features.idf):
+            raise UsageError(
+                f"no word and no character that {min_texts} texts have", "one", "add texts"
+            )
+        if len(features.idf) <= most:
+            return features
+        min_texts *= 2
 
 
-def _fit(
-    texts: Sequence[str], features: TextFeatures, numbers: NDArray[np.int64], plan: TfidfPlan
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Coefficients (N, F) and biases (N,), or one row of each for two classes."""
+def feature_matrix(texts: Sequence[str], features: TextFeatures) -> Any:
+    """The rows of texts as scipy's sparse matrix (B, F). Raises MissingExtra without scipy."""
     try:
         from scipy.sparse import csr_matrix
-        from sklearn.linear_model import LogisticRegression
     except ImportError as error:
         raise MissingExtra("scikit-learn, which fits logistic regression,", "eval") from error
     rows = [features.row(text) for text in texts]
     ends = np.cumsum([0, *(len(at) for at, _ in rows)])
     at, weights = (np.concatenate(parts) for parts in zip(*rows, strict=True))
-    matrix = csr_matrix((weights, at, ends), shape=(len(texts), len(features.idf)))
-    fitted = LogisticRegression(C=plan.inverse_penalty, max_iter=1000).fit(matrix, numbers)
-    return fitted.coef_, fitted.intercept_
+    return csr_matrix((weights, at, ends), shape=(len(texts), len(features.idf)))
 
 
 def load_tfidf(folder: Path) -> TfidfClassifier:

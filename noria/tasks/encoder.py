@@ -9,9 +9,9 @@ Legend: B texts or windows, T tokens, N classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -114,14 +114,28 @@ def _save(folder: Path, model: HeadedModel, tokenizer: BertTokenizer, labels: He
 def _averaged(
     model: HeadedModel, tokenizer: BertTokenizer, labels: HeadLabels, texts: Sequence[str]
 ) -> Float64[np.ndarray, "B N"]:
-    """The mean of each text's windows."""
-    rows, owners = text_windows(tokenizer, texts, labels.window_tokens)
-    total, counts = np.zeros((len(texts), len(labels.names))), np.zeros((len(texts), 1))
+    """The mean probabilities of each text's windows."""
+    as_probabilities = torch.sigmoid if labels.many else partial(torch.softmax, dim=-1)
+    return read_windows(model, tokenizer, labels.window_tokens, texts, as_probabilities)
+
+
+def read_windows(
+    model: HeadedModel,
+    tokenizer: BertTokenizer,
+    window_tokens: int,
+    texts: Sequence[str],
+    finish: Callable[[Tensor], Tensor],
+) -> Float64[np.ndarray, "B N"]:
+    """What a head says of each text: the mean of what `finish` makes of each window's scores."""
+    rows, owners = text_windows(tokenizer, texts, window_tokens)
+    total: NDArray[np.float64] | None = None
     for numbers, scores in _scored(model, tokenizer.pad_id, rows):
-        found = scores.sigmoid() if labels.many else scores.softmax(dim=-1)
-        np.add.at(total, owners[numbers], found.numpy())
-        np.add.at(counts, owners[numbers], 1.0)
-    return total / np.maximum(counts, 1)
+        found = finish(scores).numpy()
+        total = np.zeros((len(texts), found.shape[1])) if total is None else total
+        np.add.at(total, owners[numbers], found)
+    if total is None:
+        return np.zeros((0, model.head_config.num_classes or model.config.width))
+    return np.asarray(total / np.bincount(owners, minlength=len(texts))[:, None])
 
 
 def text_windows(

@@ -37,7 +37,7 @@ from noria.train.batch import Batch
 from noria.train.labelled import Framing, HiddenTokens, LabelledRows, windows
 from noria.train.loop import BatchSource, train
 from noria.train.objectives.losses import Objective, many_classes, masked_token, one_class
-from noria.train.optim import build_optimizer
+from noria.train.optim import Optimizer, build_optimizer
 from noria.train.plan import Choices, StepReport, TrainPlan
 from noria.train.step import train_step
 
@@ -112,23 +112,13 @@ def train_scratch_classifier(
     labels and there are two different ones at least, TrainingError if a loss stops being a number.
     """
     began_at = time.monotonic()
-    names = label_names(texts, labels, many=many)
+    taught = number_texts(texts, labels, many=many)
     body, tokenizer, facts = pretrained_body([*texts, *unlabelled], plan, progress)
-    left_s = plan.seconds - (time.monotonic() - began_at)
-    _finish(
-        texts,
-        labels,
-        names,
-        many,
-        body,
-        tokenizer,
-        plan,
-        plan.scratch,
-        left_s,
-        facts,
-        out,
-        progress,
+    plan_left = replace(plan, seconds=plan.seconds - (time.monotonic() - began_at))
+    model, head_labels, fact = _teach_classes(
+        taught, body, tokenizer, plan_left, plan.scratch, 1, progress
     )
+    write_encoder(out, model, tokenizer, head_labels, [facts, fact])
 
 
 def tune_classifier(
@@ -145,18 +135,29 @@ def tune_classifier(
     `train_scratch_classifier` does, and UsageError without a base.
     """
     began_at = time.monotonic()
-    names = label_names(texts, labels, many=many)
+    taught = number_texts(texts, labels, many=many)
     body, tokenizer = open_base(plan)
-    left_s = plan.seconds - (time.monotonic() - began_at)
-    _finish(
-        texts, labels, names, many, body, tokenizer, plan, plan.tuning, left_s, [], out, progress
+    plan_left = replace(plan, seconds=plan.seconds - (time.monotonic() - began_at))
+    model, head_labels, fact = _teach_classes(
+        taught, body, tokenizer, plan_left, plan.tuning, 0, progress
     )
+    write_encoder(out, model, tokenizer, head_labels, [fact])
 
 
-def label_names(
+@dataclass(frozen=True, eq=False)
+class NumberedTexts:
+    """Texts, the numbers of each one's labels, and what the labels are called."""
+
+    texts: Sequence[str]
+    numbers: Sequence[Tensor]
+    names: tuple[str, ...]
+    many: bool
+
+
+def number_texts(
     texts: Sequence[str], labels: Sequence[tuple[str, ...]], *, many: bool
-) -> tuple[str, ...]:
-    """The different labels, sorted.
+) -> NumberedTexts:
+    """Number the different labels in the order of their names.
 
     Raises UsageError unless each text has one label (any number with `many`) and there are two
     different ones at least (one with `many`).
@@ -175,12 +176,14 @@ def label_names(
         raise UsageError(
             f"{len(names)} classes", "one or more" if many else "two or more", "add labelled texts"
         )
-    return names
+    places = {name: place for place, name in enumerate(names)}
+    numbers = [torch.tensor([places[one] for one in some], dtype=torch.int64) for some in labels]
+    return NumberedTexts(texts, numbers, names, many)
 
 
 def pretrained_body(
     texts: Sequence[str], plan: EncoderPlan, progress: Progress | None, *, lowercase: bool = True
-) -> tuple[Encoder, BertTokenizer, list[dict[str, Any]]]:
+) -> tuple[Encoder, BertTokenizer, dict[str, Any]]:
     """A small encoder that has learned to guess hidden tokens of the texts, and its vocabulary.
 
     Also the facts to store. It takes the plan's share of the time.
@@ -205,19 +208,12 @@ def pretrained_body(
         lesson.hidden,
     )
     seconds = plan.pretraining_share * plan.seconds - (time.monotonic() - began_at)
-    facts = teach(
-        "pretraining",
-        model,
-        source,
-        source.windows.order.num_batches,
-        lesson,
-        masked_token(),
-        seconds,
-        plan,
-        0,
-        progress,
+    num_batches = source.windows.order.num_batches
+    timed = replace(plan, seconds=seconds)
+    fact = teach(
+        "hidden tokens", model, source, num_batches, lesson, masked_token(), timed, 0, progress
     )
-    return body, tokenizer, [facts]
+    return body, tokenizer, fact
 
 
 def open_base(plan: EncoderPlan) -> tuple[Encoder, BertTokenizer]:
@@ -254,55 +250,36 @@ def framing_of(tokenizer: BertTokenizer, plan: EncoderPlan) -> Framing:
     )
 
 
-def _finish(
-    texts: Sequence[str],
-    labels: Sequence[tuple[str, ...]],
-    names: tuple[str, ...],
-    many: bool,
+def _teach_classes(
+    taught: NumberedTexts,
     body: Encoder,
     tokenizer: BertTokenizer,
     plan: EncoderPlan,
     lesson: Lesson,
-    seconds: float,
-    facts: list[dict[str, Any]],
-    out: Path,
+    number: int,
     progress: Progress | None,
-) -> None:
-    """Teach a body the classes under a new head, and write the folder."""
-    head = HeadConfig("sequence", num_classes=len(names), dropout=plan.dropout)
+) -> tuple[HeadedModel, HeadLabels, dict[str, Any]]:
+    """Teach a body the classes of texts under a new head, in all the seconds of the plan."""
+    num_classes = len(taught.names)
+    head = HeadConfig("sequence", num_classes=num_classes, dropout=plan.dropout)
     model = add_head(body, head, plan.seed)
-    numbers = _numbers(names, labels)
-    if many:
-        with torch.no_grad():
-            model.head.classes.bias.copy_(_log_odds(numbers, len(names)))  # type: ignore[operator]
+    if taught.many:
+        state = {"classes.bias": _log_odds(taught.numbers, num_classes)}
+        model.head.load_state_dict(state, strict=False)
     source = LabelledRows(
         windows(
-            encoded(tokenizer, texts), framing_of(tokenizer, plan), lesson.batch_rows, plan.seed
+            encoded(tokenizer, taught.texts),
+            framing_of(tokenizer, plan),
+            lesson.batch_rows,
+            plan.seed,
         ),
-        _many_labels(numbers, len(names)) if many else _one_label(numbers),
+        _many_labels(taught.numbers, num_classes) if taught.many else _one_label(taught.numbers),
         lesson.hidden,
     )
-    objective = many_classes() if many else one_class(lesson.smoothing)
-    taught = teach(
-        "training",
-        model,
-        source,
-        source.windows.order.num_batches,
-        lesson,
-        objective,
-        seconds,
-        plan,
-        len(facts),
-        progress,
-    )
-    write_encoder(
-        out, model, tokenizer, HeadLabels(names, many, plan.window_tokens), [*facts, taught]
-    )
-
-
-def _numbers(names: tuple[str, ...], labels: Sequence[tuple[str, ...]]) -> list[Tensor]:
-    places = {name: place for place, name in enumerate(names)}
-    return [torch.tensor([places[one] for one in text], dtype=torch.int64) for text in labels]
+    objective = many_classes() if taught.many else one_class(lesson.smoothing)
+    num_batches = source.windows.order.num_batches
+    fact = teach("classes", model, source, num_batches, lesson, objective, plan, number, progress)
+    return model, HeadLabels(taught.names, taught.many, plan.window_tokens), fact
 
 
 def _one_label(numbers: Sequence[Tensor]) -> Callable[[Any], Tensor]:
@@ -335,18 +312,19 @@ def teach(
     num_batches: int,
     lesson: Lesson,
     objective: Objective,
-    seconds: float,
     plan: EncoderPlan,
     number: int,
     progress: Progress | None,
 ) -> dict[str, Any]:
-    """Train a model in place for so many seconds; returns the facts that belong in its folder.
+    """Train a model in place in all the seconds of a plan; returns the facts to store with it.
 
     num_batches: of a pass over the source. number: of this lesson among those of the plan.
     """
     torch.set_num_threads(num_cores())
+    began_at = time.monotonic()
     choices, step_s = measure(model, source, num_batches, lesson, objective)
-    planned = int(min(max(seconds, 0) / step_s, lesson.max_passes * num_batches, lesson.max_steps))
+    left_s = max(0.0, plan.seconds - (time.monotonic() - began_at))
+    planned = int(min(left_s / step_s, lesson.max_passes * num_batches, lesson.max_steps))
     num_steps = plan.num_steps[number] if number < len(plan.num_steps) else max(1, planned)
     training = TrainPlan(
         num_steps,
@@ -361,7 +339,6 @@ def teach(
         seed=plan.seed,
     )
     watch = None if progress is None else _watch(what, progress)
-    began_at = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         losses = train(
             model, source, training, choices, Path(folder), watch=watch, objective=objective
@@ -388,7 +365,8 @@ def measure(
 ) -> tuple[Choices, float]:
     """The faster precision on this machine, and the seconds of a step in it.
 
-    On a copy, with batches from all over a pass; the first step of each is not counted.
+    On a copy, with batches from all over a pass, each twice: of two times the shorter one counts,
+    for the machine may be busy with other things.
     """
     steps = np.linspace(0, num_batches - 1, NUM_TIMED_STEPS).astype(int)
     batches = [source.batch(int(step)) for step in steps]
@@ -396,26 +374,27 @@ def measure(
     for precision in ("float32", "bfloat16") if has_fast_bfloat16() else ("float32",):
         trial = copy.deepcopy(model).train()
         optimizer = build_optimizer(trial, lesson.optimizer, 0.0, 0.0)
-        _step(trial, optimizer, batches[0], lesson, precision, objective)
-        started_at = time.perf_counter()
-        for batch in batches:
-            _step(trial, optimizer, batch, lesson, precision, objective)
-        found[precision] = (time.perf_counter() - started_at) / len(batches)
+        found[precision] = sum(
+            min(_seconds(trial, optimizer, batch, lesson, precision, objective) for _ in range(2))
+            for batch in batches
+        ) / len(batches)
     best = min(found, key=found.__getitem__)
     return Choices(best, False, lesson.batch_rows, num_cores()), found[best]
 
 
-def _step(
+def _seconds(
     model: nn.Module,
-    optimizer: Any,
+    optimizer: Optimizer,
     batch: Batch,
     lesson: Lesson,
     precision: str,
     objective: Objective,
-) -> None:
+) -> float:
+    started_at = time.perf_counter()
     result = train_step(model, optimizer, batch, lesson.batch_rows, precision, 1.0, objective)
     if not result.updated:
         raise TrainingError("a loss that is not a number", "a number", "look at the texts")
+    return time.perf_counter() - started_at
 
 
 def write_encoder(
