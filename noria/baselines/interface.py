@@ -61,6 +61,20 @@ class Classifier(Baseline, Protocol):
 
 
 @runtime_checkable
+class Labeller(Baseline, Protocol):
+    """Says of each label, by itself, how likely a text has it: a text may have any number."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels' names, in the order of the columns of `label_probabilities`."""
+        ...
+
+    def label_probabilities(self, texts: Sequence[str]) -> Float64[np.ndarray, "B N"]:
+        """P(the text has the label), a row for each text; rows need not sum to 1."""
+        ...
+
+
+@runtime_checkable
 class Tagger(Baseline, Protocol):
     """Gives each token of a sequence a tag."""
 

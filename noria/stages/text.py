@@ -114,7 +114,7 @@ def build_corpus(workspace: Workspace) -> Artifact:
             scratch,
             recipe.corpus.workers or num_cores(),
         )
-        _say_what_was_read(workspace, report)
+        say_what_was_read(workspace, report)
         if not report["splits"]["train"]["records"]:
             raise InputError(
                 "nothing is left to train on after cleaning",
@@ -161,7 +161,7 @@ def _sources_digest(workspace: Workspace, sources: Sequence[Request]) -> str:
     return value_digest([said, files_digest([one.file for one in sources])])
 
 
-def _say_what_was_read(workspace: Workspace, report: Facts) -> None:
+def say_what_was_read(workspace: Workspace, report: Facts) -> None:
     """What was understood of the files, and the first examples of what could not be read."""
     for one in report["understood"]:
         files = f"{one['files']:,} file{'s' if one['files'] != 1 else ''}"
