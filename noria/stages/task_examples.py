@@ -10,18 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noria.baselines.interface import Baseline, Classifier, Labeller
+from noria.baselines.interface import Baseline, Classifier, Labeller, TokenScorer
 from noria.evaluate.classes import NONE, Classified, MultiLabelled
 from noria.evaluate.results import Answers
-from noria.records import Record, record_texts
+from noria.evaluate.spans import SpanAnswers
+from noria.records import Record, Span, Tagged, record_texts
 from noria.stages.task_data import Example, labels_of
 from noria.task_settings import TaskSettings
+from noria.tasks.bio import tags_of
 from noria.tasks.classify import in_order
+from noria.tasks.tag import (
+    BATCH_PASSAGES,
+    TAG,
+    Passage,
+    bio_labels,
+    passages_of,
+    scored,
+    tagged,
+)
 
 Floats = NDArray[np.float64]
 MANY_THRESHOLD = 0.5  # of each label by itself, where nothing is held out to find a better one
@@ -154,8 +166,72 @@ def _reached(confidence: Floats, right: NDArray[np.bool_], answered_right: float
     return float(confidence[order[last]])
 
 
+@dataclass(frozen=True, eq=False)
+class TagExamples:
+    """Texts with their spans; `labels` are the BIO tags that were trained on."""
+
+    records: tuple[Record, ...]
+    labels: tuple[str, ...]
+
+    @cached_property
+    def _passages(self) -> list[list[Passage]]:
+        """What is read of each text; every token of all of them is a row."""
+        return [passages_of(record_texts(one)[0]) for one in self.records]
+
+    def raw(self, part: Baseline) -> Floats:
+        """What a part says of each token."""
+        assert isinstance(part, TokenScorer)
+        every = [passage for some in self._passages for passage in some]
+        found = [
+            rows
+            for start in range(0, len(every), BATCH_PASSAGES)
+            for rows in scored(part, self.labels, every[start : start + BATCH_PASSAGES])
+        ]
+        return np.concatenate([np.zeros((0, len(self.labels))), *found])
+
+    def to_calibrate(self, raw: Floats) -> tuple[Floats, NDArray[Any]]:
+        """The tokens whose tag was trained on, and its place."""
+        places = {name: place for place, name in enumerate(self.labels)}
+        gold = [
+            places.get(tag, NONE)
+            for record, some in zip(self.records, self._passages, strict=True)
+            for tag in tags_of([t for one in some for t in one.tokens], spans_in(record)).tags
+        ]
+        found = np.array(gold, dtype=np.int64)
+        return raw[found != NONE], found[found != NONE]
+
+    def answers(self, probabilities: Floats, threshold: float) -> Answers:
+        """The spans of each text; there is nothing to abstain from."""
+        predicted, row = [], 0
+        for some in self._passages:
+            spans: set[Span] = set()
+            for passage in some:
+                end = row + len(passage.tokens)
+                spans |= set(tagged(passage, probabilities[row:end], self.labels))
+                row = end
+            predicted.append(frozenset(spans))
+        gold = tuple(frozenset(spans_in(one)) for one in self.records)
+        return SpanAnswers(gold, tuple(predicted))
+
+    def threshold(self, probabilities: Floats, answered_right: float) -> float:
+        """None: every text is answered."""
+        return 0.0
+
+
+def spans_in(record: Record) -> tuple[Span, ...]:
+    """The spans of a tagged text."""
+    return record.spans if isinstance(record, Tagged) else ()
+
+
+def model_labels(kind: str, labels: Sequence[str]) -> tuple[str, ...]:
+    """The columns of what a model says: the labels, or the BIO tags of all tags."""
+    return bio_labels(labels) if kind == TAG.kind else tuple(labels)
+
+
 def examples_for(
     task: TaskSettings, records: Sequence[Example], labels: Sequence[str], many: bool
 ) -> Examples:
-    """One split of an application, as its kind asks it."""
+    """One split of an application, as its kind asks it; `labels` are a model's columns."""
+    if task.kind == TAG.kind:
+        return TagExamples(tuple(records), tuple(labels))
     return ClassExamples(tuple(records), tuple(labels), many, task.out_of_scope)

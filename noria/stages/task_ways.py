@@ -17,14 +17,20 @@ from typing import Any
 import numpy as np
 
 from noria.artifacts import Artifact
+from noria.baselines.crf import CrfPlan, train_crf
+from noria.baselines.hmm import train_hmm
+from noria.baselines.interface import Baseline
 from noria.baselines.table import timed
-from noria.baselines.tfidf import train_tfidf, train_tfidf_labels
+from noria.baselines.tfidf import train_tfidf
+from noria.baselines.tfidf_many import train_tfidf_many
 from noria.errors import NoriaError
-from noria.records import record_texts
+from noria.records import Span, record_texts
 from noria.stages.stage import Facts, run_stage
 from noria.stages.task_data import examples_of, labels_of
-from noria.stages.task_examples import Examples, examples_for
+from noria.stages.task_examples import Examples, examples_for, model_labels, spans_in
 from noria.task_settings import BASELINE, TASK_WAYS, WAYS_OVER_BASE
+from noria.tasks.bio import tags_of
+from noria.tasks.tag import passages_of
 from noria.tasks.task_model import load_part
 from noria.workspace import Workspace
 
@@ -33,16 +39,18 @@ MEASURED = ("held_out", "test")
 SHARES = {BASELINE: 0.1, "hmm": 0.05, "vectors": 0.1, "scratch": 0.3, "tuned": 0.45}
 # Of the classical way, on one core, for a character of text: its features, and its fit for a class.
 FEATURE_S, FIT_S_A_CLASS = 2e-5, 6e-7
+CRF_CHARACTERS_A_SECOND = 60_000  # of which some twenty iterations are possible
 
 Progress = Callable[[str, float, float], None]
 
 
 @dataclass(frozen=True)
 class Material:
-    """What a way learns from."""
+    """What a way learns from: texts with their labels (or tags), and the spans of these."""
 
     texts: tuple[str, ...]
     labels: tuple[tuple[str, ...], ...]
+    spans: tuple[tuple[Span, ...], ...]
     many: bool
     seed: int
     seconds: float
@@ -62,6 +70,7 @@ class Splits:
     """What is measured of an application, beside its data."""
 
     data: Artifact
+    labels: tuple[str, ...]
     held_out: Examples
     test: Examples
 
@@ -69,11 +78,11 @@ class Splits:
 def open_splits(workspace: Workspace, name: str, data: Artifact) -> Splits:
     """The held-out and the test examples of a task's data."""
     task, facts = workspace.recipe.tasks[name], data.facts
+    labels = model_labels(task.kind, facts["labels"])
     held_out, test = (
-        examples_for(task, examples_of(data, split), facts["labels"], facts["many"])
-        for split in MEASURED
+        examples_for(task, examples_of(data, split), labels, facts["many"]) for split in MEASURED
     )
-    return Splits(data, held_out, test)
+    return Splits(data, labels, held_out, test)
 
 
 def train_ways(
@@ -112,6 +121,7 @@ def train_way(
     material = Material(
         tuple(record_texts(one)[0] for one in rows),
         tuple(labels_of(one) for one in rows),
+        tuple(spans_in(one) for one in rows),
         data.facts["many"],
         workspace.recipe.seed,
         seconds,
@@ -122,7 +132,7 @@ def train_way(
         model = folder / "model"
         model.mkdir()
         facts, train_s = timed(partial(_TRAINERS[task.kind][way], material, model))
-        part = load_part(task.kind, way, model)
+        part = load_part(task.kind, way, model, material.many)
         for split, examples in zip(MEASURED, (splits.held_out, splits.test), strict=True):
             workspace.watcher.progress(f"asking {way}", 0, 1)
             np.save(folder / f"{split}.npy", examples.raw(part).astype(np.float32))
@@ -146,9 +156,9 @@ def train_way(
     )
 
 
-def load_way(kind: str, way: str, made: Artifact) -> Any:
+def load_way(task: TaskSettings, way: str, made: Artifact, many: bool) -> Baseline:
     """The model that a way made."""
-    return load_part(kind, way, made.path / "model")
+    return load_part(task.kind, way, made.path / "model", many)
 
 
 def _classical(material: Material, out: Path) -> dict[str, Any]:
@@ -158,7 +168,7 @@ def _classical(material: Material, out: Path) -> dict[str, Any]:
     texts = [material.texts[place] for place in chosen]
     labels = [material.labels[place] for place in chosen]
     if material.many:
-        train_tfidf_labels(texts, labels).save(out)
+        train_tfidf_many(texts, labels).save(out)
     else:
         train_tfidf(texts, [one[0] for one in labels]).save(out)
     return {"num_rows": len(chosen)}
@@ -192,5 +202,37 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8")).digest()
 
 
+def _sequences(material: Material, chosen: Sequence[int]) -> list[tuple[list[str], list[str]]]:
+    """The passages of texts as tokens with their BIO tags."""
+    found = []
+    for place in chosen:
+        some = passages_of(material.texts[place])
+        tokens = [token for one in some for token in one.tokens]
+        tags, start = tags_of(tokens, material.spans[place]).tags, 0
+        for one in some:
+            end = start + len(one.tokens)
+            found.append((one.words, list(tags[start:end])))
+            start = end
+    return found
+
+
+def _crf(material: Material, out: Path) -> dict[str, Any]:
+    """A conditional random field over words and their shapes."""
+    chosen = within(material, CRF_CHARACTERS_A_SECOND)
+    plan = CrfPlan(seconds=material.seconds)
+    train_crf(_sequences(material, chosen), plan).save(out)
+    return {"num_rows": len(chosen)}
+
+
+def _hmm(material: Material, out: Path) -> dict[str, Any]:
+    """Tags that follow tags, and the words that each has; counted, so no row is left out."""
+    every = range(len(material.texts))
+    train_hmm(_sequences(material, every)).save(out)
+    return {"num_rows": len(every)}
+
+
 _Trainer = Callable[[Material, Path], dict[str, Any]]
-_TRAINERS: Mapping[str, Mapping[str, _Trainer]] = {"classify": {BASELINE: _classical}}
+_TRAINERS: Mapping[str, Mapping[str, _Trainer]] = {
+    "classify": {BASELINE: _classical},
+    "tag": {BASELINE: _crf, "hmm": _hmm},
+}

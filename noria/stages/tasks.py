@@ -101,12 +101,12 @@ def _choose(
             kind,
             said,
             (splits.held_out, splits.test),
-            facts["labels"],
+            splits.labels,
             facts["many"],
             JOINED in (task.ways or kind.ways),
         )
         verdict = choose(contenders, splits.held_out, metric, task.answered_right, seed)
-        parts = {way: load_way(task.kind, way, one) for way, one in made.items()}
+        parts = {way: load_way(task, way, one, facts["many"]) for way, one in made.items()}
         rows = _rows(contenders, verdict, parts, made, splits, metric, seed)
         served = verdict.served.description
         for part in served.parts:

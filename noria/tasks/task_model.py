@@ -16,15 +16,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from noria.artifacts import value_digest
-from noria.baselines.interface import Baseline, Classifier, Labeller
-from noria.baselines.tfidf import LABELLER, load_tfidf, load_tfidf_labels
+from noria.baselines.crf import load_crf
+from noria.baselines.hmm import load_hmm
+from noria.baselines.interface import Baseline, Classifier, Labeller, TokenScorer
+from noria.baselines.tfidf import load_tfidf
+from noria.baselines.tfidf_many import load_tfidf_many
 from noria.errors import FormatError, IntegrityError
 from noria.tasks.classify import CLASSIFY, TextClassifier
 from noria.tasks.declaration import Task
+from noria.tasks.encoder import load_encoder_classifier
+from noria.tasks.tag import TAG, TextTagger
+from noria.tasks.vectors import load_vectors
 
 TASK_FORMAT = 1
 TASK_FILE = "task.json"
-TASKS: dict[str, Task] = {one.kind: one for one in (CLASSIFY,)}
+TASKS: dict[str, Task] = {one.kind: one for one in (CLASSIFY, TAG)}
 
 
 class Answer(Protocol):
@@ -94,20 +100,31 @@ class TaskModel:
         return self.loaded.predict(texts)
 
 
-def _load_classical(folder: Path) -> Classifier | Labeller:
-    many = (folder / f"{LABELLER}.json").exists()
-    return load_tfidf_labels(folder) if many else load_tfidf(folder)
+def _load_tfidf(folder: Path, many: bool) -> Baseline:
+    return load_tfidf_many(folder) if many else load_tfidf(folder)
 
 
-_CLASSIFIERS: Mapping[str, Callable[[Path], Classifier | Labeller]] = {"classical": _load_classical}
+# Kind -> way -> what reads its folder; `many` says whether a text has any number of labels.
+_LOADERS: Mapping[str, Mapping[str, Callable[[Path, bool], Baseline]]] = {
+    "classify": {
+        "classical": _load_tfidf,
+        "vectors": lambda folder, many: load_vectors(folder),
+        "scratch": lambda folder, many: load_encoder_classifier(folder),
+        "tuned": lambda folder, many: load_encoder_classifier(folder),
+    },
+    "tag": {
+        "classical": lambda folder, many: load_crf(folder),
+        "hmm": lambda folder, many: load_hmm(folder),
+    },
+}
 
 
-def load_part(kind: str, way: str, folder: Path) -> Baseline:
+def load_part(kind: str, way: str, folder: Path, many: bool) -> Baseline:
     """A model that one way made. Raises FormatError if its folder can't be read."""
-    loaders: Mapping[str, Callable[[Path], Baseline]] = {"classify": _CLASSIFIERS}[kind]
+    loaders = _LOADERS[kind]
     if way not in loaders:
         raise FormatError(f"{folder}: the way {way!r}", f"one of {', '.join(loaders)}")
-    return loaders[way](folder)
+    return loaders[way](folder, many)
 
 
 def assembled(description: Description, parts: Sequence[Baseline]) -> TaskModel:
@@ -120,15 +137,19 @@ def assembled(description: Description, parts: Sequence[Baseline]) -> TaskModel:
                 "restore the folder or run again",
             )
     weights = tuple(one.weight for one in description.parts)
-    classifiers = tuple(part for part in parts if isinstance(part, Classifier | Labeller))
-    loaded = TextClassifier(
-        classifiers,
-        weights,
-        description.labels,
-        description.many,
-        description.temperature,
-        description.threshold,
-    )
+    loaded: Loaded
+    if description.kind == TAG.kind:
+        scorers = tuple(part for part in parts if isinstance(part, TokenScorer))
+        loaded = TextTagger(scorers, weights, description.labels, description.temperature)
+    else:
+        loaded = TextClassifier(
+            tuple(part for part in parts if isinstance(part, Classifier | Labeller)),
+            weights,
+            description.labels,
+            description.many,
+            description.temperature,
+            description.threshold,
+        )
     return TaskModel(description, tuple(parts), loaded)
 
 
@@ -165,5 +186,8 @@ def read_description(folder: Path) -> Description:
 def load_task_model(folder: Path) -> TaskModel:
     """Load an application. Raises FormatError or IntegrityError for a damaged folder."""
     description = read_description(folder)
-    parts = [load_part(description.kind, one.way, folder / one.folder) for one in description.parts]
+    parts = [
+        load_part(description.kind, one.way, folder / one.folder, description.many)
+        for one in description.parts
+    ]
     return assembled(description, parts)

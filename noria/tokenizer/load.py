@@ -87,11 +87,11 @@ class Tokenizer:
         """
         if self._spelling is None or not continues:
             return self.encode_batch([text])[0]
-        return self._ids([self._spelling.write(_whole(text), continues=True)])[0]
+        return self._ids([self._spelling.write(whole_text(text), continues=True)])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Turn many texts into ids, faster than one by one."""
-        whole = [_whole(text) for text in texts]
+        whole = [whole_text(text) for text in texts]
         return self._ids(
             [self._spelling.write(text) for text in whole] if self._spelling else whole
         )
@@ -104,7 +104,7 @@ class Tokenizer:
         if self._spelling is None:
             ids = self.encode(text)
             return ids, list(accumulate((len(self._bytes[one]) for one in ids), initial=0))[:-1]
-        whole = _whole(text)
+        whole = whole_text(text)
         found = self._inner.encode(self._spelling.write(whole), add_special_tokens=False)
         offsets = list(accumulate((len(one.encode("utf-8")) for one in whole), initial=0))
         places = self._spelling.places(whole)
@@ -127,18 +127,18 @@ class Tokenizer:
 
     def num_bytes(self, text: str) -> int:
         """Length of a text in bytes of UTF-8."""
-        return len(_whole(text).encode("utf-8"))
+        return len(whole_text(text).encode("utf-8"))
 
     def num_spelled_bytes(self, text: str) -> int:
         """Length of what the ids of a text stand for: without the bytes that no token has."""
-        return len(_whole(text).encode("utf-8").translate(None, self._unspelled))
+        return len(whole_text(text).encode("utf-8").translate(None, self._unspelled))
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         encodings = self._inner.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
 
-def _whole(text: str) -> str:
+def whole_text(text: str) -> str:
     """The text with half surrogate pairs (which JSON can smuggle in) made U+FFFD."""
     try:
         text.encode("utf-8")

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noria.baselines.hmm import HmmTagger, load_hmm, train_hmm
+from noria.baselines.interface import TokenScorer
 from noria.baselines.unknown_words import MAX_ENDING, RARE_COUNT, look
 from noria.errors import FormatError, UsageError
 
@@ -125,6 +126,23 @@ def test_viterbis_path_is_the_best_of_all_paths(
         max(score(model, tokens, tags) for tags in every)
     )
     assert math.isfinite(score(model, tokens, found))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1 << 30), st.lists(st.sampled_from("abcde"), max_size=5))
+def test_a_tags_probability_is_its_share_of_all_paths(seed: int, tokens: list[str]) -> None:
+    random = np.random.default_rng(seed)
+    lines = [random.choice(list("abcd"), size=4).tolist() for _ in range(5)]
+    sentences = [(line, random.choice(list("XYZ"), size=4).tolist()) for line in lines]
+    for order in (1, 2):
+        model = train_hmm(sentences, order)
+        paths = list(product(range(len(model.tags)), repeat=len(tokens)))
+        shares = np.exp([score(model, tokens, path) for path in paths])
+        wanted = np.zeros((len(tokens), len(model.tags)))
+        for path, share in zip(paths, shares / shares.sum(), strict=True):
+            wanted[np.arange(len(tokens)), list(path)] += share
+        assert isinstance(model, TokenScorer)
+        assert model.batch_tag_probabilities([tokens])[0] == pytest.approx(wanted, abs=1e-9)
 
 
 def test_it_beats_the_most_frequent_tag_of_each_word() -> None:
