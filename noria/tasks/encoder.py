@@ -129,7 +129,7 @@ def read_windows(
     """What a head says of each text: the mean of what `finish` makes of each window's scores."""
     rows, owners = text_windows(tokenizer, texts, window_tokens)
     total: NDArray[np.float64] | None = None
-    for numbers, scores in _scored(model, tokenizer.pad_id, rows):
+    for numbers, scores in scored_rows(model, tokenizer.pad_id, rows):
         found = finish(scores).numpy()
         total = np.zeros((len(texts), found.shape[1])) if total is None else total
         np.add.at(total, owners[numbers], found)
@@ -164,7 +164,7 @@ def _shortened(text: str) -> str:
     return " ".join(parts)
 
 
-def _scored(
+def scored_rows(
     model: HeadedModel, pad_id: int, rows: Sequence[Sequence[int]]
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
     """Scores (B, N) in float64 with the numbers of their rows, those of like length together."""
