@@ -55,7 +55,8 @@ class TaskSettings:
     )
     base: str = setting(
         "",
-        "An encoder to start from: `minilm`, or a folder in Hugging Face's layout; empty: none.",
+        "An encoder to start from: `all-minilm-l6-v2`, or a folder in Hugging Face's layout; empty: "
+        "none.",
     )
     ways: tuple[str, ...] = setting(
         (),

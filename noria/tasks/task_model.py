@@ -25,6 +25,7 @@ from noria.errors import FormatError, IntegrityError
 from noria.tasks.classify import CLASSIFY, TextClassifier
 from noria.tasks.declaration import Task
 from noria.tasks.encoder import load_encoder_classifier
+from noria.tasks.encoder_tagger import load_encoder_tagger
 from noria.tasks.tag import TAG, TextTagger
 from noria.tasks.vectors import load_vectors
 
@@ -115,6 +116,8 @@ _LOADERS: Mapping[str, Mapping[str, Callable[[Path, bool], Baseline]]] = {
     "tag": {
         "classical": lambda folder, many: load_crf(folder),
         "hmm": lambda folder, many: load_hmm(folder),
+        "scratch": lambda folder, many: load_encoder_tagger(folder),
+        "tuned": lambda folder, many: load_encoder_tagger(folder),
     },
 }
 
