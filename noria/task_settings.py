@@ -39,7 +39,13 @@ class TaskSettings:
     columns: Mapping[str, str] = setting(
         dict,
         'Which column means what: `{text = "评论", labels = "2"}`, or tokens and tags; by number '
-        "in a table without a header.",
+        'in a table without a header. Of text files: `{labels = "@file"}`, a text a line, or '
+        '`{labels = "@folder"}`, a text a file.',
+    )
+    names: Mapping[str, str] = setting(
+        dict,
+        'Which labels or tags count, and what they are called: `{nr = "person"}`; empty: all, as '
+        "they are.",
     )
     format: str = setting(
         "",
@@ -55,8 +61,8 @@ class TaskSettings:
     )
     base: str = setting(
         "",
-        "An encoder to start from: `all-minilm-l6-v2`, or a folder in Hugging Face's layout; empty: "
-        "none.",
+        "An encoder to start from: `all-minilm-l6-v2`, or a folder in Hugging Face's layout; "
+        "empty: none.",
     )
     ways: tuple[str, ...] = setting(
         (),

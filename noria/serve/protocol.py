@@ -151,25 +151,25 @@ class CompletionRequest(_Request):
 
 
 class TaskRequest(BaseModel):
-    """POST /v1/tasks/NAME."""
+    """POST /v1/tasks/NAME; `input` may come as one text."""
 
     model_config = ConfigDict(extra="forbid")
 
-    input: Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_TEXTS)]
+    input: Annotated[list[Text], Field(min_length=1, max_length=MAX_TEXTS)]
     user: str | None = Field(None, max_length=1000)
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @field_validator("input")
     @classmethod
-    def _not_too_long(cls, value: str | list[str]) -> str | list[str]:
-        characters = sum(map(len, [value] if isinstance(value, str) else value))
+    def _not_too_long(cls, value: list[str]) -> list[str]:
+        characters = sum(map(len, value))
         if characters > MAX_TASK_CHARACTERS:
             raise ValueError(f"{characters:,} characters; at most {MAX_TASK_CHARACTERS:,} together")
         return value
-
-    @property
-    def texts(self) -> list[str]:
-        """What is to be answered, in order."""
-        return [self.input] if isinstance(self.input, str) else self.input
 
 
 class FeedbackRequest(BaseModel):

@@ -53,12 +53,12 @@ class TaskDesk:
         if live is None:
             raise NothingLive("no model is live", "a promoted version", "promote one first")
         try:
-            answers = live.model.predict(asked.texts)
+            answers = live.model.predict(asked.input)
         except UsageError as error:  # it says which text is wrong and how, never what it says
             return refusal(400, str(error), "invalid_value", "input")
         created_at = time.time()
         rows = []
-        for index, (text, answer) in enumerate(zip(asked.texts, answers, strict=True)):
+        for index, (text, answer) in enumerate(zip(asked.input, answers, strict=True)):
             value = answer.as_json()
             kept = self._kept(tenant, live, asked, text, value, created_at)
             rows.append({"index": index, "id": kept, **value})

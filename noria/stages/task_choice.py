@@ -24,12 +24,13 @@ from noria.evaluate.results import Answers, sums_of
 from noria.evaluate.sums import Sums
 from noria.stages.task_examples import Examples
 from noria.task_settings import BASELINE
-from noria.tasks.calibration import fitted_temperature, joined
+from noria.tasks.calibration import fitted_temperature, joined, surprise
 from noria.tasks.declaration import Task
 from noria.tasks.task_model import Description, Part
 
 Floats = NDArray[np.float64]
 JOINED = "joined"
+JOINED_SHARES = (0.5, 0.35, 0.65, 0.2, 0.8)  # of the neural way; of equals the first
 SURFACE_WAYS = (BASELINE, "hmm")  # count words and letters; the others are neural
 
 
@@ -114,11 +115,30 @@ def contenders_of(
     if join and neural:
         best = max(neural, key=lambda one: one.value)
         pair = (found[[one.way for one in said].index(BASELINE)], best)
-        # Each weighs by how far its own logits can be believed.
-        weights = [1.0 / one.description.temperature for one in pair]
         parts = [by_way[one.way] for one in pair]
-        found.append(contender(JOINED, parts, [one / sum(weights) for one in weights]))
+        weights = _weights(pair, splits[0], many)
+        found.append(contender(JOINED, parts, weights))
     return found
+
+
+def _weights(pair: Sequence[Contender], held_out: Examples, many: bool) -> list[float]:
+    """How much each of two counts: the shares under which what is held out is likeliest.
+
+    Shares are of calibrated logits; of raw ones each counts by 1 / its temperature too.
+    """
+
+    def surprise_of(share: float) -> float:
+        shares = [1.0 - share, share]
+        both = joined([one.held_out for one in pair], shares, 1.0, many)
+        rows, gold = held_out.to_calibrate(both)
+        return surprise(rows, gold) if len(gold) else 0.0
+
+    share = min(JOINED_SHARES, key=surprise_of)
+    raw = [
+        part / one.description.temperature
+        for part, one in zip((1.0 - share, share), pair, strict=True)
+    ]
+    return [one / sum(raw) for one in raw]
 
 
 def choose(

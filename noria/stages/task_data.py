@@ -31,7 +31,11 @@ from noria.stages.text import acting_replacements, say_what_was_read
 from noria.task_settings import TASK_SHAPES, TaskSettings
 from noria.workspace import Workspace
 
-HELD_OUT, TEST = 0.15, 0.15  # shares; with test files of its own a task gives none of `files` to it
+SHARE = 0.15  # is held out, and as much kept for the test where it has no files of its own
+MOST_TEXTS, MOST_CHARACTERS = (
+    2_000,
+    1_000_000,
+)  # that are held out: more tells little and costs time
 MIN_ROWS = 10
 MIN_ROWS_A_CLASS = 2  # on average; below it the labels are most likely something else
 MAX_CLASSES = 1_000  # of more, logistic regression alone would take gigabytes and the whole budget
@@ -60,7 +64,8 @@ def build_task_data(workspace: Workspace, name: str) -> Artifact:
         "out_of_scope": task.out_of_scope,
         "cleaning": {key: getattr(corpus, key) for key in CLEANING},
         **acting_replacements(corpus, personal=False),
-        "shares": [HELD_OUT, TEST],
+        "names": dict(task.names),
+        "measured": [SHARE, MOST_TEXTS, MOST_CHARACTERS],
         "seed": seed,
     }
 
@@ -107,7 +112,7 @@ class _Reader:
 
     def __init__(self, workspace: Workspace, task: TaskSettings, quarantine: Path) -> None:
         self._watcher = workspace.watcher
-        self._wanted = wanted_of(task)
+        self._wanted, self._names = wanted_of(task), task.names
         self._quarantine = quarantine
         self._quarantine.touch()
         self.cleaner = Cleaner(replace(workspace.recipe.corpus, min_characters=1))
@@ -129,13 +134,24 @@ class _Reader:
                 self._lose(found)
                 continue
             self.intake.num_read[self._wanted.shape] += 1
-            clean = self.cleaner.clean(found)
-            if isinstance(clean, Labelled | Tagged):
+            clean = self.cleaner.clean(self._named(found))
+            if isinstance(clean, Tagged) or (isinstance(clean, Labelled) and clean.labels):
                 yield clean
             else:
-                reason = "nothing left when cleaned, or an identity across the edge of a tag"
+                reason = "no label that counts, nothing left when cleaned, or an identity at a tag"
                 self._lose(Quarantined(file.name, found.source.line, "", reason))
         self.intake.hear(listener.heard)
+
+    def _named(self, record: Record) -> Record:
+        """The record with those labels or tags that count, as the recipe calls them."""
+        names = self._names
+        if isinstance(record, Labelled) and names:
+            kept = [names[one] for one in record.labels if one in names]
+            return replace(record, labels=tuple(dict.fromkeys(kept)))
+        if isinstance(record, Tagged) and names:
+            spans = [replace(s, tag=names[s.tag]) for s in record.spans if s.tag in names]
+            return replace(record, spans=tuple(spans))
+        return record
 
     def _lose(self, lost: Quarantined) -> None:
         self.intake.lose(lost)
@@ -196,11 +212,13 @@ def _split(
 ) -> tuple[dict[str, list[Example]], dict[str, int]]:
     """The splits, and how many records were left out for which reason."""
     distinct, dropped = _distinct(records, tested, near)
-    test_share = 0.0 if tested else TEST
+    characters = sum(len(whole_text(one)) for one in distinct)
+    share = min(SHARE, MOST_TEXTS / len(distinct), MOST_CHARACTERS / max(1, characters))
+    test_share = 0.0 if tested else share
     key = (lambda one: one.group) if task.group else whole_text
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for one in distinct:
-        splits[split_of(key(one), seed, HELD_OUT, test_share)].append(one)
+        splits[split_of(key(one), seed, share, test_share)].append(one)
     splits["test"] += tested
     for split in ("held_out", "test"):
         if not splits[split] and len(splits["train"]) > 1:  # few rows: chance left one empty

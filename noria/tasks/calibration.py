@@ -9,6 +9,7 @@ Legend: B texts (or tokens), N classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -47,6 +48,14 @@ def fitted_temperature(
     return _smallest(lambda log: _loss(logits / np.exp(log), gold, many))
 
 
+def surprise(
+    probabilities: Probabilities, gold: Int64[np.ndarray, " B"] | Bool[np.ndarray, "B N"]
+) -> float:
+    """Mean negative log likelihood, in nats, of the gold classes (B,) or labels (B, N)."""
+    many = gold.ndim == 2
+    return _loss(_logits(probabilities, many), gold, many)
+
+
 def _logits(probabilities: Probabilities, many: bool) -> Probabilities:
     found: Probabilities = np.log(np.clip(probabilities, LEAST_PROBABILITY, 1.0))
     if many:
@@ -61,7 +70,7 @@ def _probabilities(logits: Probabilities, many: bool) -> Probabilities:
     return np.asarray(found / found.sum(axis=1, keepdims=True))
 
 
-def _loss(logits: Probabilities, gold: np.ndarray, many: bool) -> float:
+def _loss(logits: Probabilities, gold: Any, many: bool) -> float:
     """Mean negative log likelihood of what is right."""
     if many:
         return float(np.logaddexp(0.0, np.where(gold, -logits, logits)).mean())

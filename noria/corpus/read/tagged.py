@@ -22,6 +22,8 @@ from noria.records import Document, Source, Span, Tagged, text_content
 
 DOCUMENTS_OF_A_GROUP = 8  # neighbours stay on one side of a split: an article may run on
 
+NAME = "nr"  # of a person: family name and given name are two words there, and one span here
+
 _NO_TAG = "a word without a tag, expected word/tag word/tag …"
 _WORD = re.compile(r"(?P<opens>\[?)(?P<word>.*)/(?P<tag>[A-Za-z]+)(?:\](?P<closes>[A-Za-z]*))?")
 
@@ -81,7 +83,8 @@ def _tagged_lines(file: SourceFile, lines: Iterator[Line | Quarantined]) -> Foun
 
 def _with_spans(line: str) -> tuple[str, tuple[Span, ...]]:
     """The text of a line, and a span for each word and each compound that is closed."""
-    text, spans = "", []
+    text = ""
+    spans: list[Span] = []
     opened: list[int] = []
     for word in line.split():
         match = _WORD.fullmatch(word)
@@ -89,7 +92,10 @@ def _with_spans(line: str) -> tuple[str, tuple[Span, ...]]:
             raise WrongRow(_NO_TAG, word)
         if match["opens"]:
             opened.append(len(text))
-        spans.append(Span(len(text), len(text) + len(match["word"]), match["tag"]))
+        start = len(text)
+        if match["tag"] == NAME and spans and spans[-1].tag == NAME and spans[-1].end == start:
+            start = spans.pop().start
+        spans.append(Span(start, len(text) + len(match["word"]), match["tag"]))
         text += match["word"]
         if match["closes"] is not None and opened:
             spans.append(Span(opened.pop(), len(text), match["closes"]))
