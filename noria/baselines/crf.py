@@ -1,7 +1,8 @@
 """Linear-chain conditional random field: the tagger that a Transformer has to beat.
 
 In: sequences of tokens (words, or the characters of Chinese) with their tags. Out: a tagger whose
-answers need numpy alone; training needs the extra `eval` (python-crfsuite). Lafferty et al. 2001,
+answers need numpy alone, and the extra `data` where words are by dictionary; training needs the
+extra `eval` (python-crfsuite). Lafferty et al. 2001,
 "Conditional random fields": a path's probability is in proportion to the exponential of
 
     sum over tokens of  weights[features of the token, tag] + transitions[tag before, tag]
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 
 from noria.baselines.chain import all_marginals, best_path
 from noria.baselines.folders import arrays_hash, read_array, read_facts, reading, write_folder
-from noria.baselines.token_features import token_features
+from noria.baselines.token_features import WORDS_BY, token_features
 from noria.errors import MissingExtra, UsageError
 
 CRF_FORMAT = 1
@@ -42,12 +43,18 @@ class CrfPlan:
 
     Training ends after `max_iterations` of L-BFGS, or fewer where they don't fit into `seconds`
     (0: no limit). The penalties are in the middle of those that Okazaki's crfsuite is used with.
+    `words_by` is "spaces", or "dictionary": Chinese words and their kinds are seen too.
     """
 
     l1: float = 0.1
     l2: float = 0.01
     max_iterations: int = 100
     seconds: float = 0.0
+    words_by: str = "spaces"
+
+    def __post_init__(self) -> None:
+        if self.words_by not in WORDS_BY:
+            raise UsageError(f"words_by = {self.words_by!r}", f"one of {', '.join(WORDS_BY)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +64,7 @@ class CrfTagger:
     `columns` (W,) says each weight's tag; `transitions` (N, N) is from a tag (row) to the next.
     """
 
+    words_by: str
     labels: tuple[str, ...]
     features: tuple[str, ...]
     starts: NDArray[np.int64]
@@ -78,7 +86,7 @@ class CrfTagger:
         places = self._places
         rows: list[int] = []  # of each feature that has weights: its token
         known: list[int] = []
-        for row, names in enumerate(token_features(tokens)):
+        for row, names in enumerate(token_features(tokens, self.words_by)):
             found = [places[name] for name in names if name in places]
             known += found
             rows += [row] * len(found)
@@ -112,7 +120,7 @@ class CrfTagger:
         write_folder(folder, "crf", CRF_FORMAT, *self._contents())
 
     def _contents(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        facts = {"labels": self.labels, "features": self.features}
+        facts = {"words_by": self.words_by, "labels": self.labels, "features": self.features}
         arrays: dict[str, NDArray[Any]] = {
             "starts": self.starts,
             "columns": self.columns,
@@ -136,7 +144,7 @@ def train_crf(sequences: Sequence[TaggedTokens], plan: CrfPlan | None = None) ->
     lines = []
     for tokens, tags in sequences:
         if len(tokens):
-            names = token_features(tokens)
+            names = token_features(tokens, plan.words_by)
             items = [[str(places.setdefault(one, len(places))) for one in row] for row in names]
             lines.append((items, [numbers[tag] for tag in tags]))
     weighted, steps = _crfsuite(lines, plan)
@@ -148,6 +156,7 @@ def train_crf(sequences: Sequence[TaggedTokens], plan: CrfPlan | None = None) ->
     names_of = list(places)
     starts = np.searchsorted([place for place, _, _ in cells], [*kept, len(places)])
     return CrfTagger(
+        plan.words_by,
         labels,
         tuple(names_of[place] for place in kept),
         starts.astype(np.int64),
@@ -238,6 +247,7 @@ def load_crf(folder: Path) -> CrfTagger:
             starts[0] == 0 and starts[-1] == len(weights) and (np.diff(starts) >= 0).all()
         )
         in_range = not len(columns) or (columns.min() >= 0 and columns.max() < len(labels))
-        if not labels or not sorted_starts or not in_range:
+        words_by = facts["words_by"]
+        if not labels or not sorted_starts or not in_range or words_by not in WORDS_BY:
             raise ValueError("weights that belong to no feature or tag")
-        return CrfTagger(labels, features, starts, columns, weights, transitions)
+        return CrfTagger(words_by, labels, features, starts, columns, weights, transitions)

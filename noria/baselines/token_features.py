@@ -5,6 +5,7 @@ neither tags nor weights.
 
 The usual ones of named-entity taggers (Ratinov and Roth 2009, section 3; for Chinese, Peng and
 Dredze 2015: characters in a row around the one that is tagged). Which of them count is learned.
+A dictionary (extra `data`) adds the Chinese words that the characters are in, and their kinds.
 """
 
 from __future__ import annotations
@@ -13,13 +14,29 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
+
+from noria.corpus.segment import tag_words
+
+WORDS_BY = ("spaces", "dictionary")
 REACH = 2  # tokens to each side that are seen
 MAX_AFFIX = 4
 EDGE = "\n"  # no token: stands beyond both ends
 
 
-def token_features(tokens: Sequence[str]) -> list[list[str]]:
-    """Names of the features of each token; the same name means the same thing everywhere."""
+def token_features(tokens: Sequence[str], words_by: str = "spaces") -> list[list[str]]:
+    """Names of the features of each token; the same name means the same thing everywhere.
+
+    words_by: "spaces" for what the tokens say alone, or "dictionary". Raises MissingExtra.
+    """
+    found = _features_by_spaces(tokens)
+    if words_by == "dictionary" and any(_is_unspaced(token) for token in tokens):
+        for names, more in zip(found, _dictionary_features(tokens), strict=True):
+            names += more
+    return found
+
+
+def _features_by_spaces(tokens: Sequence[str]) -> list[list[str]]:
     padded = [EDGE] * REACH + list(tokens) + [EDGE] * REACH
     words = [_small(one) for one in padded]
     shapes = [shape(one) for one in padded]
@@ -50,6 +67,49 @@ def token_features(tokens: Sequence[str]) -> list[list[str]]:
             names.append(f"cde={here} {after} {two_after}")
         found.append(names)
     return found
+
+
+def _dictionary_features(tokens: Sequence[str]) -> list[list[str]]:
+    """The word that each token is in, whether it begins or ends there, and the words beside."""
+    words, places = _words_around(tokens)
+    found = []
+    for at, place in enumerate(places):
+        (before, kind_before), (word, kind), (after, kind_after) = words[place : place + 3]
+        begins = at == 0 or places[at - 1] != place
+        ends = at == len(places) - 1 or places[at + 1] != place
+        here = f"{kind}{'B' if begins else 'I'}{'E' if ends else ''}"
+        found.append(
+            [
+                f"W={word}",
+                f"V={before}",
+                f"X={after}",
+                f"k={here}",
+                f"jk={kind_before} {here}",
+                f"kl={here} {kind_after}",
+                f"jkl={kind_before} {here} {kind_after}",
+            ]
+        )
+    return found
+
+
+def _words_around(tokens: Sequence[str]) -> tuple[list[tuple[str, str]], list[int]]:
+    """The words of the dictionary with an edge at both ends; and how many stand before each
+    token's."""
+    text, starts = "", []
+    for at, token in enumerate(tokens):
+        if at and not (_is_unspaced(tokens[at - 1]) and _is_unspaced(token)):
+            text += " "
+        starts.append(len(text))
+        text += token
+    words = tag_words(text)
+    ends = np.cumsum([len(word) for word, _ in words])
+    places = np.searchsorted(ends, starts, side="right")
+    return [(EDGE, EDGE), *words, (EDGE, EDGE)], [int(place) for place in places]
+
+
+def _is_unspaced(token: str) -> bool:
+    """Of one character beyond ASCII: in Chinese text, all but foreign words and numbers."""
+    return len(token) == 1 and not token.isascii()
 
 
 @lru_cache(maxsize=1 << 16)

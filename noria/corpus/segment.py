@@ -22,6 +22,7 @@ _WORD = re.compile(
     "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
     "|(?:(?![\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])\\w)+"
 )
+_HALF_PAIRS = re.compile("[\ud800-\udfff]")
 _CLOSING = re.compile(r"^[”’」』）》〉】)\]]+")
 
 
@@ -73,6 +74,26 @@ def _sentence_rules(language: str) -> Any:
     except ImportError as error:
         raise MissingExtra("pysbd, which finds sentences,", "data") from error
     return Segmenter(language=language, clean=False)
+
+
+def tag_words(text: str) -> list[tuple[str, str]]:
+    """The words of Chinese text with jieba's tags of what kind each is; together they are the text.
+
+    Needs no model: words and kinds are those of a dictionary, names that it lacks those of the
+    hidden Markov model that comes with it. Raises MissingExtra.
+    """
+    whole = _HALF_PAIRS.sub("\ufffd", text)  # the library takes nothing that UTF-8 lacks
+    return [(word, kind) for word, kind in _tagger()(whole)]
+
+
+@lru_cache(maxsize=1)
+def _tagger() -> Callable[[str], list[tuple[str, str]]]:
+    try:
+        from rjieba import tag
+    except ImportError as error:
+        raise MissingExtra("rjieba, which finds Chinese words,", "data") from error
+    found: Callable[[str], list[tuple[str, str]]] = tag
+    return found
 
 
 @lru_cache(maxsize=1)

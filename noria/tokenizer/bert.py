@@ -10,6 +10,7 @@ the library `tokenizers` has them. Of a file that came with a model only this on
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -63,21 +64,36 @@ def train_bert_tokenizer(
 ) -> BertTokenizer:
     """Learn a vocabulary of at most so many pieces: every frequent character, then what they make.
 
-    Raises UsageError for a vocabulary below 16.
+    The same texts give the same vocabulary. Raises UsageError for a vocabulary below 16.
     """
     if vocab_size < MIN_VOCAB_SIZE:
         raise UsageError(f"a vocabulary of {vocab_size} pieces", f"at least {MIN_VOCAB_SIZE}")
     inner = tokenizers.Tokenizer.from_str(json.dumps(_described({}, lowercase=lowercase)))
+    whole = [whole_text(text) for text in texts]
+    # Numbered here: the library numbers them in the order of its hash table, another each time.
+    inside = [_CONTINUING + one for one in _letters(inner, whole, vocab_size // 2)]
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
         min_frequency=MIN_PIECE_COUNT,
-        special_tokens=list(MARKS),
+        special_tokens=[*MARKS, *inside],
         limit_alphabet=vocab_size - len(MARKS),
         continuing_subword_prefix=_CONTINUING,
         show_progress=False,
     )
-    inner.train_from_iterator([whole_text(text) for text in texts], trainer)
-    return _checked(json.loads(inner.to_str()), "the vocabulary that was trained")
+    inner.train_from_iterator(whole, trainer)
+    value = json.loads(inner.to_str())
+    value["added_tokens"] = [one for one in value["added_tokens"] if one["content"] in MARKS]
+    return _checked(value, "the vocabulary that was trained")
+
+
+def _letters(inner: tokenizers.Tokenizer, texts: Sequence[str], at_most: int) -> list[str]:
+    """The characters that stand inside words, the most frequent ones, in their own order."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        words = inner.pre_tokenizer.pre_tokenize_str(inner.normalizer.normalize_str(text))
+        counts.update(character for word, _ in words for character in word[1:])
+    frequent = sorted(counts, key=lambda one: (-counts[one], one))
+    return sorted(frequent[:at_most])
 
 
 def load_bert_tokenizer(folder: Path) -> BertTokenizer:
