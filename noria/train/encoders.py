@@ -22,7 +22,6 @@ from noria.model.headed import HeadedModel, add_head
 from noria.model.heads import HeadConfig
 from noria.model.labels import HeadLabels
 from noria.model.transformer import Encoder
-from noria.runtime import has_fast_bfloat16
 from noria.tokenizer.bert import BertTokenizer
 from noria.train.bodies import encoded, framing_of, open_base, pretrained_body, write_encoder
 from noria.train.labelled import LabelledRows, windows
@@ -141,8 +140,7 @@ def _teach_classes(
     )
     labels_of = (_many_labels if taught.many else _one_label)(taught.numbers, num_classes)
     if lesson.head_first:
-        precision = "bfloat16" if has_fast_bfloat16() else "float32"
-        teach_head(model, read.rows, read.framing, labels_of, precision, plan.seed)
+        teach_head(model, read.rows, read.framing, labels_of, lesson.smoothing, plan.seed)
     source = LabelledRows(read, labels_of, lesson.hidden)
     objective = many_classes() if taught.many else one_class(lesson.smoothing)
     timed = replace(plan, seconds=plan.seconds - (time.monotonic() - began_at))

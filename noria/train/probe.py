@@ -21,6 +21,7 @@ from torch import Tensor
 from noria.model.headed import HeadedModel
 from noria.model.heads import SequenceHead, pool
 from noria.model.masks import Rows
+from noria.runtime import has_fast_bfloat16
 from noria.train.labelled import Framing, Ids, framed, is_real, lengths, padded
 
 READ_ROWS = 64
@@ -36,16 +37,17 @@ def teach_head(
     rows: Sequence[Ids],
     framing: Framing,
     labels_of: Callable[[Ids], Tensor],
-    precision: str,
+    smoothing: float,
     seed: int,
 ) -> None:
     """Teach a classifying head alone, in place, on the vectors of each row's first window.
 
-    labels_of: the classes of row numbers, (B,), or several as 0 and 1, (B, N).
+    labels_of: the classes of row numbers, (B,), or several as 0 and 1, (B, N). smoothing: of one
+    class, as the tuning that follows has it, so that it begins where this ends.
     """
     head = model.head
     assert isinstance(head, SequenceHead) and head.layer is None
-    vectors = pooled_vectors(model, rows, framing, precision)
+    vectors = pooled_vectors(model, rows, framing)
     random = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(head.classes.parameters(), LEARNING_RATE, weight_decay=0.0)
     per_pass = -(-len(rows) // BATCH_ROWS)
@@ -58,7 +60,7 @@ def teach_head(
         scores = head.classes(vectors[torch.from_numpy(chosen)])
         labels = labels_of(chosen)
         loss = (
-            F.cross_entropy(scores, labels)
+            F.cross_entropy(scores, labels, label_smoothing=smoothing)
             if labels.dim() == 1
             else F.binary_cross_entropy_with_logits(scores, labels)
         )
@@ -70,7 +72,7 @@ def teach_head(
 
 
 def pooled_vectors(
-    model: HeadedModel, rows: Sequence[Ids], framing: Framing, precision: str
+    model: HeadedModel, rows: Sequence[Ids], framing: Framing
 ) -> Float[Tensor, "B C"]:
     """What the head makes its scores of, for each row's first window, without dropout."""
     model.eval()
@@ -81,7 +83,7 @@ def pooled_vectors(
         windows = [framed(rows[number], framing, 0) for number in chosen]
         ids = padded(windows, framing.pad_id, framing.window_tokens)
         real = is_real(lengths(windows), ids.shape[1])
-        autocast: Any = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+        autocast: Any = torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16())
         with torch.inference_mode(), autocast:
             hidden = model.body(ids, Rows(real=real))
         found[torch.from_numpy(chosen)] = pool(hidden.float(), real, model.head_config.pooling)

@@ -9,14 +9,19 @@ from tiny_llamas import VOCAB_SIZE, tiny_llama, tokenizer_keys, write_gguf
 from transformers import AutoTokenizer
 
 from noria.artifacts import file_digest
-from noria.bases.importing import import_base
+from noria.bases.catalogue import resolve_base
+from noria.bases.importing import import_base, import_encoder
 from noria.errors import FormatError, InputError, UsageError
 from noria.export.gguf import export_gguf
 from noria.export.huggingface import export_huggingface
 from noria.export.verify import verify_export
 from noria.generate.loaded import load_language_model
 from noria.model.cost import num_parameters
+from noria.model.transformer import Encoder
+from noria.model.weights import load_model, model_weight_hash
 from noria.records import Message, text_content
+from noria.runtime import cache_folder
+from noria.tokenizer.bert import load_bert_tokenizer
 from noria.tokenizer.chat import render_chat
 from noria.tokenizer.known_templates import known_template
 
@@ -142,3 +147,19 @@ def test_a_gguf_file_with_a_sentencepiece_vocabulary_is_imported(tmp_path: Path)
     said = ["The wheel turns.", "水车 转动 <s> 😀\n\n  12"]
     assert ours.encode_batch(said) == processor(data).encode(said)
     assert ours.start_ids == (1,)
+
+
+def test_the_named_encoder_becomes_a_folder_of_ours(tmp_path: Path) -> None:
+    source = resolve_base("all-minilm-l6-v2", tmp_path, cache_folder())
+    facts = import_encoder(source, tmp_path / "out")
+    model = load_model(tmp_path / "out")
+    assert isinstance(model, Encoder)
+    assert model_weight_hash(model) == facts.weight_hash
+    assert facts.num_parameters == sum(one.numel() for one in model.parameters())
+    assert load_bert_tokenizer(tmp_path / "out").vocab_size == facts.vocab_size == 30522
+    assert facts.source_sha256 == (file_digest(source / "model.safetensors"),)
+    with pytest.raises(FormatError, match="decoder"):
+        import_base(source, tmp_path / "decoder")
+    with pytest.raises(InputError, match="no folder"):
+        import_encoder(source / "model.safetensors", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
