@@ -29,6 +29,7 @@ from noria.train.taggers import train_scratch_tagger, tune_tagger
 FEATURE_S, FIT_S_A_CLASS = 2e-5, 6e-7  # the classical one: its features, and its fit for a class
 CRF_S = 2e-5  # with some twenty iterations
 VECTOR_S = 1.5e-4
+BASELINE_ROOM = 3.0  # so much more than its share a baseline may take before rows are left out
 
 Progress = Callable[[str, float, float], None]
 Sequences = tuple[list[list[str]], list[list[str]]]  # tokens and their tags
@@ -84,7 +85,7 @@ class Material:
 def _classical(material: Material, out: Path) -> dict[str, Any]:
     """TF-IDF with logistic regression."""
     num_classes = len({label for one in material.labels for label in one})
-    chosen = within(material, FEATURE_S + FIT_S_A_CLASS * num_classes)
+    chosen = within(material, (FEATURE_S + FIT_S_A_CLASS * num_classes) / BASELINE_ROOM)
     texts, labels = material.labelled(chosen)
     if material.many:
         train_tfidf_many(texts, labels).save(out)
@@ -121,7 +122,7 @@ def _tuned_classifier(material: Material, out: Path) -> dict[str, Any]:
 
 def _crf(material: Material, out: Path) -> dict[str, Any]:
     """A conditional random field over words and their shapes."""
-    chosen = within(material, CRF_S)
+    chosen = within(material, CRF_S / BASELINE_ROOM)
     tokens, tags = material.sequences(chosen)
     train_crf(list(zip(tokens, tags, strict=True)), CrfPlan(seconds=material.seconds)).save(out)
     return {"num_rows": len(chosen)}

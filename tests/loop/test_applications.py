@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -154,7 +153,10 @@ def test_http_takes_lists_keeps_each_answer_and_hears_feedback_on_it(
     assert found["version"]["name"] == "apps.book" and found["feedback"][0]["value"] == "speech"
     listed = server.get("/v1/tasks").json()["data"]
     assert {one["id"]: one["kind"] for one in listed} == {
-        "book": "classify", "opinion": "classify", "when": "tag", "news": "tag"
+        "book": "classify",
+        "opinion": "classify",
+        "when": "tag",
+        "news": "tag",
     }
     assert server.get("/health").status_code == 200
 
@@ -204,7 +206,8 @@ def test_a_batch_answers_each_row_says_what_it_cannot_read_and_overwrites_nothin
         "task", "news", "--file", str(lines), "--out", str(tmp_path / "n.jsonl"), *apps.where
     )
     assert told["answered"] == 2
-    assert os.listdir(tmp_path).count("n.jsonl") == 1 and len(os.listdir(tmp_path)) == 4
+    left = sorted(one.name for one in tmp_path.iterdir())
+    assert left == ["in.jsonl", "lines.txt", "n.jsonl", "out.jsonl"]
 
 
 def test_a_megabyte_and_mixed_languages_are_answered(apps: Apps) -> None:
