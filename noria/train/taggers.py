@@ -25,17 +25,9 @@ from noria.model.transformer import Encoder
 from noria.tokenizer.bert import BertTokenizer
 from noria.tokenizer.word_pieces import WordReader, marked_text
 from noria.train.batch import LabelBatch
-from noria.train.encoders import (
-    EncoderPlan,
-    Lesson,
-    Progress,
-    framing_of,
-    open_base,
-    pretrained_body,
-    teach,
-    write_encoder,
-)
+from noria.train.bodies import framing_of, open_base, pretrained_body, write_encoder
 from noria.train.labelled import Ids, Windows, hide, is_real, lengths, padded, windows
+from noria.train.lessons import EncoderPlan, Lesson, Progress, teach
 from noria.train.objectives.losses import one_class
 
 NO_TAG = -1  # of a piece that speaks for no word

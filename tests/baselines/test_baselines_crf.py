@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pycrfsuite
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mixed_texts import mixed_texts
 from scipy.special import logsumexp
 from tagged_news import tagged_news
 
@@ -133,14 +135,32 @@ def test_names_in_chinese_news_are_found_better_than_by_a_hidden_markov_model() 
         for text, spans in tagged_news(750)
     ]
     training, held_out = news[:500], news[500:]
+    wanted = tuple(bio_spans(tags) for _, tags in held_out)
+    by_spaces = CrfPlan(max_iterations=40)
+    by_dictionary = replace(by_spaces, words_by="dictionary")
+    models = train_hmm(training), train_crf(training, by_spaces), train_crf(training, by_dictionary)
     scores = []
-    for model in (train_crf(training, CrfPlan(max_iterations=40)), train_hmm(training)):
-        found = [bio_spans(model.tag(tokens)) for tokens, _ in held_out]
-        wanted = [bio_spans(tags) for _, tags in held_out]
-        scores.append(span_sums(SpanAnswers(tuple(wanted), tuple(found))).value("micro_f1"))
-    assert len(held_out) > 200
-    assert scores[0] > 0.6
-    assert scores[0] > scores[1] + 0.03
+    for model in models:
+        found = tuple(bio_spans(model.tag(tokens)) for tokens, _ in held_out)
+        scores.append(span_sums(SpanAnswers(wanted, found)).value("micro_f1"))
+    assert scores[1] > 0.6
+    assert scores[1] > scores[0] + 0.03
+    assert scores[2] > scores[1] + 0.03
+
+
+def test_each_character_is_told_the_word_of_the_dictionary_that_it_is_in() -> None:
+    tokens = ["在", "北", "京", "，", "iPhone", "6", "克", "林", "顿", "😀", "\ud800"]
+    plain, found = token_features(tokens), token_features(tokens, "dictionary")
+    more = [{*names} - {*few} for names, few in zip(found, plain, strict=True)]
+    words = [next(name[2:] for name in one if name.startswith("W=")) for one in more]
+    assert words[:9] == ["在", "北京", "北京", "，", "iPhone", "6", "克林顿", "克林顿", "克林顿"]
+    assert {"k=nsB", "V=在", "X=，", "jk=p nsB"} <= more[1]
+    assert {"k=nsIE", "kl=nsIE x"} <= more[2]
+    assert {"k=nrI"} <= more[7] and "X=\n" in more[10] and "V=\n" in more[0]
+    english = ["The", "keeper", "of", "Rome"]
+    assert token_features(english, "dictionary") == token_features(english)
+    for text in mixed_texts(100, seed=9):
+        assert len(token_features(words_of(text), "dictionary")) == len(words_of(text))
 
 
 def test_characters_of_chinese_are_tagged_by_what_stands_around_them() -> None:
@@ -149,6 +169,16 @@ def test_characters_of_chinese_are_tagged_by_what_stands_around_them() -> None:
     model = train_crf([(list(text), tags) for text in texts], CrfPlan(l1=0.01))
     assert list(model.tag(list("她在广州工作"))) == tags
     assert shape("iPhone6s") == "xXx0x" and shape("北京") == "c" and shape("A-1") == "X-0"
+
+
+def test_a_saved_tagger_still_looks_into_the_dictionary(tmp_path: Path) -> None:
+    tags = ["O", "O", "B-L", "I-L", "O", "O"]
+    lines = [(list(text), tags) for text in ("我在北京工作", "他在上海读书", "你去重庆旅游")]
+    model = train_crf(lines, CrfPlan(words_by="dictionary"))
+    model.save(tmp_path)
+    asked = list("她来南京看病")
+    assert (load_crf(tmp_path).tag_probabilities(asked) == model.tag_probabilities(asked)).all()
+    assert any(name.startswith("k=ns") for name in model.features)
 
 
 def test_a_saved_tagger_is_the_same_when_loaded(
@@ -199,6 +229,8 @@ def test_a_damaged_folder_and_sequences_that_do_not_fit_are_refused(tmp_path: Pa
         train_crf([(["a", "b"], ["X"])])
     with pytest.raises(UsageError, match="no tagged token"):
         train_crf([([], [])])
+    with pytest.raises(UsageError, match="words_by = 'guess'"):
+        CrfPlan(words_by="guess")
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,20 +20,13 @@ from noria.tasks.bio import best_tags, joined_log_probabilities, spans_of, tags_
 from noria.tasks.encoder_tagger import EncoderTagger, load_encoder_tagger
 from noria.tasks.words import tokens_of, words_of
 from noria.tokenizer.bert import load_bert_tokenizer
-from noria.train.encoders import EncoderPlan
+from noria.train.lessons import EncoderPlan, LessonSteps
 from noria.train.taggers import SCRATCH_TAGS, train_scratch_tagger, tune_tagger
 
 Lists = list[list[str]]
-PLAN = EncoderPlan(num_steps=(20, 300), num_layers=2, width=64, vocab_size=3000, window_tokens=48)
+FEW, MANY = LessonSteps(20, "float32", 1), LessonSteps(300, "float32", 1)
+PLAN = EncoderPlan(steps=(FEW, MANY), num_layers=2, width=64, vocab_size=3000, window_tokens=48)
 LESSON = replace(SCRATCH_TAGS, batch_rows=16, learning_rate=0.005, hidden=0.05)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_precision() -> Iterator[None]:
-    """What is faster is measured: on a machine at work that is not the same each time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("noria.train.encoders.has_fast_bfloat16", lambda: False)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +101,7 @@ def best(model: EncoderTagger, tokens: list[str]) -> tuple[str, ...]:
 
 
 def test_the_same_plan_gives_the_same_weights(news: tuple[Lists, Lists], tmp_path: Path) -> None:
-    plan = replace(PLAN, num_steps=(3, 3), seconds=1.0)
+    plan = replace(PLAN, steps=(replace(FEW, num_steps=3),) * 2)
     hashes = set()
     for name in ("a", "b"):
         train_scratch_tagger(news[0][:64], news[1][:64], [], plan, tmp_path / name, None)
@@ -125,7 +117,7 @@ def test_a_base_is_tuned_but_for_its_embedding(
     body = load_headed_model(folder).body
     save_model(base, body)
     load_bert_tokenizer(folder).save(base)
-    plan = replace(PLAN, base=base, num_steps=(200,))
+    plan = replace(PLAN, base=base, steps=(MANY,))
     shown: list[tuple[str, int, int]] = []
     tune_tagger(
         news[0][:80], news[1][:80], plan, out, lambda *one: shown.append(one), lesson=LESSON
@@ -136,7 +128,7 @@ def test_a_base_is_tuned_but_for_its_embedding(
     changed = [not torch.equal(one, blocks[name]) for name, one in tuned.named_parameters()]
     assert sum(changed) > len(changed) / 2
     assert f1(load_encoder_tagger(out), news[0][:80], news[1][:80]) > 0.5
-    assert shown[-1] == ("tags", 200, 200)
+    assert shown[-1] == ("tags", 300, 300)
 
 
 def test_a_saved_tagger_is_the_same_when_loaded(folder: Path, tmp_path: Path) -> None:
