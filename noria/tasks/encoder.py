@@ -24,7 +24,7 @@ from noria.errors import FormatError
 from noria.model.headed import HeadedModel
 from noria.model.labels import HeadLabels, read_labels, write_labels
 from noria.model.weights import load_headed_model, model_weight_hash, save_model
-from noria.tokenizer.bert import BertTokenizer, load_bert_tokenizer
+from noria.tokenizer.for_encoders import EncoderTokenizer, load_encoder_tokenizer
 
 MAX_WINDOWS = 8
 BATCH_TOKENS = 4096
@@ -39,7 +39,7 @@ class EncoderClassifier:
     """One label for each text: softmax over the head's scores."""
 
     model: HeadedModel
-    tokenizer: BertTokenizer
+    tokenizer: EncoderTokenizer
     head_labels: HeadLabels
 
     @property
@@ -66,7 +66,7 @@ class EncoderLabeller:
     """Any number of labels for each text: a sigmoid for each of the head's scores."""
 
     model: HeadedModel
-    tokenizer: BertTokenizer
+    tokenizer: EncoderTokenizer
     head_labels: HeadLabels
 
     @property
@@ -93,7 +93,7 @@ def load_encoder_classifier(folder: Path) -> EncoderClassifier | EncoderLabeller
 
     Raises InputError if a file is missing, FormatError if one is not what it should be.
     """
-    model, tokenizer = load_headed_model(folder), load_bert_tokenizer(folder)
+    model, tokenizer = load_headed_model(folder), load_encoder_tokenizer(folder)
     if model.head_config.kind != "sequence" or tokenizer.vocab_size > model.config.vocab_size:
         raise FormatError(
             f"{folder}: a head of kind {model.head_config.kind!r} and a vocabulary of "
@@ -105,14 +105,16 @@ def load_encoder_classifier(folder: Path) -> EncoderClassifier | EncoderLabeller
     return (EncoderLabeller if labels.many else EncoderClassifier)(model, tokenizer, labels)
 
 
-def _save(folder: Path, model: HeadedModel, tokenizer: BertTokenizer, labels: HeadLabels) -> None:
+def _save(
+    folder: Path, model: HeadedModel, tokenizer: EncoderTokenizer, labels: HeadLabels
+) -> None:
     save_model(folder, model)
     tokenizer.save(folder)
     write_labels(folder, labels)
 
 
 def _averaged(
-    model: HeadedModel, tokenizer: BertTokenizer, labels: HeadLabels, texts: Sequence[str]
+    model: HeadedModel, tokenizer: EncoderTokenizer, labels: HeadLabels, texts: Sequence[str]
 ) -> Float64[np.ndarray, "B N"]:
     """The mean probabilities of each text's windows."""
     as_probabilities = torch.sigmoid if labels.many else partial(torch.softmax, dim=-1)
@@ -121,7 +123,7 @@ def _averaged(
 
 def read_windows(
     model: HeadedModel,
-    tokenizer: BertTokenizer,
+    tokenizer: EncoderTokenizer,
     window_tokens: int,
     texts: Sequence[str],
     finish: Callable[[Tensor], Tensor],
@@ -139,7 +141,7 @@ def read_windows(
 
 
 def text_windows(
-    tokenizer: BertTokenizer, texts: Sequence[str], window_tokens: int
+    tokenizer: EncoderTokenizer, texts: Sequence[str], window_tokens: int
 ) -> tuple[list[list[int]], NDArray[np.int64]]:
     """The windows of all texts, marks included, and the number of the text that each is of."""
     room = window_tokens - 2

@@ -7,7 +7,6 @@ This module does not know what a head is for.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from noria.model.styles import Dropout, Norm
 from noria.model.transformer import Encoder, build_model
 from noria.model.weights import load_model, save_model
 from noria.tokenizer.bert import BertTokenizer, load_bert_tokenizer, train_bert_tokenizer
+from noria.tokenizer.for_encoders import EncoderTokenizer
 from noria.train.labelled import Framing, HiddenTokens, Ids, windows
 from noria.train.lessons import TRAINING_FILE, EncoderPlan, Progress, teach
 from noria.train.objectives.losses import masked_token
@@ -37,30 +37,44 @@ def pretrained_body(
 ) -> tuple[Encoder, BertTokenizer, dict[str, Any]]:
     """A small encoder that has learned to guess hidden tokens of the texts, and its vocabulary.
 
-    Also the facts to store. It takes the plan's share of the time.
+    Also the facts to store. Of BERT's kind, each Chinese character by itself.
     """
-    kept = [text for text in texts if text.strip()]
-    if not kept:
-        raise UsageError("texts that are all empty", "text", "check the columns")
-    began_at = time.monotonic()
-    tokenizer = train_bert_tokenizer(kept, plan.vocab_size, lowercase=lowercase)
+    tokenizer = train_bert_tokenizer(_some(texts), plan.vocab_size, lowercase=lowercase)
+    body, fact = read_texts(texts, tokenizer, plan, progress)
+    return body, tokenizer, fact
+
+
+def read_texts(
+    texts: Sequence[str], tokenizer: EncoderTokenizer, plan: EncoderPlan, progress: Progress | None
+) -> tuple[Encoder, dict[str, Any]]:
+    """A fresh encoder that has learned to guess hidden tokens, and the facts to store.
+
+    It takes the plan's share of the time.
+    """
     body = build_model(small_encoder(tokenizer.vocab_size, plan), plan.seed)
     assert isinstance(body, Encoder)
     model = add_head(body, HeadConfig("masked"), plan.seed)
-    rows = [row for row in encoded(tokenizer, kept) if len(row)]
+    rows = [row for row in encoded(tokenizer, _some(texts)) if len(row)]
     lesson = plan.pretraining
     source = HiddenTokens(
         windows(rows, framing_of(tokenizer, plan), lesson.batch_rows, plan.seed),
         tokenizer.vocab_size,
         lesson.hidden,
     )
-    seconds = plan.pretraining_share * plan.seconds - (time.monotonic() - began_at)
+    timed = replace(plan, seconds=plan.pretraining_share * plan.seconds)
     num_batches = source.windows.order.num_batches
-    timed = replace(plan, seconds=seconds)
     fact = teach(
         "hidden tokens", model, source, num_batches, lesson, masked_token(), timed, 0, progress
     )
-    return body, tokenizer, fact
+    return body, fact
+
+
+def _some(texts: Sequence[str]) -> list[str]:
+    """Those that are not empty. Raises UsageError if there is none."""
+    kept = [text for text in texts if text.strip()]
+    if not kept:
+        raise UsageError("texts that are all empty", "text", "check the columns")
+    return kept
 
 
 def small_encoder(vocab_size: int, plan: EncoderPlan) -> ModelConfig:
@@ -97,12 +111,12 @@ def open_base(plan: EncoderPlan) -> tuple[Encoder, BertTokenizer]:
     return body, tokenizer
 
 
-def encoded(tokenizer: BertTokenizer, texts: Sequence[str]) -> list[Ids]:
+def encoded(tokenizer: EncoderTokenizer, texts: Sequence[str]) -> list[Ids]:
     """The ids of each text as an array."""
     return [np.array(ids, dtype=np.int64) for ids in tokenizer.encode_batch(texts)]
 
 
-def framing_of(tokenizer: BertTokenizer, plan: EncoderPlan) -> Framing:
+def framing_of(tokenizer: EncoderTokenizer, plan: EncoderPlan) -> Framing:
     """How rows of this vocabulary begin, end, are filled and hidden."""
     return Framing(
         tokenizer.begin_id,
@@ -114,7 +128,7 @@ def framing_of(tokenizer: BertTokenizer, plan: EncoderPlan) -> Framing:
 
 
 def write_encoder(
-    out: Path, model: HeadedModel, tokenizer: BertTokenizer, labels: HeadLabels, facts: Any
+    out: Path, model: HeadedModel, tokenizer: EncoderTokenizer, labels: HeadLabels, facts: Any
 ) -> None:
     """Write a model with its head, vocabulary, labels and how it was trained into a folder."""
     out.mkdir(parents=True, exist_ok=True)

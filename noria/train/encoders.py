@@ -22,8 +22,9 @@ from noria.model.headed import HeadedModel, add_head
 from noria.model.heads import HeadConfig
 from noria.model.labels import HeadLabels
 from noria.model.transformer import Encoder
-from noria.tokenizer.bert import BertTokenizer
-from noria.train.bodies import encoded, framing_of, open_base, pretrained_body, write_encoder
+from noria.tokenizer.for_encoders import EncoderTokenizer
+from noria.tokenizer.lowered import train_lowered_tokenizer
+from noria.train.bodies import encoded, framing_of, open_base, read_texts, write_encoder
 from noria.train.labelled import LabelledRows, windows
 from noria.train.lessons import EncoderPlan, Lesson, Progress, teach
 from noria.train.objectives.losses import many_classes, one_class
@@ -50,7 +51,10 @@ def train_scratch_classifier(
     """
     began_at = time.monotonic()
     taught = number_texts(texts, labels, many=many)
-    body, tokenizer, facts = pretrained_body([*texts, *unlabelled], plan, progress)
+    if not any(text.strip() for text in texts):
+        raise UsageError("texts that are all empty", "text", "check the columns")
+    tokenizer = train_lowered_tokenizer([*texts, *unlabelled], plan.vocab_size)
+    body, facts = read_texts([*texts, *unlabelled], tokenizer, plan, progress)
     plan_left = replace(plan, seconds=plan.seconds - (time.monotonic() - began_at))
     model, head_labels, fact = _teach_classes(
         taught, body, tokenizer, plan_left, plan.scratch, 1, progress
@@ -121,7 +125,7 @@ def number_texts(
 def _teach_classes(
     taught: NumberedTexts,
     body: Encoder,
-    tokenizer: BertTokenizer,
+    tokenizer: EncoderTokenizer,
     plan: EncoderPlan,
     lesson: Lesson,
     number: int,

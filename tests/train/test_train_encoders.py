@@ -14,6 +14,7 @@ from noria.bases.importing import import_encoder
 from noria.errors import FormatError, UsageError
 from noria.runtime import cache_folder
 from noria.tasks.encoder import EncoderClassifier, EncoderLabeller, load_encoder_classifier
+from noria.train import lessons
 from noria.train.encoders import train_scratch_classifier, tune_classifier
 from noria.train.lessons import PRETRAINING, SCRATCH, TUNING, EncoderPlan, LessonSteps, stated_steps
 
@@ -87,15 +88,16 @@ def test_an_encoder_from_nothing_learns_and_the_same_plan_gives_the_same_weights
 
 
 def test_more_time_is_more_steps_and_no_time_is_one(
-    written: list[tuple[str, str]], tmp_path: Path
+    written: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(lessons, "num_cores", lambda: 1)  # two threads would wait for each other
     found = []
     for seconds in (0.0, 1000.0):
-        lessons = {
+        shorter = {
             "pretraining": replace(SMALL.pretraining, max_steps=4),
             "scratch": replace(SMALL.scratch, max_passes=3),
         }
-        plan = replace(SMALL, steps=(), seconds=seconds, pretraining_share=0.2, **lessons)
+        plan = replace(SMALL, steps=(), seconds=seconds, pretraining_share=0.2, **shorter)
         trained(written[::2], plan, tmp_path / str(seconds), [])
         found.append([one.num_steps for one in stated_steps(tmp_path / str(seconds))])
     assert found[0] == [1, 1]
