@@ -175,7 +175,9 @@ def _rows(
                 "against_baseline": against,
                 "train_s": sum(made[way].facts["train_s"] for way in ways),
                 "latency_s": median(latency_s),
-                "latency_p95_s": quantiles(latency_s, n=20)[-1] if len(latency_s) > 1 else None,
+                "latency_p95_s": (
+                    quantiles(latency_s, n=20)[-1] if len(latency_s) > 1 else latency_s[0]
+                ),
                 "num_bytes": sum(made[way].facts["num_bytes"] for way in ways),
                 "peak_memory_bytes": max(made[way].facts["peak_memory_bytes"] for way in ways),
             }

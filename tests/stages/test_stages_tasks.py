@@ -13,6 +13,7 @@ from noria.ask import open_task
 from noria.cli.screen import Silent
 from noria.errors import InputError, NoriaError, RecipeError
 from noria.evaluate.classes import NONE, Classified
+from noria.pipeline import run
 from noria.recipe_file import parse_recipe
 from noria.records import Labelled, Source, text_content
 from noria.stages.task_choice import Said, choose, contenders_of
@@ -76,10 +77,25 @@ def data_error(folder: Path, extra: str = "") -> str:
             'columns = { text = "text", labels = "label" }\n',
             ["60 classes in 60 rows", "which column"],
         ),
+        (
+            lambda p: write_rows(p, [(f"{n} {i}", f"c{n}") for n in range(10_000) for i in (1, 2)]),
+            "",
+            ["10,000 classes", "at most 1,000"],
+        ),
         (lambda p: p.write_bytes(b""), "", ["0 usable rows", "empty file"]),
         (lambda p: p.write_bytes(bytes(range(256)) * 9), "", ["0 usable rows", "binary"]),
     ],
-    ids=["no-labels", "one-class", "few", "columns", "column", "all-classes", "empty", "binary"],
+    ids=[
+        "no-labels",
+        "one-class",
+        "few",
+        "columns",
+        "column",
+        "all-classes",
+        "10000",
+        "empty",
+        "binary",
+    ],
 )
 def test_files_that_no_model_can_be_made_of_are_refused_with_the_reason(
     tmp_path: Path, make: Callable[[Path], object], extra: str, words: list[str]
@@ -118,6 +134,16 @@ def test_a_recipe_of_applications_alone_runs_in_two_languages_at_once(tmp_path: 
     assert [ask(text).labels[0] for text in ("dog", "狗", "soup", "米饭")] == [
         *("animal", "animal", "food", "food")
     ]
+
+
+def test_twelve_rows_are_enough_to_run(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.csv", rows_of(12))
+    recipe = tmp_path / "noria.toml"
+    recipe.write_text(f'{HEAD}files = ["rows.csv"]\nways = ["classical"]\n', encoding="utf-8")
+    with open_workspace(recipe, None, Silent()) as workspace:
+        outcome = run(workspace)
+    assert set(outcome.tasks) == {"t"} and outcome.report.stat().st_size > 10_000
+    assert not outcome.live_weight_hash and outcome.gate == "not asked"
 
 
 def test_a_text_with_many_labels_gets_many(tmp_path: Path) -> None:
