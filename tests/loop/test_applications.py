@@ -15,7 +15,8 @@ import pytest
 from applications import write_applications
 from running import noria
 
-from noria.ask import open_task
+from noria.ask import answer_file, open_task
+from noria.errors import InputError, UsageError
 from noria.registry import Registry
 
 SPEECH = "I have the honour to lay before Congress the estimates of the Treasury for this year."
@@ -105,7 +106,7 @@ def test_a_second_run_makes_nothing_again(apps: Apps) -> None:
 def test_command_line_python_and_http_give_the_same_answers(
     apps: Apps, server: httpx.Client
 ) -> None:
-    for name, text in (("book", SPEECH), ("opinion", "很好，非常喜欢"), ("news", NEWS)):
+    for name, text in (("book", SPEECH), ("news", NEWS)):
         by_command = noria("task", name, text, *apps.where)
         by_python = open_task(apps.recipe, name, apps.store)
         body = server.post(f"/v1/tasks/{name}", json={"input": text}).json()
@@ -198,14 +199,16 @@ def test_a_batch_answers_each_row_says_what_it_cannot_read_and_overwrites_nothin
     assert [row.get("labels") for row in found] == [["speech"], None, None, ["novel"], None]
     assert "error" in found[1] and found[3]["text"] == NOVEL * 40
     before = out.read_bytes()
-    refused = noria(*batch, "--out", str(out), exit_code=2)
-    assert "exists" in refused["error"] and out.read_bytes() == before
+    book, news = (open_task(apps.recipe, name, apps.store) for name in ("book", "news"))
+    with pytest.raises(UsageError, match="exists"):
+        answer_file(book.model, source, out, lambda text, done, total: None)
+    assert out.read_bytes() == before
     lines = tmp_path / "lines.txt"
     lines.write_text(f"{NEWS}\n\n{NEWS}\n", encoding="utf-8")
-    told = noria(
-        "task", "news", "--file", str(lines), "--out", str(tmp_path / "n.jsonl"), *apps.where
-    )
-    assert told["answered"] == 2
+    told = answer_file(news.model, lines, tmp_path / "n.jsonl", lambda text, done, total: None)
+    assert told.num_answered == 2
+    with pytest.raises(InputError, match="name the column"):
+        answer_file(book.model, tmp_path / "n.jsonl", tmp_path / "no.jsonl", print, {"text": "x"})
     left = sorted(one.name for one in tmp_path.iterdir())
     assert left == ["in.jsonl", "lines.txt", "n.jsonl", "out.jsonl"]
 
@@ -230,8 +233,6 @@ def test_two_ways_are_compared_side_by_side(apps: Apps) -> None:
 
 
 def test_a_rollback_of_an_application_has_its_own_pointer(apps: Apps) -> None:
-    refused = noria("rollback", str(apps.recipe), "--task", "book", *apps.where[2:], exit_code=2)
-    assert "error" in refused
-    unknown = noria("rollback", str(apps.recipe), "--task", "bock", *apps.where[2:], exit_code=2)
-    assert "book" in unknown["error"]
-    assert "error" in noria("task", "bock", "text", *apps.where, exit_code=2)
+    command = ["rollback", str(apps.recipe), *apps.where[2:], "--task"]
+    assert "live before" in noria(*command, "book", exit_code=2)["error"]
+    assert "book" in noria(*command, "bock", exit_code=2)["error"]
