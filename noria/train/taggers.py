@@ -3,7 +3,7 @@
 As `noria.train.encoders` makes encoders that classify texts, these tag words: the first piece of a
 word is asked for its tag. A small encoder from random weights first guesses hidden pieces; or a
 base is tuned. This module does not know spans, nor what a tag means.
-Legend: B rows, T pieces.
+Legend: B rows, T pieces, N tags.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from noria.errors import UsageError
 from noria.model.headed import HeadedModel, add_head
@@ -32,7 +34,7 @@ from noria.train.objectives.losses import one_class
 
 NO_TAG = -1  # of a piece that speaks for no word
 SCRATCH_TAGS = Lesson(32, 1e-3, max_passes=40, max_steps=20_000, hidden=0.15, weight_decay=0.1)
-TUNED_TAGS = Lesson(32, 3e-4, max_passes=12, max_steps=20_000, hidden=0.1, layer_decay=0.9)
+TUNED_TAGS = Lesson(16, 3e-4, max_passes=8, max_steps=20_000, hidden=0.05, layer_decay=0.9)
 
 
 def train_scratch_tagger(
@@ -148,8 +150,9 @@ def _teach_tags(
     """Teach a body the tags of words under a new head, in all the seconds of the plan."""
     head = HeadConfig("token", num_classes=len(numbered.names), dropout=plan.dropout)
     model = add_head(body, head, plan.seed)
+    model.head.load_state_dict({"classes.bias": _log_shares(numbered)}, strict=False)
     framing = framing_of(tokenizer, plan)
-    rows, tags = tagged_rows(numbered, WordReader(tokenizer, plan.window_tokens - 2))
+    rows, tags = _tagged_rows(numbered, WordReader(tokenizer, plan.window_tokens - 2))
     source = TaggedRows(windows(rows, framing, lesson.batch_rows, plan.seed), tags, lesson.hidden)
     num_batches = source.windows.order.num_batches
     fact = teach(
@@ -159,7 +162,16 @@ def _teach_tags(
     return model, HeadLabels(numbered.names, False, plan.window_tokens), fact
 
 
-def tagged_rows(numbered: _NumberedTags, reader: WordReader) -> tuple[list[Ids], list[Ids]]:
+def _log_shares(numbered: _NumberedTags) -> Tensor:
+    """ln of how frequent each tag is: a head that begins there need not learn that most are O.
+
+    (N,).
+    """
+    counts = np.bincount(np.concatenate(numbered.numbers), minlength=len(numbered.names))
+    return torch.from_numpy(np.log(counts / counts.sum())).float()
+
+
+def _tagged_rows(numbered: _NumberedTags, reader: WordReader) -> tuple[list[Ids], list[Ids]]:
     """Ids, and tags at the pieces that speak; several rows where a list is too long."""
     rows: list[Ids] = []
     tags: list[Ids] = []

@@ -20,11 +20,11 @@ from noria.tasks.bio import best_tags, joined_log_probabilities, spans_of, tags_
 from noria.tasks.encoder_tagger import EncoderTagger, load_encoder_tagger
 from noria.tasks.words import tokens_of, words_of
 from noria.tokenizer.bert import load_bert_tokenizer
-from noria.train.lessons import EncoderPlan, LessonSteps
+from noria.train.lessons import EncoderPlan, LessonSteps, stated_steps
 from noria.train.taggers import SCRATCH_TAGS, train_scratch_tagger, tune_tagger
 
 Lists = list[list[str]]
-FEW, MANY = LessonSteps(20, "float32", 1), LessonSteps(300, "float32", 1)
+FEW, MANY = LessonSteps(20, "float32", 1), LessonSteps(200, "float32", 1)
 PLAN = EncoderPlan(steps=(FEW, MANY), num_layers=2, width=64, vocab_size=3000, window_tokens=48)
 LESSON = replace(SCRATCH_TAGS, batch_rows=16, learning_rate=0.005, hidden=0.05)
 
@@ -66,7 +66,7 @@ def test_a_tagger_from_scratch_learns_the_names_that_it_is_shown(
     assert isinstance(model, TokenScorer)
     assert f1(model, words[:80], tags[:80]) > 0.5
     lessons = json.loads((folder / "training.json").read_text(encoding="utf-8"))["lessons"]
-    assert [one["num_steps"] for one in lessons] == [20, 300]
+    assert stated_steps(folder) == PLAN.steps
     assert all(one["last_loss"] < 0.95 * one["first_loss"] for one in lessons)
 
 
@@ -128,7 +128,7 @@ def test_a_base_is_tuned_but_for_its_embedding(
     changed = [not torch.equal(one, blocks[name]) for name, one in tuned.named_parameters()]
     assert sum(changed) > len(changed) / 2
     assert f1(load_encoder_tagger(out), news[0][:80], news[1][:80]) > 0.5
-    assert shown[-1] == ("tags", 300, 300)
+    assert shown[-1] == ("tags", 200, 200)
 
 
 def test_a_saved_tagger_is_the_same_when_loaded(folder: Path, tmp_path: Path) -> None:
