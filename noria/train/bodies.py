@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from noria.artifacts import atomic_write
 from noria.errors import FormatError, UsageError
@@ -55,6 +57,7 @@ def read_texts(
     assert isinstance(body, Encoder)
     model = add_head(body, HeadConfig("masked"), plan.seed)
     rows = [row for row in encoded(tokenizer, _some(texts)) if len(row)]
+    model.head.load_state_dict({"bias": _log_shares(rows, tokenizer.vocab_size)}, strict=False)
     lesson = plan.pretraining
     source = HiddenTokens(
         windows(rows, framing_of(tokenizer, plan), lesson.batch_rows, plan.seed),
@@ -67,6 +70,16 @@ def read_texts(
         "hidden tokens", model, source, num_batches, lesson, masked_token(), timed, 0, progress
     )
     return body, fact
+
+
+def _log_shares(rows: Sequence[Ids], vocab_size: int) -> Tensor:
+    """Of each token among all, in logarithms, for the head to begin with. (V,).
+
+    Else the first thing that training does is to turn every vector towards the frequent tokens,
+    which it takes long to undo.
+    """
+    counts = np.bincount(np.concatenate(rows), minlength=vocab_size) + 1
+    return torch.from_numpy(np.log(counts / counts.sum())).float()
 
 
 def _some(texts: Sequence[str]) -> list[str]:

@@ -32,6 +32,8 @@ from noria.train.probe import teach_head
 
 __all__ = ["EncoderPlan", "train_scratch_classifier", "tune_classifier"]
 
+# Of the time, for hidden tokens of the labelled texts alone: their classes teach more (docs/log.md).
+OWN_TEXTS_SHARE = 0.1
 MIN_PROBABILITY = 1e-4  # of a label at the start, where texts carry many
 
 
@@ -54,7 +56,9 @@ def train_scratch_classifier(
     if not any(text.strip() for text in texts):
         raise UsageError("texts that are all empty", "text", "check the columns")
     tokenizer = train_lowered_tokenizer([*texts, *unlabelled], plan.vocab_size)
-    body, facts = read_texts([*texts, *unlabelled], tokenizer, plan, progress)
+    share = plan.pretraining_share if unlabelled else min(OWN_TEXTS_SHARE, plan.pretraining_share)
+    reading = replace(plan, pretraining_share=share)
+    body, facts = read_texts([*texts, *unlabelled], tokenizer, reading, progress)
     plan_left = replace(plan, seconds=plan.seconds - (time.monotonic() - began_at))
     model, head_labels, fact = _teach_classes(
         taught, body, tokenizer, plan_left, plan.scratch, 1, progress

@@ -11,7 +11,6 @@ from noria.errors import FormatError, UsageError
 from noria.tokenizer.bert import train_bert_tokenizer
 from noria.tokenizer.for_encoders import load_encoder_tokenizer
 from noria.tokenizer.lowered import LoweredTokenizer, train_lowered_tokenizer
-from noria.tokenizer.train import train_tokenizer
 
 TEXTS = [text for text, _ in authors(30) + CHINESE * 3]
 
@@ -44,13 +43,10 @@ def test_frequent_chinese_words_are_pieces() -> None:
 
 
 def test_a_folder_says_which_kind_it_holds(tmp_path: Path) -> None:
-    for name in ("bert", "chat"):
-        (tmp_path / name).mkdir()
+    (tmp_path / "bert").mkdir()
     train_bert_tokenizer(TEXTS, 300).save(tmp_path / "bert")
     assert not isinstance(load_encoder_tokenizer(tmp_path / "bert"), LoweredTokenizer)
     with pytest.raises(FormatError):
         load_encoder_tokenizer(tmp_path)
     with pytest.raises(UsageError, match="no text"):
         train_lowered_tokenizer(["", " "], 300)
-    train_tokenizer(TEXTS, 300, tmp_path / "chat", "chatml")
-    assert isinstance(load_encoder_tokenizer(tmp_path / "chat"), LoweredTokenizer)
