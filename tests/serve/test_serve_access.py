@@ -68,6 +68,8 @@ def test_every_route_needs_its_right(running: World) -> None:
         "/v1/chat/completions": ("use", CHAT),
         "/v1/completions": ("use", COMPLETION),
         "/v1/models": ("use", None),
+        "/v1/tasks": ("use", None),
+        "/v1/tasks/{name}": ("use", {"input": "Where?"}),
         "/v1/feedback": ("rate", {"interaction_id": "x", "kind": "thumb", "value": "up"}),
     }
     for method, path in routes_of(running):
