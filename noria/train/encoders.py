@@ -32,7 +32,7 @@ from noria.train.probe import teach_head
 
 __all__ = ["EncoderPlan", "train_scratch_classifier", "tune_classifier"]
 
-# Of the time, for hidden tokens of the labelled texts alone: their classes teach more (docs/log.md).
+# Of the time, for hidden tokens of the labelled texts alone: classes teach more (docs/log.md).
 OWN_TEXTS_SHARE = 0.1
 MIN_PROBABILITY = 1e-4  # of a label at the start, where texts carry many
 

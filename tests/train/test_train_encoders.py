@@ -18,7 +18,7 @@ from noria.train import lessons
 from noria.train.encoders import train_scratch_classifier, tune_classifier
 from noria.train.lessons import PRETRAINING, SCRATCH, TUNING, EncoderPlan, LessonSteps, stated_steps
 
-STEPS = (LessonSteps(20, "float32", 1), LessonSteps(90, "float32", 1))
+STEPS = (LessonSteps(20, "float32", 1), LessonSteps(200, "float32", 1))
 SMALL = EncoderPlan(
     steps=STEPS,
     num_layers=1,

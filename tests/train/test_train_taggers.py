@@ -67,7 +67,7 @@ def test_a_tagger_from_scratch_learns_the_names_that_it_is_shown(
     assert f1(model, words[:80], tags[:80]) > 0.5
     lessons = json.loads((folder / "training.json").read_text(encoding="utf-8"))["lessons"]
     assert stated_steps(folder) == PLAN.steps
-    assert all(one["last_loss"] < 0.95 * one["first_loss"] for one in lessons)
+    assert lessons[1]["last_loss"] < 0.5 * lessons[1]["first_loss"]
 
 
 def test_a_batch_answers_as_each_sequence_alone_and_rows_sum_to_one(
