@@ -25,10 +25,10 @@ from noria.tasks.vectors import train_vectors
 from noria.train.encoders import EncoderPlan, train_scratch_classifier, tune_classifier
 from noria.train.taggers import train_scratch_tagger, tune_tagger
 
-# How fast a way learns, on two cores, in seconds a character of text; measured, with some room.
-FEATURE_S, FIT_S_A_CLASS = 2e-5, 6e-7  # the classical one: its features, and its fit for a class
-CRF_S = 2e-5  # with some twenty iterations
+# How fast a way learns, on two cores that others use too: seconds a character of text, or a token.
+FEATURE_S, FIT_S_A_CLASS = 2e-5, 6e-7  # of TF-IDF: its features, and its fit for a class
 VECTOR_S = 1.5e-4
+CRF_TOKEN_S = 3e-4
 BASELINE_ROOM = 3.0  # so much more than its share a baseline may take before rows are left out
 
 Progress = Callable[[str, float, float], None]
@@ -122,7 +122,8 @@ def _tuned_classifier(material: Material, out: Path) -> dict[str, Any]:
 
 def _crf(material: Material, out: Path) -> dict[str, Any]:
     """A conditional random field over words and their shapes."""
-    chosen = within(material, CRF_S / BASELINE_ROOM)
+    sizes = [sum(len(one.tokens) for one in passages_of(text)) for text in material.texts]
+    chosen = within(material, CRF_TOKEN_S / BASELINE_ROOM, sizes)
     tokens, tags = material.sequences(chosen)
     train_crf(list(zip(tokens, tags, strict=True)), CrfPlan(seconds=material.seconds)).save(out)
     return {"num_rows": len(chosen)}
@@ -150,13 +151,16 @@ def _tuned_tagger(material: Material, out: Path) -> dict[str, Any]:
     return {"num_rows": len(material.texts)}
 
 
-def within(material: Material, seconds_a_character: float) -> list[int]:
+def within(
+    material: Material, seconds_a_piece: float, sizes: Sequence[int] | None = None
+) -> list[int]:
     """The places of the rows that fit into the time, all of them if they do; each class stays.
 
-    Which ones, only their texts decide; of every label one row is among them.
+    `sizes`: how many pieces each row has; its characters, if nothing is given. Which rows, only
+    their texts decide; of every label one is among them.
     """
-    allowed = material.seconds / seconds_a_character
-    sizes = [len(text) for text in material.texts]
+    allowed = material.seconds / seconds_a_piece
+    sizes = sizes or [len(text) for text in material.texts]
     if sum(sizes) <= allowed:
         return material.every
     order = sorted(material.every, key=lambda place: _digest(material.texts[place]))
