@@ -105,14 +105,14 @@ def _write_reviews(folder: Path) -> None:
     (folder / "reviews").mkdir(exist_ok=True)
     for name in ("pos", "neg"):
         lines = (source / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-        short = [line.strip() for line in lines if 10 <= len(line.strip()) <= 60][:400]
+        short = [line.strip() for line in lines if 10 <= len(line.strip()) <= 60][:300]
         (folder / "reviews" / f"{name}.txt").write_text("\n".join(short), encoding="utf-8")
 
 
 def _write_news(folder: Path) -> None:
     """Chinese news, a character and its tag a line."""
     with (folder / "news.conll").open("w", encoding="utf-8") as out:
-        for text, spans in tagged_news(500):
+        for text, spans in tagged_news(350):
             for place, character in enumerate(text):
                 tag = next((s for s in spans if s.start <= place < s.end), None)
                 kind = "O" if tag is None else f"{'B' if place == tag.start else 'I'}-{tag.tag}"
