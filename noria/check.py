@@ -35,6 +35,7 @@ from noria.model.weights import read_config
 from noria.records import Conversation, Document
 from noria.runtime import machine_name, memory_bytes
 from noria.stages.reading import source_files
+from noria.stages.task_data import wanted_of
 from noria.stages.training import locked_choices, model_config, num_train_tokens
 from noria.stages.tuning import (
     build_base,
@@ -89,6 +90,11 @@ def check_recipe(workspace: Workspace) -> dict[str, Any]:
     for name, one in recipe.sources.items():
         wanted = Wanted(one.shape, one.format, one.columns, one.encoding, one.group)
         found[f"sources.{name}.files"] = one.files, wanted
+    for name, task in recipe.tasks.items():
+        wanted = wanted_of(task)
+        found[f"tasks.{name}.files"] = task.files, wanted
+        found[f"tasks.{name}.test"] = task.test, wanted
+        found[f"tasks.{name}.unlabelled"] = task.unlabelled, DOCUMENTS
     sizes = {
         where: _check_files(workspace, where, globs, wanted, problems)
         for where, (globs, wanted) in found.items()
@@ -102,7 +108,12 @@ def check_recipe(workspace: Workspace) -> dict[str, Any]:
         problems += _check_extension(workspace, any(size.chinese for size in of_corpus))
     if problems:
         raise RecipeError(problems)
-    return _estimate(workspace, sum(size.num_bytes for size in of_corpus))
+    minutes = {name: task.minutes for name, task in recipe.tasks.items()}
+    task_bytes = sum(size.num_bytes for where, size in sizes.items() if where.startswith("tasks."))
+    tasks = {"task_minutes": minutes, "task_bytes": task_bytes, "machine": machine_name()}
+    if not recipe.has_text:
+        return tasks
+    return tasks | _estimate(workspace, sum(size.num_bytes for size in of_corpus))
 
 
 @dataclass
@@ -259,8 +270,17 @@ def _estimate(workspace: Workspace, corpus_bytes: int) -> dict[str, Any]:
 
 def describe_estimate(estimate: dict[str, Any], recipe: Path) -> str:
     """The estimate as a few lines for people."""
+    lines = ["no mistakes found"]
+    if "train_s" in estimate:
+        lines.append(_language_model(estimate))
+    for name, minutes in estimate["task_minutes"].items():
+        lines.append(f"  task      {name}: {minutes:g} minutes of training at most")
+    lines += [f"  machine   {estimate['machine']}", f"next: noria run {recipe}"]
+    return "\n".join(lines)
+
+
+def _language_model(estimate: dict[str, Any]) -> str:
     return (
-        f"no mistakes found\n"
         f"  text      {estimate['corpus_bytes'] / 1e6:.2f} MB\n"
         f"  model     {estimate['num_parameters']:,} parameters\n"
         f"  training  {estimate['train_tokens']:,} tokens at {estimate['tokens_per_s']:,.0f} a "
@@ -269,7 +289,5 @@ def describe_estimate(estimate: dict[str, Any], recipe: Path) -> str:
         f"  memory    about {estimate['memory_bytes'] / 2**30:.2f} GiB of "
         f"{estimate['memory_here_bytes'] / 2**30:.0f}\n"
         f"  disk      about {estimate['disk_bytes'] / 1e6:.0f} MB of "
-        f"{estimate['disk_free_bytes'] / 1e9:.0f} GB free\n"
-        f"  machine   {estimate['machine']}\n"
-        f"next: noria run {recipe}"
+        f"{estimate['disk_free_bytes'] / 1e9:.0f} GB free"
     )

@@ -19,6 +19,7 @@ from noria.runtime import (
     machine_name,
     memory_bytes,
 )
+from noria.stages.task_release import task_name
 from noria.workspace import Workspace
 
 NEEDED_MEMORY_BYTES = 3 * 2**30
@@ -80,12 +81,15 @@ def examine_workspace(workspace: Workspace) -> list[Finding]:
         findings.append(Finding("store", "ok", f"{counts['artifacts']} artifacts are whole"))
     except NoriaError as error:
         findings.append(Finding("store", "fault", str(error)))
-    live = workspace.registry.live(TENANT, workspace.recipe.name)
-    findings.append(
-        Finding("live", "ok", live.weight_hash[:12])
-        if live
-        else Finding("live", "note", f"nothing yet: noria run {workspace.recipe_path}")
-    )
+    recipe = workspace.recipe
+    names = {f"live {task}": task_name(recipe, task) for task in recipe.tasks}
+    if recipe.has_text or not recipe.tasks:
+        names = {"live": recipe.name, **names}
+    for what, name in names.items():
+        live = workspace.registry.live(TENANT, name)
+        nothing = f"nothing yet: noria run {workspace.recipe_path}"
+        found = ("ok", live.weight_hash[:12]) if live else ("note", nothing)
+        findings.append(Finding(what, *found))
     try:
         count = len(workspace.lock.entries())
         findings.append(Finding("lock", "ok", f"{count} measured choices"))

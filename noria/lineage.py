@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +16,7 @@ from noria.recipe import TENANT
 from noria.records import record_id, record_to_json
 from noria.registry import Version
 from noria.stages.reading import packages_here, ways_of_reading
+from noria.stages.task_release import task_name
 from noria.tokenizer.pack import Shard, open_shard
 from noria.workspace import Workspace
 
@@ -43,12 +45,20 @@ def trace(workspace: Workspace, name: str) -> dict[str, Any]:
 
 def overview(workspace: Workspace) -> dict[str, Any]:
     """Every version, the live one, the audit trail and every artifact."""
-    name = workspace.recipe.name
-    live = workspace.registry.live(TENANT, name)
+    registry, names = workspace.registry, _names(workspace)
+    live = {name: registry.live(TENANT, name) for name in names}
+    versions = [asdict(one) for name in names for one in registry.versions(TENANT, name)]
+    audit = [asdict(one) for name in names for one in registry.history(TENANT, name)]
+    own = live[workspace.recipe.name]
     return {
-        "live": live.weight_hash if live else None,
-        "versions": [asdict(version) for version in workspace.registry.versions(TENANT, name)],
-        "audit": [asdict(entry) for entry in workspace.registry.history(TENANT, name)],
+        "live": own.weight_hash if own else None,
+        "tasks": {
+            task: found.weight_hash
+            for task in workspace.recipe.tasks
+            if (found := live[task_name(workspace.recipe, task)])
+        },
+        "versions": versions,
+        "audit": sorted(audit, key=lambda one: float(one["at"])),
         "artifacts": [_brief(artifact) for artifact in workspace.store.all()],
     }
 
@@ -62,23 +72,38 @@ def verify(workspace: Workspace) -> dict[str, int]:
     for number, artifact in enumerate(artifacts):
         workspace.watcher.progress(f"verifying {artifact.path.name}", number, len(artifacts))
         verify_artifact(artifact)
-    for version in workspace.registry.versions(TENANT, workspace.recipe.name):
-        _require_ancestors(workspace, version)
+    own, *tasks = _names(workspace)
+    for version in workspace.registry.versions(TENANT, own):
+        _require_ancestors(workspace, version, NEEDED_STAGES)
+    for name in tasks:
+        data = f"{name.removeprefix(f'{own}.')}.data"
+        for version in workspace.registry.versions(TENANT, name):
+            _require_ancestors(workspace, version, ((data,),))
     workspace.registry.verify_chain()
     return {
         "artifacts": len(artifacts),
-        "audit_entries": len(workspace.registry.history(TENANT, workspace.recipe.name)),
+        "audit_entries": sum(
+            len(workspace.registry.history(TENANT, name)) for name in (own, *tasks)
+        ),
     }
 
 
-def _require_ancestors(workspace: Workspace, version: Version) -> None:
+def _names(workspace: Workspace) -> list[str]:
+    """What the registry calls the language model, and each application."""
+    recipe = workspace.recipe
+    return [recipe.name, *(task_name(recipe, name) for name in recipe.tasks)]
+
+
+def _require_ancestors(
+    workspace: Workspace, version: Version, needed: Sequence[tuple[str, ...]]
+) -> None:
     """Raise IntegrityError unless a version's folder, and what it was made from, is there."""
     folder = workspace.root / version.artifact_path
     stages = set()
     if (folder / "manifest.json").is_file():
         made_from = workspace.store.lineage(read_artifact(folder).key)
         stages = {artifact.manifest.stage for artifact in made_from}
-    missing = [" or ".join(some) for some in NEEDED_STAGES if not stages.intersection(some)]
+    missing = [" or ".join(some) for some in needed if not stages.intersection(some)]
     if missing:
         raise IntegrityError(
             f"version {version.weight_hash[:12]} in {folder}: gone or without its "
@@ -106,12 +131,16 @@ def _made_from(workspace: Workspace, artifact: Artifact) -> list[dict[str, Any]]
 
 
 def _trace_version(workspace: Workspace, prefix: str) -> dict[str, Any] | None:
-    try:
-        version = workspace.registry.find_version(TENANT, workspace.recipe.name, prefix)
-    except UnknownName:
+    for name in _names(workspace):
+        try:
+            version = workspace.registry.find_version(TENANT, name, prefix)
+            break
+        except UnknownName:
+            continue
+    else:
         return None
     artifact = read_artifact(workspace.root / version.artifact_path)
-    history = workspace.registry.history(TENANT, workspace.recipe.name)
+    history = workspace.registry.history(TENANT, version.name)
     return {
         "kind": "version",
         "version": asdict(version),

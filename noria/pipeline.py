@@ -3,15 +3,19 @@
 raw text ─► corpus ─► tokenizer ─► tokens ─► train ─► evaluate ─► compress ─► export ─► speed
              base ──────┘ (where there is one)                                            │
 report ◄─ swap ◄─ promote ◄─ gate ◄─ challenger, control ◄─ feedback ◄─ serve ◄───────────┘
+
+labelled text ─► data ─► ways (classical, from scratch, tuned …) ─► choice ─► test ─► live
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from noria.artifacts import Artifact
 from noria.corpus.deidentify import require_names
+from noria.errors import UsageError
 from noria.feedback.interactions import Feedback, Interaction
 from noria.recipe import TENANT
 from noria.records import read_records
@@ -23,6 +27,8 @@ from noria.stages.release import release_model
 from noria.stages.rival import build_ngram
 from noria.stages.search import Found, search_settings
 from noria.stages.speed import measure_speed
+from noria.stages.task_page import write_task_report
+from noria.stages.tasks import build_task
 from noria.stages.text import build_corpus, build_shards, build_tokenizer
 from noria.stages.training import scratch_lesson, train_model
 from noria.stages.tuning import build_base, evaluate_tuned, tune_base, tuning_lesson
@@ -33,11 +39,16 @@ from noria.workspace import Workspace
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run ended with."""
+    """What a run ended with.
+
+    live_weight_hash: of the language model, "" if the recipe has none; gate: "not asked",
+    "refused", "promoted", or "promoted, taken back since"; tasks: what is live of each application.
+    """
 
     live_weight_hash: str
-    gate: str  # "not asked", "refused", "promoted", or "promoted, taken back since"
+    gate: str
     report: Path
+    tasks: Mapping[str, str]
 
 
 def run(workspace: Workspace) -> Outcome:
@@ -46,6 +57,19 @@ def run(workspace: Workspace) -> Outcome:
     Raises NoriaError of the stage that can't go on; what was finished before it is kept.
     """
     require_names(workspace.recipe.corpus, personal=workspace.recipe.simulates_users)
+    made = _raise_model(workspace) if workspace.recipe.has_text else None
+    tasks = [build_task(workspace, name) for name in workspace.recipe.tasks]
+    live_of = {one.name: one.live_hash for one in tasks}
+    if made is None:
+        return Outcome("", "not asked", write_task_report(workspace, tasks), live_of)
+    report = write_report(workspace, made, tasks)
+    live = workspace.registry.live(TENANT, workspace.recipe.name)
+    assert live is not None  # release_model leaves one
+    return Outcome(live.weight_hash, _gate_word(made, live.weight_hash), report, live_of)
+
+
+def _raise_model(workspace: Workspace) -> Made:
+    """The language model: trained, measured, released, and perhaps once around the wheel."""
     corpus = build_corpus(workspace)
     tokenizer, tokens = _prepare(workspace, corpus)
     raise_one = _tune if workspace.recipe.model.base else _train_from_scratch
@@ -55,12 +79,7 @@ def run(workspace: Workspace) -> Outcome:
     release_model(workspace, model, compressed)
     timed = measure_speed(workspace, corpus, model)
     made = Made(corpus, tokens, model, evaluated, compressed, exported, timed)
-    if workspace.recipe.simulates_users:
-        made = _turn_the_wheel(workspace, made)
-    report = write_report(workspace, made)
-    live = workspace.registry.live(TENANT, workspace.recipe.name)
-    assert live is not None  # release_model leaves one
-    return Outcome(live.weight_hash, _gate_word(made, live.weight_hash), report)
+    return _turn_the_wheel(workspace, made) if workspace.recipe.simulates_users else made
 
 
 def train(workspace: Workspace, team: Team = ALONE) -> Artifact:
@@ -68,6 +87,7 @@ def train(workspace: Workspace, team: Team = ALONE) -> Artifact:
 
     The first process prepares the text while the others wait. Raises NoriaError.
     """
+    _require_text(workspace)
     if team.is_first:
         tokenizer, tokens = _prepare(workspace, build_corpus(workspace))
     team.wait()
@@ -79,9 +99,19 @@ def train(workspace: Workspace, team: Team = ALONE) -> Artifact:
 
 def search(workspace: Workspace) -> Found:
     """Try the settings that the recipe names under [search]; raises NoriaError."""
+    _require_text(workspace)
     tokenizer, tokens = _prepare(workspace, build_corpus(workspace))
     make_lesson = tuning_lesson if workspace.recipe.model.base else scratch_lesson
     return search_settings(workspace, tokens, lambda trial: make_lesson(trial, tokens, tokenizer))
+
+
+def _require_text(workspace: Workspace) -> None:
+    if not workspace.recipe.has_text:
+        raise UsageError(
+            "a recipe without text for a language model",
+            "documents or conversations under [corpus]",
+            "its applications are made by: noria run",
+        )
 
 
 def _prepare(workspace: Workspace, corpus: Artifact) -> tuple[Artifact, Artifact]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from noria.task_settings import TaskSettings
 from noria.text_settings import CorpusSettings, PackageSettings, SourceSettings
 from noria.toml_tables import setting
 
@@ -322,6 +323,7 @@ class Recipe:
     seed: int = setting(1, "Every random choice starts from it.", low=0, high=2**31 - 1)
     packages: Mapping[str, PackageSettings] = field(default_factory=dict)
     sources: Mapping[str, SourceSettings] = field(default_factory=dict)
+    tasks: Mapping[str, TaskSettings] = field(default_factory=dict)
     corpus: CorpusSettings = CorpusSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()
     model: ModelSettings = ModelSettings()
@@ -344,6 +346,6 @@ class Recipe:
 
     @property
     def has_text(self) -> bool:
-        """Whether the recipe names anything to learn from."""
+        """Whether the recipe names anything for a language model to learn from."""
         corpus = self.corpus
         return bool(corpus.documents or corpus.tagged or corpus.conversations or self.sources)

@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 from noria.errors import InputError, RecipeError
-from noria.recipe import AdapterSettings, Recipe
+from noria.recipe import NAME_PATTERN, AdapterSettings, Recipe
+from noria.task_settings import BASELINE, TASK_SHAPES, TASK_WAYS, WAYS_OVER_BASE, TaskSettings
 from noria.text_settings import ROLES
 from noria.toml_tables import TableReader, parse_toml
 
@@ -17,7 +18,7 @@ from noria.toml_tables import TableReader, parse_toml
 def _cross_checks(recipe: Recipe, reader: TableReader) -> None:
     """Mistakes that only show when two settings are seen together."""
     corpus = recipe.corpus
-    if not recipe.has_text:
+    if not recipe.has_text and not recipe.tasks:
         reader.problem("corpus", "no text", 'name your files: documents = ["texts/**/*.txt"]')
     if corpus.names == "replace" and corpus.identities == "keep":
         fix = 'names go only where identities do: identities = "replace", or names = "off"'
@@ -34,8 +35,15 @@ def _cross_checks(recipe: Recipe, reader: TableReader) -> None:
         "feedback.simulate_chats": recipe.feedback.simulate_chats,
         "gate.frozen": recipe.gate.frozen,
         **{f"sources.{name}.files": one.files for name, one in recipe.sources.items()},
+        **{
+            f"tasks.{name}.{what}": getattr(one, what)
+            for name, one in recipe.tasks.items()
+            for what in ("files", "test", "unlabelled")
+        },
     }
     _check_sources(recipe, reader)
+    for name, task in recipe.tasks.items():
+        _check_task(name, task, reader)
     if recipe.feedback.simulate and recipe.feedback.simulate_chats:
         reader.problem("feedback.simulate_chats", "…", "simulate passages or chats, not both")
     if any(one.startswith("general.") for one in recipe.gate.require) and not (
@@ -94,6 +102,34 @@ def _check_sources(recipe: Recipe, reader: TableReader) -> None:
                 reader.problem(f"sources.{name}.columns", role, fix)
         if not source.files:
             reader.problem(f"sources.{name}.files", [], 'name its files: files = ["…/*.jsonl"]')
+
+
+def _check_task(name: str, task: TaskSettings, reader: TableReader) -> None:
+    """Mistakes of an application: what its kind does not have, a way that lacks its base."""
+    where = f"tasks.{name}"
+    if not NAME_PATTERN.fullmatch(name):
+        reader.problem(where, name, "name it with small letters, digits, - and _, such as intent")
+    if not task.files:
+        reader.problem(f"{where}.files", [], 'name its files: files = ["intents.csv"]')
+    roles = ROLES[TASK_SHAPES[task.kind]]
+    for role in task.columns:
+        if role not in roles:
+            fix = f"no role of {task.kind}; known: {', '.join(roles)}"
+            reader.problem(f"{where}.columns", role, fix)
+    if task.kind != "classify":
+        for key in ("out_of_scope", "answered_right"):
+            if getattr(task, key):
+                fix = f"leave it out: {task.kind} has no class to abstain from"
+                reader.problem(f"{where}.{key}", getattr(task, key), fix)
+    for way in task.ways:
+        if way not in TASK_WAYS[task.kind]:
+            fix = f"no way of {task.kind}; known: {', '.join(TASK_WAYS[task.kind])}"
+            reader.problem(f"{where}.ways", way, fix)
+        elif way in WAYS_OVER_BASE and not task.base:
+            reader.problem(f"{where}.ways", way, f'name what it starts from: [{where}] base = "…"')
+    if task.ways and BASELINE not in task.ways:
+        fix = f"add {BASELINE!r}: everything else is measured against it"
+        reader.problem(f"{where}.ways", list(task.ways), fix)
 
 
 def parse_recipe(text: str, file: str = "noria.toml") -> Recipe:

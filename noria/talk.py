@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from noria.corpus.deidentify import require_names
 from noria.feedback.interactions import Interaction
-from noria.generate.loaded import load_language_model
+from noria.generate.loaded import LanguageModel, load_language_model
 from noria.generate.sampling import Sampling
 from noria.recipe import TENANT
 from noria.records import Message, text_content
 from noria.serve.app import create_app
 from noria.serve.live import LiveModels
+from noria.stages.task_release import task_name, task_version
 from noria.tasks.chat import chat
+from noria.tasks.task_model import load_task_model
 from noria.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -72,19 +74,29 @@ class Talk:
 
 
 def build_app(workspace: Workspace) -> FastAPI:
-    """The server's application for this workspace. Raises UnknownName if nothing is live yet.
+    """The server's application for this workspace: its language model and its applications.
 
-    Raises UsageError if names have to go from feedback and nothing here finds them.
+    Raises UnknownName if one of them is not live yet, UsageError if names have to go from feedback
+    and nothing here finds them.
     """
     require_names(workspace.recipe.corpus, personal=True)
-    version = workspace.version("")
-    load_language_model(workspace.root / version.artifact_path)  # or say now why it can't be
-    settings = workspace.recipe.serve
-    models = LiveModels(workspace.registry, workspace.recipe.name, workspace.root)
+    recipe, registry, root = workspace.recipe, workspace.registry, workspace.root
+    models: LiveModels[LanguageModel] | None = None
+    if recipe.has_text or not recipe.tasks:
+        version = workspace.version("")
+        load_language_model(root / version.artifact_path)  # or say now why it can't be
+        models = LiveModels(registry, recipe.name, root, load_language_model)
+    for name in recipe.tasks:
+        load_task_model(root / task_version(registry, recipe, name).artifact_path)
+    settings = recipe.serve
     return create_app(
         models=models,
         keys=workspace.keys,
         feedback=workspace.feedback,
         max_running=settings.max_running,
         max_waiting=settings.max_waiting,
+        tasks={
+            name: LiveModels(registry, task_name(recipe, name), root, load_task_model)
+            for name in recipe.tasks
+        },
     )

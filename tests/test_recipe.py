@@ -121,7 +121,7 @@ def test_settings_that_contradict_each_other_are_named(more: str, says: str) -> 
 def test_the_recipes_of_the_house_can_be_read() -> None:
     folder = Path(__file__).resolve().parents[1] / "recipes"
     names = {path.stem: load_recipe(path).name for path in folder.glob("*.toml")}
-    assert names == {name: name for name in ("quickstart", "helpdesk", "pretrain")}
+    assert names == {name: name for name in ("quickstart", "helpdesk", "pretrain", "tasks")}
 
 
 SOURCES = """

@@ -13,6 +13,7 @@ import typer
 from noria.cli import app
 from noria.recipe import Recipe
 from noria.starter import toml_value
+from noria.task_settings import TaskSettings
 from noria.text_settings import PackageSettings, SourceSettings
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -57,6 +58,8 @@ def recipe_reference() -> str:
                     lines += settings_table(type(inner.default), f"{name}.")
     lines += ["", "## [sources.NAME]", "", SourceSettings.__doc__ or "", ""]
     lines += settings_table(SourceSettings, "sources.NAME.")
+    lines += ["", "## [tasks.NAME]", "", TaskSettings.__doc__ or "", ""]
+    lines += settings_table(TaskSettings, "tasks.NAME.")
     lines += ["", "## [packages.NAME]", "", PackageSettings.__doc__ or "", ""]
     lines += settings_table(PackageSettings, "packages.NAME.")
     return "\n".join(lines) + "\n"

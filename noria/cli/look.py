@@ -61,7 +61,9 @@ def _describe(found: dict[str, Any]) -> str:
         lines.append(f"{counts['artifacts']} artifacts and {counts['audit_entries']} audit entries")
         lines[-1] += " are what was stored"
     if "artifacts" in found:
-        lines += [f"live: {(found['live'] or 'nothing')[:12]}", "versions:"]
+        lines.append(f"live: {(found['live'] or 'nothing')[:12]}")
+        lines += [f"live: {hash_[:12]} ({task})" for task, hash_ in found["tasks"].items()]
+        lines.append("versions:")
         lines += [
             f"  {v['weight_hash'][:12]}  {v['origin']:<20} from {v['parent'][:12] or 'nothing'}"
             for v in found["versions"]
@@ -101,7 +103,9 @@ def _describe_record(found: dict[str, Any]) -> str:
 
 
 def compare(
-    a: str = typer.Argument(..., help="`live`, a weight hash (prefix), or a folder of results."),
+    a: str = typer.Argument(
+        ..., help="`live`, a weight hash (prefix), TASK, TASK.WAY, or a folder of results."
+    ),
     b: str = typer.Argument(..., help="What to compare it with, likewise."),
     recipe: Path = typer.Option(Path("noria.toml"), "--recipe", "-r", help="The recipe."),
     metric: list[str] = typer.Option([], "--metric", help="Which metric to show by slice."),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from noria.cli.screen import JSON, RECIPE, STORE, Opened, program, show
+
+if TYPE_CHECKING:
+    from noria.pipeline import Outcome
 
 
 def add_verbs(app: typer.Typer) -> None:
@@ -57,14 +61,27 @@ def run(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON)
             "live": outcome.live_weight_hash,
             "gate": outcome.gate,
             "report": str(outcome.report),
+            "tasks": dict(outcome.tasks),
         },
         as_json,
-        f"\nlive: {outcome.live_weight_hash[:12]}   gate: {outcome.gate}   "
-        f"report: {outcome.report}\n"
-        f"next:\n  {program()} chat {recipe}\n  {program()} serve {recipe}",
+        _ended(outcome, recipe),
     )
     if outcome.gate == "refused":
         raise typer.Exit(3)
+
+
+def _ended(outcome: Outcome, recipe: Path) -> str:
+    """What is live, and what to do with it."""
+    live, next_ = [], []
+    if outcome.live_weight_hash:
+        live.append(f"live: {outcome.live_weight_hash[:12]}   gate: {outcome.gate}")
+        next_.append(f"{program()} chat {recipe}")
+    for name, weight_hash in outcome.tasks.items():
+        live.append(f"live: {weight_hash[:12]} ({name})")
+        next_.append(f'{program()} task {name} "…" -r {recipe}')
+    next_.append(f"{program()} serve {recipe}")
+    lines = "\n  ".join(next_)
+    return "\n" + "   ".join(live) + f"   report: {outcome.report}\nnext:\n  {lines}"
 
 
 def train(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON) -> None:

@@ -54,6 +54,7 @@ def card_markdown(report: Report) -> str:
         parts += ["## Intended use", "", _text(card.intended_use), ""]
         parts += _data(card)
     parts += _metrics(report)
+    parts += _ways(report)
     parts += _groups("Metrics by group", report, report.breakdown)
     parts += _speed(report)
     parts += _gate(report.gate)
@@ -136,6 +137,36 @@ def _metrics(report: Report) -> list[str]:
         return []
     columns = ("model", "metric", "on", "#value", "#95% interval", "#records", "weights")
     return ["## Metrics", "", *_table(columns, rows)]
+
+
+def _ways(report: Report) -> list[str]:
+    """Every way to each application, what it is worth and what it costs."""
+    lines: list[str] = []
+    for one in report.ways:
+        rows = [
+            (
+                _text(row.way) + (" (served)" if row.served else ""),
+                f"{row.value.value:.3f}",
+                _interval(row.value),
+                f"{signed(row.against.value)} ({_interval(row.against)}), {row.verdict}"
+                if row.against
+                else "–",
+                f"{row.train_s:,.1f} s",
+                f"{row.latency_s * 1e3:.1f} ms",
+                f"{row.latency_p95_s * 1e3:.1f} ms",
+                f"{row.num_bytes / 1e6:.1f} MB",
+            )
+            for row in one.rows
+        ]
+        metric = one.metric.replace("_", " ")
+        columns = (
+            *("way", f"#{metric}", "#95% interval", "against the baseline", "#training"),
+            *("#one answer", "#1 in 20", "#size"),
+        )
+        told = f"{one.num_records:,} texts of the test. {' '.join(map(_text, one.remarks))}"
+        heading = f"## Does the Transformer earn its cost? {_text(one.name)}"
+        lines += [heading, "", told, "", *_table(columns, rows)]
+    return lines
 
 
 def _groups(title: str, report: Report, found: Sequence[DifferenceRow]) -> list[str]:

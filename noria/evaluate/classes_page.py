@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Sequence
 from unicodedata import east_asian_width
 
+from noria.evaluate.compare import signed
 from noria.evaluate.confusion import Bin, Confused
-from noria.evaluate.contents import ClassesSection, MetricRow, Report
-from noria.evaluate.page import Html, element, figure, join, section, short_hash, table
+from noria.evaluate.contents import ClassesSection, MetricRow, Report, WayRow
+from noria.evaluate.page import Html, chip, element, figure, join, section, short_hash, table
 
 MAX_SHOWN = 12  # classes of one matrix; of more, those that are taken for others most often
 MAX_PAIRS = 10
@@ -27,15 +28,53 @@ def classes_part(report: Report) -> Html:
     """Each classifier: a table of its metrics, two pictures, and its most frequent mistakes."""
     parts = []
     for one in report.classes:
-        pictures = element(
-            "div", confusion_picture(one), reliability_picture(one.bins), class_="charts"
-        )
-        parts += [element("h3", one.name), _metrics(one), pictures, _mistakes(one.confused)]
+        parts += [element("h3", one.name), _metrics(one)]
+        if one.confused:
+            pictures = confusion_picture(one), reliability_picture(one.bins)
+            parts += [element("div", *pictures, class_="charts"), _mistakes(one.confused)]
     lead = (
         "Measured on texts that it was not trained on, with 95% intervals. Every mistake stands "
         "outside the diagonal of the matrix."
     )
-    return section("classes", "How it classifies", lead, *parts) if parts else Html("")
+    return section("classes", "How it answers", lead, *parts) if parts else Html("")
+
+
+def ways_part(report: Report) -> Html:
+    """Each application: every way to a model side by side, what it is worth and what it costs."""
+    parts = []
+    for one in report.ways:
+        rows = [_way(row) for row in one.rows]
+        metric = one.metric.replace("_", " ")
+        columns = (
+            *("way", f"#{metric}", "#interval", "against the baseline", "#training s"),
+            *("#one answer ms", "#1 in 20 ms", "#MB", "#peak MB", "weights"),
+        )
+        told = join(*(element("p", remark, class_="note") for remark in one.remarks))
+        parts += [element("h3", one.name), table(f"Ways to {one.name}", columns, rows), told]
+    lead = (
+        "Every way was trained on the same rows and measured on the same test, which chose none of "
+        "them. A difference is the way's less the baseline's, with its 95% interval."
+    )
+    return section("ways", "Does the Transformer earn its cost?", lead, *parts) if parts else join()
+
+
+def _way(row: WayRow) -> tuple[str, ...]:
+    against: str = "–"
+    if row.against is not None:
+        ends = f"{signed(row.against.low)} to {signed(row.against.high)}"
+        against = f"{signed(row.against.value)} ({ends}): {row.verdict}"
+    return (
+        join(row.way, " ", chip("served", "good")) if row.served else row.way,
+        f"{row.value.value:.3f}",
+        f"{row.value.low:.3f} to {row.value.high:.3f}",
+        against,
+        f"{row.train_s:,.1f}",
+        f"{row.latency_s * 1e3:.1f}",
+        f"{row.latency_p95_s * 1e3:.1f}",
+        f"{row.num_bytes / 1e6:.1f}",
+        f"{row.peak_bytes / 1e6:,.0f}",
+        short_hash(row.weight_hash),
+    )
 
 
 def _metrics(one: ClassesSection) -> Html:

@@ -163,7 +163,7 @@ class NextCommand:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A metric of a classifier, and the weights it was measured on; of one label or of all."""
+    """A metric of a classifier or tagger, and its weights; of one label or of all."""
 
     metric: str
     label: str
@@ -174,13 +174,49 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class ClassesSection:
-    """What a classifier does: its metrics, what it takes for what, how sure it rightly is."""
+    """What a classifier does: its metrics, what it takes for what, how sure it rightly is.
+
+    Of a tagger, or of texts with many labels, there are metrics alone.
+    """
 
     name: str
     metrics: tuple[MetricRow, ...]
     labels: tuple[str, ...]
     confused: tuple[Confused, ...]
     bins: tuple[Bin, ...]
+
+
+@dataclass(frozen=True)
+class WayRow:
+    """One way to a model of an application: how good on the test, and what it costs.
+
+    `against` is way - baseline in the section's metric, None of the baseline itself; `verdict` says
+    of it what is shown. `latency_s` is the median of one answer, `latency_p95_s` what one in twenty
+    takes at least; `peak_bytes` the memory of the process that trained it.
+    """
+
+    way: str
+    served: bool
+    value: Interval
+    against: Interval | None
+    verdict: str
+    train_s: float
+    latency_s: float
+    latency_p95_s: float
+    num_bytes: int
+    peak_bytes: int
+    weight_hash: str
+
+
+@dataclass(frozen=True)
+class WaysSection:
+    """Whether a Transformer earns its cost in an application; `remarks` say what was chosen."""
+
+    name: str
+    metric: str
+    num_records: int
+    rows: tuple[WayRow, ...]
+    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -228,6 +264,7 @@ class Report:
     baseline: BaselineSection | None = None
     breakdown: tuple[DifferenceRow, ...] = ()
     classes: tuple[ClassesSection, ...] = ()
+    ways: tuple[WaysSection, ...] = ()
     compression: CompressionSection | None = None
     speed: tuple[SpeedRow, ...] = ()
     samples: tuple[SampleRow, ...] = ()

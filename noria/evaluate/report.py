@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from noria.artifacts import atomic_write
-from noria.evaluate.classes_page import classes_part
+from noria.evaluate.classes_page import classes_part, ways_part
 from noria.evaluate.contents import (
     AuditRow,
     BaselineSection,
@@ -31,6 +31,8 @@ from noria.evaluate.contents import (
     ScoreRow,
     SpeedRow,
     StageRow,
+    WayRow,
+    WaysSection,
 )
 from noria.evaluate.identities import identities_part
 from noria.evaluate.metrics import Interval
@@ -78,6 +80,8 @@ __all__ = [
     "ScoreRow",
     "SpeedRow",
     "StageRow",
+    "WayRow",
+    "WaysSection",
     "render_report",
 ]
 
@@ -94,6 +98,7 @@ def render_report(report: Report, path: Path) -> None:
             identities_part(report.identities),
             learning_part(report),
             quality_part(report),
+            ways_part(report),
             classes_part(report),
             breakdown_part(report),
             compression_part(report),
@@ -131,6 +136,9 @@ def _tiles(report: Report) -> Html:
     facts: list[tuple[str, str]] = [("this run", duration(total_s))]
     if report.baseline is not None:
         facts.append(("bits per byte", f"{report.baseline.model:.3f}"))
+    for way in report.ways:
+        served = next(row for row in way.rows if row.served)
+        facts.append((f"{way.name}: {way.metric.replace('_', ' ')}", f"{served.value.value:.3f}"))
     if report.compression is not None:
         facts.append(("compressed to", size(report.compression.bytes_after)))
     if report.gate is not None:

@@ -118,20 +118,17 @@ def scores_of(
 
 
 def classes_section(name: str, result: Result) -> ClassesSection:
-    """What the report shows of a classifier. Raises UsageError for answers of another kind."""
-    if not isinstance(result.answers, Classified):
-        raise UsageError("answers that are no classes", "one class a text")
+    """What the report shows of a classifier or tagger. Raises UsageError for likelihoods."""
     rows = []
     for score in scores_of(name, result):
         metric, _, label = score.metric.removeprefix(f"{name}.").partition(", ")
         value = Interval(score.value, score.low, score.high)
         rows.append(MetricRow(metric, label, value, score.num_records, score.weight_hash))
+    answers = result.answers
+    if not isinstance(answers, Classified):
+        return ClassesSection(name, tuple(rows), (), (), ())
     return ClassesSection(
-        name,
-        tuple(rows),
-        result.answers.labels,
-        confusion(result.answers),
-        reliability(result.answers),
+        name, tuple(rows), answers.labels, confusion(answers), reliability(answers)
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from noria.errors import UsageError
 from noria.records import Message, content_text, text_content
 
-INTERACTION_KINDS = ("chat", "completion")
+INTERACTION_KINDS = ("chat", "completion", "task")
 FEEDBACK_KINDS = ("thumb", "correction", "label", "comment")
 ORIGINS = ("person", "simulated")
 THUMBS = ("up", "down")
@@ -26,7 +26,8 @@ MAX_KEY_CHARACTERS = 200
 class Interaction:
     """A request, its answer, and the weight hash that gave it.
 
-    `prompt` is the text of a completion, or the JSON list of a chat's messages. `person` is a
+    `prompt` is the text of a completion or of a task, whose answer is JSON, or the JSON list of a
+    chat's messages. `person` is a
     pseudonym, never a name. `finish` is "stop", "length", or "cancelled" when the person did not
     wait for the end.
     """
@@ -46,8 +47,8 @@ class Interaction:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The messages of a chat; a completion's prompt as one message of the user."""
-        if self.kind == "completion":
+        """The messages of a chat; any other prompt as one message of the user."""
+        if self.kind != "chat":
             return (Message("user", text_content(self.prompt)),)
         return tuple(
             Message(turn["role"], text_content(turn["content"])) for turn in json.loads(self.prompt)

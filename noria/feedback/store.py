@@ -282,11 +282,15 @@ class FeedbackStore:
             return [feedback_from_row(dict(row)) for row in connection.execute(query).mappings()]
 
     def corrections(self, tenant: str) -> list[tuple[Interaction, Feedback]]:
-        """Every correction of a tenant with the interaction it corrects, in the order stored."""
+        """Every correction of a tenant with the interaction it corrects, in the order stored.
+
+        Those of applications are left out: they are no text for a language model to write.
+        """
         # Feedback is read first: what it speaks of was stored before it.
         corrections = [said for said in self.feedback(tenant) if said.kind == "correction"]
         asked = {one.id: one for one in self.interactions(tenant)}
-        return [(asked[said.interaction_id], said) for said in corrections]
+        found = [(asked[said.interaction_id], said) for said in corrections]
+        return [one for one in found if one[0].kind != "task"]
 
     def close(self) -> None:
         """Close every connection to the file."""

@@ -21,6 +21,7 @@ from weakref import WeakSet
 from noria.errors import NoriaError, UsageError
 from noria.feedback.interactions import Interaction
 from noria.feedback.store import FeedbackStore
+from noria.generate.loaded import LanguageModel
 from noria.serve.admission import Admission, Place
 from noria.serve.bodies import Head
 from noria.serve.live import LiveModel, LiveModels
@@ -190,7 +191,9 @@ class Answer:
 class Desk:
     """Where answers are written: at most so many at once, each in a thread."""
 
-    def __init__(self, models: LiveModels, feedback: FeedbackStore, admission: Admission) -> None:
+    def __init__(
+        self, models: LiveModels[LanguageModel], feedback: FeedbackStore, admission: Admission
+    ) -> None:
         self.models = models
         self.admission = admission
         self._feedback = feedback

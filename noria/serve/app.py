@@ -7,7 +7,7 @@ right that it needs. The tenant comes from the key, never from a request. No rou
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -17,14 +17,22 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from noria.feedback.store import FeedbackStore
+from noria.generate.loaded import LanguageModel
 from noria.serve.admission import Admission
 from noria.serve.answers import Asked, Desk
 from noria.serve.auth import KeyStore, Principal
 from noria.serve.guard import Guard
 from noria.serve.live import LiveModels
-from noria.serve.protocol import LIVE, ChatRequest, CompletionRequest, FeedbackRequest
+from noria.serve.protocol import (
+    LIVE,
+    ChatRequest,
+    CompletionRequest,
+    FeedbackRequest,
+    TaskRequest,
+)
 from noria.serve.refusals import add_refusals, refusal
 from noria.serve.replies import fresh_reply, stored_reply
+from noria.serve.task_route import LiveTasks, TaskDesk
 
 OPEN_PATHS = ("/health",)
 
@@ -50,27 +58,36 @@ Rater = Annotated[Principal, needs("rate")]
 
 def create_app(
     *,
-    models: LiveModels,
+    models: LiveModels[LanguageModel] | None,
     keys: KeyStore,
     feedback: FeedbackStore,
     max_running: int = 2,
     max_waiting: int = 64,
+    tasks: LiveTasks | None = None,
 ) -> FastAPI:
-    """The application over these stores; it starts and stops `models`, the stores stay open.
+    """The application over these stores; it starts and stops the models, the stores stay open.
+
+    Without `models` there is no language model: only `tasks`, by their names.
 
     At most `max_running` answers are written at once and `max_waiting` requests wait; the next is
     sent away with 429.
     """
-    desk = Desk(models, feedback, Admission(max_running, max_waiting))
+    admission = Admission(max_running, max_waiting)
+    desk = Desk(models, feedback, admission) if models is not None else None
+    task_desk = TaskDesk(tasks or {}, feedback, admission)
+    followed: list[LiveModels[Any]] = [*([models] if models else []), *task_desk.tasks.values()]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(models.start)
+        for one in followed:
+            await run_in_threadpool(one.start)
         try:
             yield
         finally:
-            await desk.close()
-            await run_in_threadpool(models.stop)
+            if desk is not None:
+                await desk.close()
+            for one in followed:
+                await run_in_threadpool(one.stop)
 
     app = FastAPI(
         title="Noria",
@@ -82,9 +99,11 @@ def create_app(
     )
     app.add_middleware(Guard, keys=keys, open_paths=OPEN_PATHS)
     add_refusals(app)
-    _add_answers(app, desk)
+    if desk is not None:
+        _add_answers(app, desk)
+    _add_tasks(app, task_desk)
     _add_feedback(app, feedback)
-    _add_state(app, desk)
+    _add_state(app, models, followed, admission)
     return app
 
 
@@ -112,6 +131,16 @@ def _add_answers(app: FastAPI, desk: Desk) -> None:
         return await reply(request, Asked(user.tenant, body, idempotency_key))
 
 
+def _add_tasks(app: FastAPI, desk: TaskDesk) -> None:
+    @app.post("/v1/tasks/{name}")
+    async def ask_task(name: str, body: TaskRequest, user: User) -> Response:
+        return await desk.reply(user.tenant, name, body)
+
+    @app.get("/v1/tasks")
+    def list_tasks(user: User) -> Response:
+        return JSONResponse(desk.listed(user.tenant))
+
+
 def _add_feedback(app: FastAPI, feedback: FeedbackStore) -> None:
     @app.post("/v1/feedback")
     def rate(body: FeedbackRequest, rater: Rater, idempotency_key: IdempotencyKey = "") -> Response:
@@ -134,14 +163,23 @@ def _add_feedback(app: FastAPI, feedback: FeedbackStore) -> None:
         )
 
 
-def _add_state(app: FastAPI, desk: Desk) -> None:
-    models = desk.models
+def _state(followed: Sequence[LiveModels[Any]]) -> str:
+    """ok if every model answers with its newest version, unavailable if none answers."""
+    states = {one.state for one in followed} or {"unavailable"}
+    return states.pop() if len(states) == 1 else "degraded"
 
+
+def _add_state(
+    app: FastAPI,
+    models: LiveModels[LanguageModel] | None,
+    followed: Sequence[LiveModels[Any]],
+    admission: Admission,
+) -> None:
     @app.get("/v1/models")
     def list_models(user: User) -> Response:
-        live = models.get(user.tenant)
+        live = models.get(user.tenant) if models else None
         rows = []
-        if live is not None:
+        if models is not None and live is not None:
             row = {"id": models.name, "object": "model", "owned_by": "noria"}
             created = int(live.version.registered_at)
             rows = [{**row, "created": created, "weight_hash": live.version.weight_hash}]
@@ -149,15 +187,17 @@ def _add_state(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/health")
     def health(request: Request) -> Response:
-        body: dict[str, Any] = {"status": models.state}
+        body: dict[str, Any] = {"status": _state(followed)}
         principal = request.state.principal
         if principal is not None and "read" in principal.rights:
-            live = models.get(principal.tenant)
+            tenant = principal.tenant
+            live = models.get(tenant) if models else None
+            errors = {one.name: one.error(tenant) for one in followed if one.error(tenant)}
             body |= {
-                "model": models.name,
+                "model": models.name if models else None,
                 "weight_hash": live.version.weight_hash if live else None,
-                "load_error": models.error(principal.tenant) or None,
-                "running": desk.admission.num_running,
-                "waiting": desk.admission.num_waiting,
+                "load_error": "; ".join(errors.values()) or None,
+                "running": admission.num_running,
+                "waiting": admission.num_waiting,
             }
-        return JSONResponse(body, 503 if models.state == "unavailable" else 200)
+        return JSONResponse(body, 503 if body["status"] == "unavailable" else 200)

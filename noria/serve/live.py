@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from noria.errors import IntegrityError
-from noria.generate.loaded import LanguageModel, load_language_model
+from noria.generate.loaded import LanguageModel
 from noria.registry import Registry, Version
 
 POLL_S = 0.2
@@ -25,15 +26,30 @@ RETRY_S = 5.0
 log = logging.getLogger(__name__)
 
 
+class Weights(Protocol):
+    """A model that knows the hash of its weights."""
+
+    @property
+    def weight_hash(self) -> str:
+        """SHA-256 (hex)."""
+        ...
+
+
+ModelT = TypeVar("ModelT", bound=Weights)
+
+
 @dataclass(frozen=True)
-class LiveModel:
+class Live(Generic[ModelT]):
     """A registered version and its loaded weights."""
 
     version: Version
-    model: LanguageModel
+    model: ModelT
 
 
-class LiveModels:
+LiveModel = Live[LanguageModel]
+
+
+class LiveModels(Generic[ModelT]):
     """Follows the live pointer of `name` for every tenant.
 
     `root` is the folder that the versions' artifact paths start from.
@@ -44,7 +60,7 @@ class LiveModels:
         registry: Registry,
         name: str,
         root: Path,
-        load: Callable[[Path], LanguageModel] = load_language_model,
+        load: Callable[[Path], ModelT],
         poll_s: float = POLL_S,
     ) -> None:
         self.name = name
@@ -52,13 +68,13 @@ class LiveModels:
         self._root = root
         self._load = load
         self._poll_s = poll_s
-        self._live: dict[str, LiveModel] = {}
+        self._live: dict[str, Live[ModelT]] = {}
         self._errors: dict[str, str] = {}
         self._retry_at: dict[str, tuple[str, float]] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def get(self, tenant: str) -> LiveModel | None:
+    def get(self, tenant: str) -> Live[ModelT] | None:
         """The model that answers this tenant now, or None."""
         return self._live.get(tenant)
 
@@ -120,9 +136,9 @@ class LiveModels:
             return
         self._retry_at.pop(tenant, None)
         self._errors = {t: e for t, e in self._errors.items() if t != tenant}
-        self._live = {**self._live, tenant: LiveModel(version, model)}
+        self._live = {**self._live, tenant: Live(version, model)}
 
-    def _loaded(self, version: Version) -> LanguageModel:
+    def _loaded(self, version: Version) -> ModelT:
         """The version's model, shared with tenants that have the same weights live."""
         for live in self._live.values():
             if live.version.weight_hash == version.weight_hash:

@@ -19,6 +19,8 @@ COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
 MAX_LOGPROBS = 5  # likewise: the most alternatives to each token
 MAX_PROMPT_IDS = 2**20
 MAX_STOPS = 4
+MAX_TEXTS = 64  # of one request to an application: each answer is on disk before it is heard
+MAX_TASK_CHARACTERS = 500_000  # of all its texts; a body has a megabyte at most
 LIVE = "live"  # a name that every server answers to, beside its model's own
 # The values of unknown fields that say "as usual"; of any other field: empty, zero, false.
 _USUAL: dict[str, Any] = {
@@ -187,6 +189,28 @@ class CompletionRequest(_Request):
     def sampling(self, context_tokens: int) -> Sampling:
         """How to draw the answer; without a limit it is short, whatever the context."""
         return self._drawn(self.max_tokens or min(COMPLETION_TOKENS, context_tokens))
+
+
+class TaskRequest(BaseModel):
+    """POST /v1/tasks/NAME; `input` may come as one text."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    input: Annotated[list[Text], Field(min_length=1, max_length=MAX_TEXTS)]
+    user: str | None = Field(None, max_length=1000)
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("input")
+    @classmethod
+    def _not_too_long(cls, value: list[str]) -> list[str]:
+        characters = sum(map(len, value))
+        if characters > MAX_TASK_CHARACTERS:
+            raise ValueError(f"{characters:,} characters; at most {MAX_TASK_CHARACTERS:,} together")
+        return value
 
 
 class FeedbackRequest(BaseModel):

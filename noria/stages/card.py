@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from noria.artifacts import Artifact
@@ -13,20 +13,24 @@ from noria.stages.turn import find_ancestor
 from noria.workspace import Workspace
 
 NOT_STATED = "not stated"
+NOT_STATED_USE = "Not stated. Say in the recipe, under [card] intended_use, what this model is for."
 
 
 def card_section(
-    workspace: Workspace, corpus: Artifact, model: Artifact, measured: Collection[str]
+    workspace: Workspace,
+    corpus: Artifact,
+    model: Artifact,
+    measured: Collection[str],
+    more_data: Sequence[DataRow] = (),
 ) -> CardSection:
     """Intended use, data, limits, contamination and what was not measured.
 
-    `measured` names what was: `gate`, `groups`.
+    `measured` names what was: `gate`, `groups`, `tasks`; `more_data` is that of applications.
     """
     recipe = workspace.recipe
     return CardSection(
-        intended_use=recipe.card.intended_use
-        or "Not stated. Say in the recipe, under [card] intended_use, what this model is for.",
-        data=_data(recipe, corpus.facts),
+        intended_use=recipe.card.intended_use or NOT_STATED_USE,
+        data=(*_data(recipe, corpus.facts), *more_data),
         limits=(*_unchanged(workspace, model), *recipe.card.limits, *_limits(recipe)),
         contamination=_contamination(corpus.facts),
         not_measured=_not_measured(recipe, measured),
@@ -50,7 +54,7 @@ def _data(recipe: Recipe, facts: dict[str, Any]) -> tuple[DataRow, ...]:
         DataRow(
             row["source"],
             row["language"],
-            _licence(recipe, row["source"]),
+            licence_of(recipe, row["source"]),
             row["train"],
             row["held_out"],
             row["test"],
@@ -59,7 +63,8 @@ def _data(recipe: Recipe, facts: dict[str, Any]) -> tuple[DataRow, ...]:
     )
 
 
-def _licence(recipe: Recipe, source: str) -> str:
+def licence_of(recipe: Recipe, source: str) -> str:
+    """The licence of a source's text as its publisher states it, where the recipe knows it."""
     package = recipe.packages.get(source.removeprefix("package:"))
     if package is None or not source.startswith("package:"):
         return NOT_STATED
@@ -103,11 +108,11 @@ def _not_measured(recipe: Recipe, measured: Collection[str]) -> tuple[str, ...]:
     absent = {
         "gate": "What feedback brings: no feedback was given in this run.",
         "groups": "Quality by language or kind of text: there was one kind only.",
+        "tasks": "Any application other than language modelling: nothing was classified.",
     }
     found = [said for name, said in absent.items() if name not in measured]
     found += [
         "How much of what identifies people was found in this very text.",
-        "Any application other than language modelling: nothing was classified.",
         "Fairness between groups of people, memorised passages, and whether answers are true.",
         "Any text but that of this recipe, and any machine but this one.",
         "Speed and memory on a GPU, and when several people ask at once.",

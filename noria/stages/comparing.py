@@ -20,6 +20,7 @@ from noria.recipe import TENANT
 from noria.records import Record, read_records, record_texts
 from noria.runtime import backend_name
 from noria.stages.measuring import likelihoods_of, max_records, sampled_by_language
+from noria.stages.tasks import SERVED
 from noria.stages.turn import find_ancestor
 from noria.workspace import Workspace
 
@@ -84,8 +85,9 @@ def compare_versions(
 
 
 def _find(workspace: Workspace, name: str) -> _Side:
-    if Path(name, RESULTS_FILE).is_file():
-        return _Side(name, folder=Path(name))
+    folder = Path(name) if Path(name, RESULTS_FILE).is_file() else _task_results(workspace, name)
+    if folder is not None:
+        return _Side(name, folder=folder)
     registry, recipe = workspace.registry, workspace.recipe.name
     if name == "live":
         live = registry.live(TENANT, recipe)
@@ -100,9 +102,21 @@ def _find(workspace: Workspace, name: str) -> _Side:
                 return _Side(f"{artifact.manifest.stage} {weight_hash[:12]}", artifact)
     raise UnknownName(
         f"nothing to compare is called {name!r}",
-        f"live, {MIN_PREFIX} or more characters of a weight hash, or a folder of results",
+        f"live, {MIN_PREFIX} or more characters of a weight hash, TASK.WAY, or a folder of results",
         "noria trace lists the versions",
     )
+
+
+def _task_results(workspace: Workspace, name: str) -> Path | None:
+    """The newest results of a way to an application, named TASK.WAY; of what is served, of TASK."""
+    task, _, way = name.partition(".")
+    if task not in workspace.recipe.tasks:
+        return None
+    for artifact in reversed(workspace.store.all()):
+        folder = artifact.path / "results" / (way or SERVED)
+        if artifact.manifest.stage == f"{task}.model" and (folder / RESULTS_FILE).is_file():
+            return folder
+    return None
 
 
 def _model(side: _Side) -> Artifact:

@@ -22,12 +22,10 @@ from noria.evaluate.report import (
     FertilityRow,
     IdentitiesSection,
     NextCommand,
-    QuarantineRow,
     Report,
     SampleRow,
     ScoreRow,
     SpeedRow,
-    StageRow,
     render_report,
 )
 from noria.evaluate.scores import Score, read_scores, require_weights
@@ -38,6 +36,15 @@ from noria.stages.card import card_section
 from noria.stages.converse import Conversation
 from noria.stages.measuring import GapFacts, gap_interval
 from noria.stages.speed import ANSWER_TOKENS, FAMILY
+from noria.stages.task_page import (
+    classes_sections,
+    quarantine_rows,
+    stage_rows,
+    task_commands,
+    task_data_rows,
+    ways_sections,
+)
+from noria.stages.tasks import TaskMade
 from noria.stages.text import LANGUAGE_NAMES
 from noria.stages.turn import Turn
 from noria.text_settings import CorpusSettings
@@ -72,7 +79,7 @@ class Made:
     swap: Artifact | None = None
 
 
-def write_report(workspace: Workspace, made: Made) -> Path:
+def write_report(workspace: Workspace, made: Made, tasks: Sequence[TaskMade] = ()) -> Path:
     """Write report.html, report.json and model_card.md beside the artifacts; returns the first."""
     path = workspace.root / "report.html"
     name = workspace.recipe.name
@@ -85,11 +92,8 @@ def write_report(workspace: Workspace, made: Made) -> Path:
         machine=machine_name(),
         headline=_headline(made, base),
         live_hash=live.weight_hash if live else "",
-        stages=tuple(
-            StageRow(row.stage, row.result, row.elapsed_s, row.peak_memory_bytes, row.reused)
-            for row in workspace.results
-        ),
-        quarantine=_quarantine(made.corpus, made.tokens),
+        stages=stage_rows(workspace),
+        quarantine=quarantine_rows([made.corpus, made.tokens, *(one.data for one in tasks)]),
         fertility=_fertility(made.tokens),
         identities=_identities(made.corpus, workspace.recipe.corpus),
         charts=_charts(made),
@@ -102,6 +106,8 @@ def write_report(workspace: Workspace, made: Made) -> Path:
             gap_interval(made.evaluated.facts["gaps"]["corpus"]),
         ),
         breakdown=breakdown,
+        classes=classes_sections(tasks),
+        ways=ways_sections(tasks),
         compression=_compression(made.compressed),
         speed=speed_rows(made),
         samples=_samples(made),
@@ -115,29 +121,24 @@ def write_report(workspace: Workspace, made: Made) -> Path:
         next_commands=(
             NextCommand(f"noria chat {workspace.recipe_path}", "talk with the live model"),
             NextCommand(f"noria serve {workspace.recipe_path}", "serve it, OpenAI-compatible"),
+            *task_commands(workspace),
         ),
         card=card_section(
             workspace,
             made.corpus,
             made.model,
-            [name for name, there in (("gate", turn), ("groups", breakdown)) if there],
+            [
+                name
+                for name, there in (("gate", turn), ("groups", breakdown), ("tasks", tasks))
+                if there
+            ],
+            task_data_rows(workspace, tasks),
         ),
     )
     render_report(report, path)
     write_report_json(report, workspace.root / "report.json")
     write_card(report, workspace.root / "model_card.md")
     return path
-
-
-def _quarantine(corpus: Artifact, tokens: Artifact) -> tuple[QuarantineRow, ...]:
-    """What the corpus and the tokens lost, by reason; nothing is known of older ones."""
-    stages = [made.facts.get("quarantined", {}).get("reasons", {}) for made in (corpus, tokens)]
-    rows = []
-    for reason, found in [row for reasons in stages for row in reasons.items()]:
-        first = found["examples"][0]
-        place = f"{first['file']}:{first['line']}" if first["line"] else first["file"]
-        rows.append(QuarantineRow(reason, found["count"], place, first["value"]))
-    return tuple(rows)
 
 
 def _fertility(tokens: Artifact) -> tuple[FertilityRow, ...]:

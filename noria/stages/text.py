@@ -118,7 +118,7 @@ def build_corpus(workspace: Workspace) -> Artifact:
             recipe.corpus.workers or num_cores(),
             earlier,
         )
-        _say_what_was_read(workspace, report)
+        say_what_was_read(workspace, report)
         if not report["splits"]["train"]["records"]:
             raise InputError(
                 "nothing is left to train on after cleaning",
@@ -165,7 +165,7 @@ def _sources_digest(workspace: Workspace, sources: Sequence[Request]) -> str:
     return value_digest([said, files_digest([one.file for one in sources])])
 
 
-def _say_what_was_read(workspace: Workspace, report: Facts) -> None:
+def say_what_was_read(workspace: Workspace, report: Facts) -> None:
     """What was understood of the files, and the first examples of what could not be read."""
     for one in report["understood"]:
         files = f"{one['files']:,} file{'s' if one['files'] != 1 else ''}"

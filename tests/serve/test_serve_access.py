@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from serving_world import NAME, TENANT, World
 
 from noria.errors import IntegrityError, UnknownName
+from noria.generate.loaded import load_language_model
 from noria.serve.app import OPEN_PATHS, create_app
 from noria.serve.guard import MAX_BODY_BYTES, SECURITY_HEADERS
 from noria.serve.live import LiveModels
@@ -24,7 +25,7 @@ SECRET_TEXT = "my-secret-text-4711"
 
 def routes_of(world: World) -> list[tuple[str, str]]:
     """Every (method, path) of the application that needs a key."""
-    models = LiveModels(world.registry, NAME, world.root)
+    models = LiveModels(world.registry, NAME, world.root, load_language_model)
     app = create_app(models=models, keys=world.keys, feedback=world.feedback)
     found = [
         (method, route.path)
@@ -51,7 +52,7 @@ def test_every_route_is_closed_without_a_right_key(running: World) -> None:
         {"X-Api-Key": real},
     ]
     routes = routes_of(running)
-    assert len(routes) == 4
+    assert len(routes) == 6
     client = running.http()
     for method, path in [*routes, ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/nothing")]:
         for headers in wrong:
@@ -67,6 +68,8 @@ def test_every_route_needs_its_right(running: World) -> None:
         "/v1/chat/completions": ("use", CHAT),
         "/v1/completions": ("use", COMPLETION),
         "/v1/models": ("use", None),
+        "/v1/tasks": ("use", None),
+        "/v1/tasks/{name}": ("use", {"input": "Where?"}),
         "/v1/feedback": ("rate", {"interaction_id": "x", "kind": "thumb", "value": "up"}),
     }
     for method, path in routes_of(running):

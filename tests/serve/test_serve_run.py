@@ -23,13 +23,15 @@ from noria.feedback.store import FeedbackStore
 from noria.registry import Registry
 from noria.serve.app import create_app
 from noria.serve.auth import KeyStore
+from noria.generate.loaded import load_language_model
 from noria.serve.live import LiveModels
 from noria.serve.run import serve
 torch.set_num_threads(1)
 root = Path(sys.argv[1])
 registry, feedback = Registry(root / "registry.sqlite"), FeedbackStore(root / "feedback.sqlite")
 keys = KeyStore(root / "keys.sqlite")
-app = create_app(models=LiveModels(registry, "helpdesk", root), keys=keys, feedback=feedback)
+models = LiveModels(registry, "helpdesk", root, load_language_model)
+app = create_app(models=models, keys=keys, feedback=feedback)
 serve(app, "127.0.0.1", 0, lambda url: print(url, flush=True))
 for store in (registry, feedback, keys):
     store.close()

@@ -83,22 +83,30 @@ _LANGUAGES = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a recipe says of a source; empty means: find it out."""
+    """What a recipe says of a source; empty means: find it out.
+
+    `whole`: a document is a row of a table, or a line of a text, however long it is.
+    """
 
     shape: str = ""
     format: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     encoding: str = ""
     group: str = ""
+    whole: bool = False
 
 
 @dataclass(frozen=True)
 class Understood:
-    """The shape of a table's rows, the column of each role, and that of the group if any."""
+    """The shape of a table's rows, the column of each role, and that of the group if any.
+
+    `whole`: a row's text is one document however long it is.
+    """
 
     shape: str
     columns: Mapping[str, str]
     group: str = ""
+    whole: bool = False
 
     def says(self) -> str:
         """What was understood, in a few words."""
@@ -124,7 +132,7 @@ def understand(rows: Sequence[Mapping[str, Any]], wanted: Wanted) -> Understood:
             for must, may in SHAPE_ROLES[shape]:
                 found = _assign(judged, names, must, may, wanted)
                 if found is not None:
-                    return Understood(shape, found, wanted.group)
+                    return Understood(shape, found, wanted.group, wanted.whole)
         languages = [name for name in names if _plain(name) in _LANGUAGES]
         if shape == "pair" and len(languages) == 2 and not wanted.columns:
             columns = {"input": languages[0], "target": languages[1]}
@@ -132,7 +140,7 @@ def understand(rows: Sequence[Mapping[str, Any]], wanted: Wanted) -> Understood:
     if not wanted.columns and wanted.shape in ("", "document"):
         texts = [name for name in names if _mean_characters(rows, name)]
         if len(texts) == 1 and _mean_characters(rows, texts[0]) >= MIN_LONG_CHARACTERS:
-            return Understood("document", {"text": texts[0]}, wanted.group)
+            return Understood("document", {"text": texts[0]}, wanted.group, wanted.whole)
     raise InputError(
         f"the columns {_shown(names)} are not known as {wanted.shape or 'any shape of record'}",
         "names such as text, messages, question and answer, text and label, source and target",

@@ -27,6 +27,7 @@ from noria.corpus.read.parquet import read_parquet
 from noria.corpus.read.pdf import read_pdf
 from noria.corpus.read.quarantine import Quarantined, WrongRow, quarantined
 from noria.corpus.read.reader import Found, Say
+from noria.corpus.read.small import is_place, read_small_texts
 from noria.corpus.read.tables import read_table
 from noria.corpus.read.tagged import read_tagged_text
 from noria.corpus.read.text import read_running_text
@@ -80,6 +81,14 @@ def format_of(file: SourceFile, wanted: Wanted) -> str:
     return _BY_SHAPE.get(wanted.shape, "text")
 
 
+def _reader(file: SourceFile, wanted: Wanted) -> Reader:
+    """The reader of a file; a text may be many small ones."""
+    name = format_of(file, wanted)
+    if name == "text" and (wanted.whole or is_place(wanted)):
+        return read_small_texts
+    return FORMATS[name].read
+
+
 def read_file(file: SourceFile, wanted: Wanted, say: Say) -> Found:
     """Yield the records of a file and what is wrong with it, in order.
 
@@ -91,7 +100,7 @@ def read_file(file: SourceFile, wanted: Wanted, say: Say) -> Found:
         if is_archive(file.name):
             every = read_archive(file, wanted, say, read_file)
         else:
-            every = FORMATS[format_of(file, wanted)].read(file, wanted, say)
+            every = _reader(file, wanted)(file, wanted, say)
         for found in every:
             num_found += 1
             yield _checked(file, found, wanted)

@@ -53,7 +53,8 @@ def row_records(row: Row, understood: Understood) -> Iterator[Record]:
     match understood.shape:
         case "document":
             whole = text("text")
-            for start, end in document_ranges(whole):
+            ranges = [(0, len(whole))] if understood.whole else document_ranges(whole)
+            for start, end in ranges:
                 yield Document(text_content(whole[start:end]), row.source, group)
         case "conversation":
             yield Conversation(_messages(row.values, columns), row.source, group)

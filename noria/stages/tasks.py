@@ -1,0 +1,246 @@
+"""An application from its labelled files to what is live: data, ways, choice, test, registration.
+
+In: `[tasks.NAME]` of a recipe. Out: artifacts `NAME.data`, `NAME.WAY` for each way, and
+`NAME.model`, which holds what is served, how good it is and what every way made of the test;
+registered as RECIPE.NAME, and live.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import numpy as np
+
+from noria.artifacts import Artifact
+from noria.baselines.interface import Baseline
+from noria.baselines.table import timed
+from noria.evaluate.intervals import Difference
+from noria.evaluate.results import Provenance, Result, scores_of, write_result
+from noria.evaluate.scores import Score, lock_digest, write_scores
+from noria.records import record_texts
+from noria.runtime import backend_name
+from noria.stages.stage import Facts, run_stage
+from noria.stages.task_choice import (
+    JOINED,
+    Contender,
+    Said,
+    Verdict,
+    choose,
+    contenders_of,
+    difference_of,
+    value_of,
+)
+from noria.stages.task_data import build_task_data
+from noria.stages.task_release import release_task
+from noria.stages.task_ways import (
+    MEASURED,
+    Skipped,
+    Splits,
+    load_way,
+    open_splits,
+    train_ways,
+)
+from noria.task_settings import BASELINE
+from noria.tasks.task_model import TASKS, TaskModel, assembled, write_description
+from noria.workspace import Workspace
+
+NUM_TIMED = 100  # answers whose latency is measured, one text at a time
+MAX_TIMED_S = 5.0  # of one way
+SERVED = "served"  # the folder of results of what is served, beside those of the ways
+
+
+@dataclass(frozen=True)
+class TaskMade:
+    """The artifacts of an application."""
+
+    name: str
+    data: Artifact
+    model: Artifact
+    live_hash: str
+
+
+def build_task(workspace: Workspace, name: str) -> TaskMade:
+    """Make an application true: only what changed is done again. Raises NoriaError."""
+    data = build_task_data(workspace, name)
+    splits = open_splits(workspace, name, data)
+    made, skipped = train_ways(workspace, name, splits)
+    model = _choose(workspace, name, splits, made, skipped)
+    return TaskMade(name, data, model, release_task(workspace, name, data, model))
+
+
+def _choose(
+    workspace: Workspace,
+    name: str,
+    splits: Splits,
+    made: Mapping[str, Artifact],
+    skipped: Sequence[Skipped],
+) -> Artifact:
+    """Calibrate, choose, test, time; the artifact of what is served."""
+    task, seed = workspace.recipe.tasks[name], workspace.recipe.seed
+
+    def make(folder: Path) -> Facts:
+        kind, facts = TASKS[task.kind], splits.data.facts
+        metric = kind.metric(facts["many"])
+        said = [
+            Said(
+                way,
+                one.facts["weight_hash"],
+                *(np.load(one.path / f"{split}.npy").astype(np.float64) for split in MEASURED),
+            )
+            for way, one in made.items()
+        ]
+        contenders = contenders_of(
+            name,
+            kind,
+            said,
+            (splits.held_out, splits.test),
+            splits.labels,
+            facts["many"],
+            JOINED in (task.ways or kind.ways),
+        )
+        verdict = choose(contenders, splits.held_out, metric, task.answered_right, seed)
+        parts = {way: load_way(task, way, one, facts["many"]) for way, one in made.items()}
+        rows = _rows(contenders, verdict, parts, made, splits, metric, seed)
+        served = verdict.served.description
+        for part in served.parts:
+            shutil.copytree(made[part.way].path / "model", folder / part.folder)
+        write_description(folder, served)
+        scores = _write_results(folder, contenders, verdict, splits, seed)
+        for sentence in verdict.why:
+            workspace.watcher.say(f"{name}: {sentence}")
+        return {
+            "weight_hash": served.weight_hash,
+            "way": served.way,
+            "metric": metric,
+            "threshold": served.threshold,
+            "temperature": served.temperature,
+            "why": list(verdict.why),
+            "skipped": [asdict(one) for one in skipped],
+            "rows": rows,
+            "scores": {one.metric: one.value for one in scores if "," not in one.metric},
+        }
+
+    return run_stage(
+        workspace,
+        f"{name}.model",
+        make,
+        settings={
+            "out_of_scope": task.out_of_scope,
+            "answered_right": task.answered_right,
+            "joined": JOINED in (task.ways or TASKS[task.kind].ways),
+            "skipped": [asdict(one) for one in skipped],
+            "seed": seed,
+        },
+        inputs={"data": splits.data.key, **{way: one.key for way, one in made.items()}},
+        result=_line,
+    )
+
+
+def _rows(
+    contenders: Sequence[Contender],
+    verdict: Verdict,
+    parts: Mapping[str, Baseline],
+    made: Mapping[str, Artifact],
+    splits: Splits,
+    metric: str,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """What each way is worth and what it costs, side by side, as JSON values."""
+    baseline = next(one for one in contenders if one.way == BASELINE)
+    rows = []
+    for one in contenders:
+        ways = [part.way for part in one.description.parts]
+        model = assembled(one.description, [parts[way] for way in ways])
+        latency_s = _latencies(model, [record_texts(r)[0] for r in splits.test.records])
+        value = value_of(one.answers, metric, seed)
+        against = None
+        if one is not baseline:
+            against = _difference(difference_of(one.answers, baseline.answers, metric, seed))
+        rows.append(
+            {
+                "way": one.way,
+                "parts": ways,
+                "served": one.way == verdict.served.way,
+                "weight_hash": one.description.weight_hash,
+                "held_out": one.value,
+                **asdict(value),
+                "num_records": len(splits.test.records),
+                "against_baseline": against,
+                "train_s": sum(made[way].facts["train_s"] for way in ways),
+                "latency_s": median(latency_s),
+                "latency_p95_s": (
+                    quantiles(latency_s, n=20)[-1] if len(latency_s) > 1 else latency_s[0]
+                ),
+                "num_bytes": sum(made[way].facts["num_bytes"] for way in ways),
+                "peak_memory_bytes": max(made[way].facts["peak_memory_bytes"] for way in ways),
+            }
+        )
+    return rows
+
+
+def _difference(found: Difference) -> dict[str, Any]:
+    ends = found.difference
+    return {
+        "value": ends.value,
+        "low": ends.low,
+        "high": ends.high,
+        "p_value": found.p_value,
+        "smallest_visible": found.smallest_visible if isfinite(found.smallest_visible) else None,
+        "better": found.better,
+    }
+
+
+def _latencies(model: TaskModel, texts: Sequence[str]) -> list[float]:
+    """Seconds of single answers; the first is asked once before, since libraries wake up slowly."""
+    model.predict(texts[:1])
+    found: list[float] = []
+    for text in texts[:NUM_TIMED]:
+        found.append(timed(lambda one=text: model.predict([one]))[1])  # type: ignore[misc]
+        if sum(found) > MAX_TIMED_S:
+            break
+    return found
+
+
+def _write_results(
+    folder: Path,
+    contenders: Sequence[Contender],
+    verdict: Verdict,
+    splits: Splits,
+    seed: int,
+) -> list[Score]:
+    """The test's answers of every way and of what is served, and the scores of the latter."""
+    results = folder / "results"
+    results.mkdir()
+
+    def written(name: str, contender: Contender, answers: Any) -> Result:
+        made_by = Provenance(
+            contender.description.weight_hash, lock_digest({}), seed, backend_name(), time.time()
+        )
+        result = Result(answers, splits.test.records, made_by)
+        write_result(results / name, result)
+        return result
+
+    for one in contenders:
+        written(one.way, one, one.answers)
+    served = verdict.served
+    answers = splits.test.answers(served.test, served.description.threshold)
+    result = written(SERVED, served, answers)
+    scores = scores_of(served.description.name, result)
+    write_scores(folder / "scores.json", scores)
+    return scores
+
+
+def _line(facts: Facts) -> str:
+    row = next(one for one in facts["rows"] if one["served"])
+    metric = facts["metric"].replace("_", " ")
+    return (
+        f"{facts['way']}: {metric} {row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f}) on "
+        f"the test, {row['latency_s'] * 1e3:.1f} ms a text, weights {facts['weight_hash'][:12]}"
+    )
