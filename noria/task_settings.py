@@ -15,7 +15,7 @@ BASELINE = "classical"
 # Kind -> its ways to a model, the cheapest to ask first.
 TASK_WAYS = {
     "classify": (BASELINE, "vectors", "scratch", "tuned", "joined"),
-    "tag": ("hmm", BASELINE, "scratch", "tuned", "joined"),
+    "tag": ("hmm", BASELINE, "dictionary", "scratch", "tuned", "joined"),
 }
 TASK_SHAPES = {"classify": "labelled", "tag": "tagged"}  # kind -> the shape of its records
 WAYS_OVER_BASE = ("vectors", "tuned")

@@ -20,6 +20,7 @@ NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 # numbers that an optimizer remembers of each that it changes; of adafactor see `optimizer_bytes`
 MOMENTS = {"adamw": 2, "adam": 2, "muon": 2, "sgd": 1, "adafactor": 1}
 CHUNK_TOKENS = 512  # of one piece of the loss; measured fastest on a CPU for 4,096 tokens' logits
+CHUNK_NUMBERS = 2**23  # logits of a piece at most: fewer tokens of a vocabulary above 16,384
 _FLOAT_BYTES = 4
 _BACKWARD = 2  # each product has two derivatives, by either factor, and each is a product as large
 
@@ -239,6 +240,11 @@ def _kept_by_feedforward(config: ModelConfig) -> int:
     return widths * config.ffn_width
 
 
+def chunk_tokens(vocab_size: int) -> int:
+    """How many tokens' logits exist at a time in the loss."""
+    return max(1, min(CHUNK_TOKENS, CHUNK_NUMBERS // vocab_size))
+
+
 def _loss_numbers(config: ModelConfig, batch: BatchShape, trains_output: bool) -> int:
     """What the chunked loss holds: hidden vectors and their gradient, and at a time either the
     output matrix's gradient with what is added to it and one chunk of scores, or two chunks."""
@@ -246,8 +252,9 @@ def _loss_numbers(config: ModelConfig, batch: BatchShape, trains_output: bool) -
         return 0
     num_tokens = batch.num_rows * batch.num_tokens
     matrix = config.vocab_size * config.width if trains_output else 0
-    chunk = min(CHUNK_TOKENS, num_tokens) * config.vocab_size
-    before = chunk if num_tokens > CHUNK_TOKENS else 0
+    num_chunk = chunk_tokens(config.vocab_size)
+    chunk = min(num_chunk, num_tokens) * config.vocab_size
+    before = chunk if num_tokens > num_chunk else 0
     return 2 * config.width * num_tokens + matrix + chunk + max(matrix, before)
 
 

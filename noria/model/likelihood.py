@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from noria.model.cost import CHUNK_TOKENS
+from noria.model import cost
 
 
 @runtime_checkable
@@ -65,8 +65,8 @@ def cross_entropy_sum(
         )
     else:
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        for start in range(0, flat.shape[0], CHUNK_TOKENS):
-            part = slice(start, start + CHUNK_TOKENS)
+        for start in range(0, flat.shape[0], cost.CHUNK_TOKENS):
+            part = slice(start, start + cost.CHUNK_TOKENS)
             losses = token_losses(model.logits(flat[part]), targets[part], smoothing)
             total = total + (losses * weights[part]).sum()
     return total, weights.sum()
@@ -108,8 +108,9 @@ class _SummedLoss(torch.autograd.Function):
         matrix = weight
         if torch.is_autocast_enabled(hidden.device.type):
             matrix = weight.to(torch.get_autocast_dtype(hidden.device.type))
-        for start in range(0, hidden.shape[0], CHUNK_TOKENS):
-            part = slice(start, start + CHUNK_TOKENS)
+        step = cost.chunk_tokens(len(matrix))
+        for start in range(0, hidden.shape[0], step):
+            part = slice(start, start + step)
             states, ids, counts = hidden[part].to(matrix.dtype), targets[part, None], weights[part]
             logits = (states @ matrix.T).float()  # (chunk, V)
             if bias is not None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +31,7 @@ from noria.tasks.task_model import Description, Part
 
 Floats = NDArray[np.float64]
 JOINED = "joined"
-JOINED_SHARES = (0.5, 0.35, 0.65, 0.2, 0.8)  # of the neural way; of equals the first
-SURFACE_WAYS = (BASELINE, "hmm")  # count words and letters; the others are neural
+NUM_PICKS = 12  # of ways, each as often as it helps, that are joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ def contenders_of(
     many: bool,
     join: bool,
 ) -> list[Contender]:
-    """Each way alone, and the baseline joined with the best neural one if that is wanted.
+    """Each way alone, and what several say together if that is wanted.
 
     `splits`: what is held out, and the test.
     """
@@ -110,35 +110,34 @@ def contenders_of(
         return Contender(description, value, held_out, test, splits[1].answers(test, threshold))
 
     found = [contender(one.way, [one], [1.0]) for one in said]
-    by_way = {one.way: one for one in said}
-    neural = [one for one in found if one.way not in SURFACE_WAYS]
-    if join and neural:
-        best = max(neural, key=lambda one: one.value)
-        pair = (found[[one.way for one in said].index(BASELINE)], best)
-        parts = [by_way[one.way] for one in pair]
-        weights = _weights(pair, splits[0], many)
-        found.append(contender(JOINED, parts, weights))
+    weights = _weights(found, splits[0], many) if join else [0.0] * len(found)
+    parts = [pair for pair in zip(said, weights, strict=True) if pair[1]]
+    if len(parts) > 1:
+        found.append(contender(JOINED, *map(list, zip(*parts, strict=True))))
     return found
 
 
-def _weights(pair: Sequence[Contender], held_out: Examples, many: bool) -> list[float]:
-    """How much each of two counts: the shares under which what is held out is likeliest.
+def _weights(contenders: Sequence[Contender], held_out: Examples, many: bool) -> list[float]:
+    """How much each counts where they speak together; 0 for most, and for all without examples.
 
-    Shares are of calibrated logits; of raw ones each counts by 1 / its temperature too.
+    They are picked one by one, again and again, each time the one with which what is held out gets
+    likeliest (Caruana et al. 2004, "Ensemble selection from libraries of models"); a way counts as
+    often as it was picked. Picks are of calibrated logits; of raw ones each counts by
+    1 / its temperature too.
     """
-
-    def surprise_of(share: float) -> float:
-        shares = [1.0 - share, share]
-        both = joined([one.held_out for one in pair], shares, 1.0, many)
-        rows, gold = held_out.to_calibrate(both)
-        return surprise(rows, gold) if len(gold) else 0.0
-
-    share = min(JOINED_SHARES, key=surprise_of)
-    raw = [
-        part / one.description.temperature
-        for part, one in zip((1.0 - share, share), pair, strict=True)
-    ]
-    return [one / sum(raw) for one in raw]
+    rows, golds = zip(*(held_out.to_calibrate(one.held_out) for one in contenders), strict=True)
+    picks = np.zeros(len(contenders), dtype=np.int64)
+    best, least = picks, inf
+    for _ in range(NUM_PICKS if len(golds[0]) else 0):
+        trials = [picks + one for one in np.eye(len(contenders), dtype=np.int64)]
+        surprises = [
+            surprise(joined(rows, trial.tolist(), 1.0, many), golds[0]) for trial in trials
+        ]
+        picks = trials[int(np.argmin(surprises))]
+        if min(surprises) < least:
+            best, least = picks, min(surprises)
+    raw = [count / one.description.temperature for count, one in zip(best, contenders, strict=True)]
+    return [one / max(sum(raw), 1.0) for one in raw]
 
 
 def choose(

@@ -8,6 +8,7 @@ module does not know recipes, and compares nothing.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from noria.baselines.crf import CrfPlan, train_crf
 from noria.baselines.hmm import train_hmm
 from noria.baselines.tfidf import train_tfidf
 from noria.baselines.tfidf_many import train_tfidf_many
+from noria.errors import UsageError
 from noria.records import Span
 from noria.task_settings import BASELINE
 from noria.tasks.bio import tags_of
@@ -27,9 +29,13 @@ from noria.train.taggers import train_scratch_tagger, tune_tagger
 
 # How fast a way learns, on two cores that others use too: seconds a character of text, or a token.
 FEATURE_S, FIT_S_A_CLASS = 2e-5, 6e-7  # of TF-IDF: its features, and its fit for a class
-VECTOR_S = 1.5e-4
+VECTOR_S = 6e-5
 CRF_TOKEN_S = 3e-4
+LEAST_CHINESE = 0.05  # share of the characters that makes a dictionary of Chinese words worth it
+MAX_ORDER_2_TAGS = 30  # with more, a hidden Markov model whose tags depend on two before is slow
 BASELINE_ROOM = 3.0  # so much more than its share a baseline may take before rows are left out
+
+_CHINESE = re.compile("[\u4e00-\u9fff]")
 
 Progress = Callable[[str, float, float], None]
 Sequences = tuple[list[list[str]], list[list[str]]]  # tokens and their tags
@@ -120,19 +126,31 @@ def _tuned_classifier(material: Material, out: Path) -> dict[str, Any]:
     return {"num_rows": len(texts)}
 
 
-def _crf(material: Material, out: Path) -> dict[str, Any]:
+def _dictionary(material: Material, out: Path) -> dict[str, Any]:
+    """The same, which also sees the words of a dictionary and their kinds."""
+    text = "".join(material.texts)
+    if len(_CHINESE.findall(text)) < LEAST_CHINESE * len(text):
+        raise UsageError("text without Chinese words", "Chinese", "nothing: classical sees as much")
+    return _crf(material, out, words_by="dictionary")
+
+
+def _crf(material: Material, out: Path, words_by: str = "spaces") -> dict[str, Any]:
     """A conditional random field over words and their shapes."""
     sizes = [sum(len(one.tokens) for one in passages_of(text)) for text in material.texts]
     chosen = within(material, CRF_TOKEN_S / BASELINE_ROOM, sizes)
     tokens, tags = material.sequences(chosen)
-    train_crf(list(zip(tokens, tags, strict=True)), CrfPlan(seconds=material.seconds)).save(out)
+    train_crf(
+        list(zip(tokens, tags, strict=True)), CrfPlan(seconds=material.seconds, words_by=words_by)
+    ).save(out)
     return {"num_rows": len(chosen)}
 
 
 def _hmm(material: Material, out: Path) -> dict[str, Any]:
     """Tags that follow tags, and the words that each has; counted, so no row is left out."""
     tokens, tags = material.sequences(material.every)
-    train_hmm(list(zip(tokens, tags, strict=True))).save(out)
+    num_tags = len({tag for some in tags for tag in some})
+    order = 2 if num_tags <= MAX_ORDER_2_TAGS else 1
+    train_hmm(list(zip(tokens, tags, strict=True)), order).save(out)
     return {"num_rows": len(material.texts)}
 
 
@@ -191,6 +209,7 @@ TRAINERS: Mapping[str, Mapping[str, Callable[[Material, Path], dict[str, Any]]]]
     },
     "tag": {
         BASELINE: _crf,
+        "dictionary": _dictionary,
         "hmm": _hmm,
         "scratch": _scratch_tagger,
         "tuned": _tuned_tagger,

@@ -115,6 +115,7 @@ _LOADERS: Mapping[str, Mapping[str, Callable[[Path, bool], Baseline]]] = {
     },
     "tag": {
         "classical": lambda folder, many: load_crf(folder),
+        "dictionary": lambda folder, many: load_crf(folder),
         "hmm": lambda folder, many: load_hmm(folder),
         "scratch": lambda folder, many: load_encoder_tagger(folder),
         "tuned": lambda folder, many: load_encoder_tagger(folder),

@@ -32,6 +32,7 @@ from noria.train.step import train_step
 
 TRAINING_FILE = "training.json"
 NUM_TIMED_STEPS = 3
+TIMING_SHARE = 0.03  # of the time of a lesson, that timing one of three ways of a step may take
 Progress = Callable[[str, int, int], None]  # what is trained, steps done, steps in all
 
 
@@ -40,6 +41,7 @@ class Lesson:
     """How one training goes, whatever it teaches: the same for every data set.
 
     hidden: the share of tokens that is not shown. head_first: a new head is taught alone before.
+    min_steps: with fewer there is no lesson.
     """
 
     batch_rows: int
@@ -54,15 +56,30 @@ class Lesson:
     hidden: float = 0.0
     average: float = 0.0
     head_first: bool = False
+    min_steps: int = 1
 
 
 # At 2e-3 a body that read 2,000 titles learned their classes worse than a fresh one (docs/log.md).
 PRETRAINING = Lesson(32, 5e-4, max_passes=20, max_steps=20_000, hidden=0.2)
 SCRATCH = Lesson(
-    32, 1e-3, max_passes=30, max_steps=20_000, smoothing=0.1, hidden=0.1, weight_decay=0.1
+    32,
+    1e-3,
+    max_passes=30,
+    max_steps=20_000,
+    smoothing=0.1,
+    hidden=0.1,
+    weight_decay=0.1,
+    min_steps=20,
 )
 TUNING = Lesson(
-    16, 1e-4, max_passes=8, max_steps=20_000, smoothing=0.1, layer_decay=0.9, head_first=True
+    16,
+    1e-4,
+    max_passes=8,
+    max_steps=20_000,
+    smoothing=0.1,
+    layer_decay=0.9,
+    head_first=True,
+    min_steps=20,
 )
 
 
@@ -166,24 +183,34 @@ def measured_steps(
 ) -> LessonSteps:
     """As many steps as the seconds allow, in the fastest precision and number of threads.
 
-    Copies of the model are timed, on batches from all over a pass. One step at least.
+    Copies of the model are timed, on batches from all over a pass, none of them for long. Raises
+    TrainingError where there is no time for the lesson's fewest steps.
     """
     began_at = time.monotonic()
+    limit_s = TIMING_SHARE * seconds
     places = np.linspace(0, num_batches - 1, NUM_TIMED_STEPS).astype(int)
     batches = [source.batch(int(place)) for place in places]
-    torch.set_num_threads(num_cores())
     precisions = ("float32", "bfloat16") if has_fast_bfloat16() else ("float32",)
     times = {}
+    torch.set_num_threads(1)
     for precision in precisions:
-        times[precision, num_cores()] = _step_s(model, batches, lesson, precision, objective)
+        times[precision, 1] = _step_s(model, batches, lesson, precision, objective, limit_s)
     precision = min(times, key=times.__getitem__)[0]
     if num_cores() > 1:  # several threads wait for each other, for long where cores are shared
-        torch.set_num_threads(1)
-        times[precision, 1] = _step_s(model, batches, lesson, precision, objective)
+        torch.set_num_threads(num_cores())
+        shared_s = _step_s(model, batches, lesson, precision, objective, limit_s)
+        times[precision, num_cores()] = shared_s
     best = min(times, key=times.__getitem__)
     left_s = seconds - (time.monotonic() - began_at)
     most = min(lesson.max_passes * num_batches, lesson.max_steps)
-    return LessonSteps(max(1, int(min(left_s / times[best], most))), *best)
+    num_steps = max(1, int(min(left_s / times[best], most)))
+    if num_steps < min(lesson.min_steps, most):
+        raise TrainingError(
+            f"{left_s:.0f} s for a training whose steps take {times[best]:.1f} s",
+            f"time for {lesson.min_steps} steps",
+            "give it more time, or shorter texts",
+        )
+    return LessonSteps(num_steps, *best)
 
 
 def _step_s(
@@ -192,14 +219,21 @@ def _step_s(
     lesson: Lesson,
     precision: str,
     objective: Objective,
+    limit_s: float,
 ) -> float:
-    """The mean time of a step on these batches, each taken twice: the shorter time counts."""
+    """The mean time of a step on these batches, each taken twice: the shorter time counts.
+
+    Ends after the batch with which the limit is passed.
+    """
     trial = copy.deepcopy(model).train()
     optimizer = build_optimizer(trial, lesson.optimizer, 0.0, 0.0)
-    shortest = [
-        min(_seconds(trial, optimizer, batch, lesson, precision, objective) for _ in range(2))
-        for batch in batches
-    ]
+    shortest: list[float] = []
+    began_at = time.monotonic()
+    for batch in batches:
+        times = (_seconds(trial, optimizer, batch, lesson, precision, objective) for _ in range(2))
+        shortest.append(min(times))
+        if time.monotonic() - began_at > limit_s:
+            break
     return sum(shortest) / len(shortest)
 
 

@@ -34,7 +34,7 @@ files = ["reviews/*.txt"]
 columns = { labels = "@file" }
 names = { pos = "good", neg = "bad" }
 ways = ["classical", "scratch", "joined"]
-minutes = 0.1
+minutes = 0.25
 answered_right = 0.8
 
 [tasks.when]

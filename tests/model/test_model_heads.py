@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from noria.errors import FormatError, UsageError
-from noria.model import likelihood
+from noria.model import cost, likelihood
 from noria.model.config import ModelConfig
 from noria.model.headed import HeadedModel, add_head, build_headed_model
 from noria.model.heads import HEAD_KINDS, HeadConfig, MaskedLanguageHead, pool
@@ -204,7 +204,7 @@ def again(model: nn.Module) -> Tensor:
 def test_masked_language_loss_has_the_gradients_of_the_plain_one(
     chunk_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(likelihood, "CHUNK_TOKENS", chunk_tokens)
+    monkeypatch.setattr(cost, "CHUNK_TOKENS", chunk_tokens)
     model = shaken(build_headed_model(BERT, HEADS["masked"], 1))
     assert isinstance(model, HeadedModel) and isinstance(model.head, MaskedLanguageHead)
     check_chunked_loss(model, model.head, again(model))
@@ -214,7 +214,7 @@ def test_masked_language_loss_has_the_gradients_of_the_plain_one(
 def test_scaled_and_biased_scores_have_the_gradients_of_the_plain_loss(
     tied: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(likelihood, "CHUNK_TOKENS", 5)
+    monkeypatch.setattr(cost, "CHUNK_TOKENS", 5)
     style = EmbeddingStyle(scaled=True, output_scaled=True, output_bias=True)
     config = replace(LLAMA, family="encoder-decoder", num_encoder_layers=1, tied=tied)
     model = shaken(build_model(replace(config, embedding=style), 1))

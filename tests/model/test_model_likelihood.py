@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from noria.model import likelihood
+from noria.model import cost, likelihood
 from noria.model.likelihood import cross_entropy_sum
 from noria.model.presets import preset
 from noria.model.transformer import Decoder, build_decoder
@@ -32,7 +32,7 @@ def plain_loss(model: Decoder) -> torch.Tensor:
 def test_chunked_loss_and_gradients_equal_the_plain_ones(
     tied: bool, chunk_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(likelihood, "CHUNK_TOKENS", chunk_tokens)
+    monkeypatch.setattr(cost, "CHUNK_TOKENS", chunk_tokens)
     model = build_decoder(replace(preset("decoder-1m", 500, 64), tied=tied), 1)
     ids, targets, mask = batch()
     total, num_tokens = cross_entropy_sum(model, model(ids), targets, mask)
@@ -73,7 +73,7 @@ def test_huge_logits_train_without_overflow() -> None:
 
 
 def test_no_more_logits_exist_at_a_time_than_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(likelihood, "CHUNK_TOKENS", 16)
+    monkeypatch.setattr(cost, "CHUNK_TOKENS", 16)
     model = build_decoder(preset("decoder-1m", 500, 64), 1)
     ids, targets, mask = batch()
     hidden = model(ids)

@@ -20,7 +20,7 @@ from noria.stages.task_choice import Said, choose, contenders_of
 from noria.stages.task_data import build_task_data
 from noria.stages.task_examples import ClassExamples
 from noria.stages.tasks import build_task
-from noria.tasks.calibration import fitted_temperature, joined
+from noria.tasks.calibration import fitted_temperature, joined, surprise
 from noria.tasks.classify import CLASSIFY
 from noria.workspace import open_workspace
 
@@ -222,6 +222,24 @@ def test_what_is_better_on_held_out_is_served_unless_the_test_shows_it_worse() -
     assert verdict((0.9, 0.7), (0.7, 0.9)) == "classical"  # the test makes nobody win
     assert verdict((0.7, 0.9), (0.9, 0.7)) == "classical"  # but it can take a victory back
     assert verdict((0.7, 0.75), (0.75, 0.745)) == "tuned"  # no difference seen
+
+
+def test_ways_that_complete_each_other_speak_together_and_noise_is_left_out() -> None:
+    random = np.random.default_rng(0)
+    gold = [("a", "b")[n % 2] for n in range(600)]
+    splits = examples(gold), examples(gold)
+    share = {"classical": 0.75, "scratch": 0.7, "tuned": 0.5}
+    said = [
+        Said(way, way, *(sure(random.random(600) < right, gold) for _ in splits))
+        for way, right in share.items()
+    ]
+    found = contenders_of("t", CLASSIFY, said, splits, ("a", "b"), False, join=True)
+    by_way = {one.way: one for one in found}
+    assert [part.way for part in by_way["joined"].description.parts][:2] == ["classical", "scratch"]
+    weights = {one.way: one.weight for one in by_way["joined"].description.parts}
+    assert weights.get("tuned", 0.0) < 0.1 < min(weights["classical"], weights["scratch"])
+    of_test = [splits[1].to_calibrate(by_way[way].test) for way in ("joined", "classical")]
+    assert surprise(*of_test[0]) < surprise(*of_test[1])
 
 
 def test_a_temperature_makes_stated_confidence_true() -> None:
