@@ -52,8 +52,9 @@ def ways_part(report: Report) -> Html:
         told = join(*(element("p", remark, class_="note") for remark in one.remarks))
         parts += [element("h3", one.name), table(f"Ways to {one.name}", columns, rows), told]
     lead = (
-        "Every way was trained on the same rows and measured on the same test, which chose none of "
-        "them. A difference is the way's less the baseline's, with its 95% interval."
+        "Every way was given the same rows, of which a slow one uses what its time allows, and "
+        "measured on the same test, which chose none of them. A difference is the way's less the "
+        "baseline's, with its 95% interval."
     )
     return section("ways", "Does the Transformer earn its cost?", lead, *parts) if parts else join()
 

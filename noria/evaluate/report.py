@@ -127,7 +127,9 @@ def _header(report: Report) -> Html:
         _tiles(report),
     )
     centre = ["live", report.live_hash[:8]] if report.live_hash else ["no model", "is live"]
-    picture = wheel([stage.name for stage in report.stages], centre)
+    # of an application's stages, `intent.data`, only the kind: a rim has no room for more
+    kinds = dict.fromkeys(stage.name.rpartition(".")[2] for stage in report.stages)
+    picture = wheel(list(kinds), centre)
     return element("header", words, picture)
 
 

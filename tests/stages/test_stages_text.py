@@ -4,7 +4,7 @@ from pathlib import Path
 
 from noria.cli.screen import Silent
 from noria.records import Conversation, Document, read_records
-from noria.stages.page import _quarantine
+from noria.stages.task_page import quarantine_rows
 from noria.stages.text import FIRST_CORPUS_SETTINGS, build_corpus, build_shards, build_tokenizer
 from noria.text_settings import CorpusSettings
 from noria.tokenizer.load import copy_tokenizer
@@ -136,6 +136,6 @@ def test_chats_in_an_order_that_the_format_does_not_have_are_kept_aside_and_coun
     said = [line for line in heard if "no chat in the format mistral" in line]
     assert len(said) == len(lost["reasons"])
     assert "talk.jsonl:" in said[0]
-    assert [row.count for row in _quarantine(corpus, shards)] == [
+    assert [row.count for row in quarantine_rows([corpus, shards])] == [
         found["count"] for found in lost["reasons"].values()
     ]
