@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -253,7 +254,11 @@ def test_ctrl_c_while_reading_says_how_to_go_on_and_leaves_no_process(
     recipe = tmp_path / "noria.toml"
     recipe.write_text('name = "c"\n[corpus]\ndocuments = ["large.txt"]\nworkers = 2\n')
     command = [sys.executable, "-m", "noria", "run", str(recipe)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as running:
+    # a job in the background of a shell inherits that Ctrl-C is ignored
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, preexec_fn=heard
+    ) as running:
         parts_folder = tmp_path / "runs" / "c" / "unfinished"
         while not list(parts_folder.glob("*/parts/*.json")) and running.poll() is None:
             time.sleep(0.02)
