@@ -11,7 +11,7 @@ from labelled_texts import CHINESE, authors
 
 from noria.bases.catalogue import resolve_base
 from noria.bases.importing import import_encoder
-from noria.errors import FormatError, UsageError
+from noria.errors import FormatError, TrainingError, UsageError
 from noria.runtime import cache_folder
 from noria.tasks.encoder import EncoderClassifier, EncoderLabeller, load_encoder_classifier
 from noria.train import lessons
@@ -87,21 +87,24 @@ def test_an_encoder_from_nothing_learns_and_the_same_plan_gives_the_same_weights
     assert trained(written[::2], other, tmp_path / "c", unlabelled).weight_hash != first.weight_hash
 
 
-def test_more_time_is_more_steps_and_no_time_is_one(
+def test_time_is_turned_into_steps_and_too_little_is_refused(
     written: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lessons, "num_cores", lambda: 1)  # two threads would wait for each other
-    found = []
-    for seconds in (0.0, 1000.0):
-        shorter = {
-            "pretraining": replace(SMALL.pretraining, max_steps=4),
-            "scratch": replace(SMALL.scratch, max_passes=3),
-        }
-        plan = replace(SMALL, steps=(), seconds=seconds, pretraining_share=0.2, **shorter)
-        trained(written[::2], plan, tmp_path / str(seconds), [])
-        found.append([one.num_steps for one in stated_steps(tmp_path / str(seconds))])
-    assert found[0] == [1, 1]
-    assert found[1] == [4, 3 * 8], "114 texts, 16 at a time"
+    plan = replace(
+        SMALL,
+        steps=(),
+        seconds=1000.0,
+        pretraining_share=0.2,
+        pretraining=replace(SMALL.pretraining, max_steps=4),
+        scratch=replace(SMALL.scratch, max_passes=3),
+    )
+    trained(written[::2], plan, tmp_path / "enough", [])
+    found = [one.num_steps for one in stated_steps(tmp_path / "enough")]
+    assert found == [4, 3 * 8], "114 texts, 16 at a time"
+    with pytest.raises(TrainingError, match="time for 20 steps"):
+        trained(written[::2], replace(plan, seconds=0.0), tmp_path / "none", [])
+    assert not (tmp_path / "none" / "training.json").exists()
 
 
 def test_a_tuned_base_knows_more_after_little(
