@@ -7,6 +7,7 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from noria.errors import NoriaError
 from noria.records import record_texts
 from noria.stages.reading import clean_documents
 from noria.stages.stage import Facts, run_stage
-from noria.stages.task_data import examples_of, labels_of
+from noria.stages.task_data import Example, examples_of, labels_of
 from noria.stages.task_examples import Examples, examples_for, model_labels, spans_in
 from noria.stages.task_trainers import TRAINERS, Material
 from noria.task_settings import BASELINE, TASK_WAYS, WAYS_OVER_BASE, TaskSettings
@@ -85,11 +86,12 @@ def train_ways(
         skipped = [Skipped(way, why) for way in ways if way in WAYS_OVER_BASE]
         ways = [way for way in ways if way not in WAYS_OVER_BASE]
     made: dict[str, Artifact] = {}
+    rows = examples_of(splits.data, "train")
     for way in ways:
         shares = SHARES[task.kind]
         seconds = 60 * task.minutes * shares[way] / sum(shares[one] for one in ways)
         try:
-            made[way] = _train_way(workspace, name, splits, way, seconds, base)
+            made[way] = _train_way(workspace, name, splits, rows, way, seconds, base)
         except NoriaError as error:
             if way == BASELINE:
                 raise
@@ -121,13 +123,13 @@ def _train_way(
     workspace: Workspace,
     name: str,
     splits: Splits,
+    rows: Sequence[Example],
     way: str,
     seconds: float,
     base: Artifact | None,
 ) -> Artifact:
     """Train one way and let it answer what is measured."""
     task, data = workspace.recipe.tasks[name], splits.data
-    rows = examples_of(data, "train")
     settings = {"seconds": seconds, "seed": workspace.recipe.seed}
     inputs = {"data": data.key}
     if base is not None and way in WAYS_OVER_BASE:

@@ -10,8 +10,7 @@ Legend: B texts or windows, T tokens, N classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +19,10 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noria.errors import FormatError
 from noria.model.headed import HeadedModel
-from noria.model.labels import HeadLabels, read_labels, write_labels
-from noria.model.weights import load_headed_model, model_weight_hash, save_model
+from noria.model.labels import HeadLabels
+from noria.model.weights import load_headed_model
+from noria.tasks.encoder_parts import EncoderParts, labels_for
 from noria.tokenizer.for_encoders import EncoderTokenizer, load_encoder_tokenizer
 
 MAX_WINDOWS = 8
@@ -34,58 +33,20 @@ READ_CHARACTERS = (
 WIDTH_STEP = 8
 
 
-@dataclass(frozen=True, eq=False)
-class EncoderClassifier:
+class EncoderClassifier(EncoderParts[EncoderTokenizer]):
     """One label for each text: softmax over the head's scores."""
-
-    model: HeadedModel
-    tokenizer: EncoderTokenizer
-    head_labels: HeadLabels
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The classes' names, in the order of the columns of `probabilities`."""
-        return self.head_labels.names
-
-    @cached_property
-    def weight_hash(self) -> str:
-        """The hash of its tensors."""
-        return model_weight_hash(self.model)
 
     def probabilities(self, texts: Sequence[str]) -> Float64[np.ndarray, "B N"]:
         """P(class | text), a row for each text; a row sums to 1."""
         return _averaged(self.model, self.tokenizer, self.head_labels, texts)
 
-    def save(self, folder: Path) -> None:
-        """Write it into an existing folder."""
-        _save(folder, self.model, self.tokenizer, self.head_labels)
 
-
-@dataclass(frozen=True, eq=False)
-class EncoderLabeller:
+class EncoderLabeller(EncoderParts[EncoderTokenizer]):
     """Any number of labels for each text: a sigmoid for each of the head's scores."""
-
-    model: HeadedModel
-    tokenizer: EncoderTokenizer
-    head_labels: HeadLabels
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels' names, in the order of the columns of `label_probabilities`."""
-        return self.head_labels.names
-
-    @cached_property
-    def weight_hash(self) -> str:
-        """The hash of its tensors."""
-        return model_weight_hash(self.model)
 
     def label_probabilities(self, texts: Sequence[str]) -> Float64[np.ndarray, "B N"]:
         """P(the text has the label), a row for each text; each label by itself."""
         return _averaged(self.model, self.tokenizer, self.head_labels, texts)
-
-    def save(self, folder: Path) -> None:
-        """Write it into an existing folder."""
-        _save(folder, self.model, self.tokenizer, self.head_labels)
 
 
 def load_encoder_classifier(folder: Path) -> EncoderClassifier | EncoderLabeller:
@@ -94,23 +55,8 @@ def load_encoder_classifier(folder: Path) -> EncoderClassifier | EncoderLabeller
     Raises InputError if a file is missing, FormatError if one is not what it should be.
     """
     model, tokenizer = load_headed_model(folder), load_encoder_tokenizer(folder)
-    if model.head_config.kind != "sequence" or tokenizer.vocab_size > model.config.vocab_size:
-        raise FormatError(
-            f"{folder}: a head of kind {model.head_config.kind!r} and a vocabulary of "
-            f"{tokenizer.vocab_size} for a model of {model.config.vocab_size} ids",
-            "a head of kind 'sequence' and a vocabulary no larger than the model's",
-            "keep a model's files together, or train it again",
-        )
-    labels = read_labels(folder, model.head_config.num_classes, model.config.context_tokens)
+    labels = labels_for(folder, model, tokenizer, "sequence")
     return (EncoderLabeller if labels.many else EncoderClassifier)(model, tokenizer, labels)
-
-
-def _save(
-    folder: Path, model: HeadedModel, tokenizer: EncoderTokenizer, labels: HeadLabels
-) -> None:
-    save_model(folder, model)
-    tokenizer.save(folder)
-    write_labels(folder, labels)
 
 
 def _averaged(

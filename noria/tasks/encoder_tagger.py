@@ -8,7 +8,6 @@ Legend: T tokens, N tags.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -16,31 +15,15 @@ import numpy as np
 from jaxtyping import Float64
 
 from noria.errors import FormatError
-from noria.model.headed import HeadedModel
-from noria.model.labels import HeadLabels, read_labels, write_labels
-from noria.model.weights import load_headed_model, model_weight_hash, save_model
+from noria.model.weights import load_headed_model
 from noria.tasks.encoder import scored_rows
+from noria.tasks.encoder_parts import EncoderParts, labels_for
 from noria.tokenizer.bert import BertTokenizer, load_bert_tokenizer
 from noria.tokenizer.word_pieces import MARGIN_PIECES, WordReader, WordRow, WordWindow
 
 
-@dataclass(frozen=True, eq=False)
-class EncoderTagger:
+class EncoderTagger(EncoderParts[BertTokenizer]):
     """Softmax over the head's scores of the piece that speaks for a token."""
-
-    model: HeadedModel
-    tokenizer: BertTokenizer
-    head_labels: HeadLabels
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The tags' names, in the order of the columns of `tag_probabilities`."""
-        return self.head_labels.names
-
-    @cached_property
-    def weight_hash(self) -> str:
-        """The hash of its tensors."""
-        return model_weight_hash(self.model)
 
     @cached_property
     def _reader(self) -> WordReader:
@@ -71,12 +54,6 @@ class EncoderTagger:
                 found[number][window.kept_first : window.kept_last] = of_pieces[speaking]
         return found
 
-    def save(self, folder: Path) -> None:
-        """Write it into an existing folder."""
-        save_model(folder, self.model)
-        self.tokenizer.save(folder)
-        write_labels(folder, self.head_labels)
-
 
 def load_encoder_tagger(folder: Path) -> EncoderTagger:
     """Read what training wrote.
@@ -84,14 +61,7 @@ def load_encoder_tagger(folder: Path) -> EncoderTagger:
     Raises InputError if a file is missing, FormatError if one is not what it should be.
     """
     model, tokenizer = load_headed_model(folder), load_bert_tokenizer(folder)
-    if model.head_config.kind != "token" or tokenizer.vocab_size > model.config.vocab_size:
-        raise FormatError(
-            f"{folder}: a head of kind {model.head_config.kind!r} and a vocabulary of "
-            f"{tokenizer.vocab_size} for a model of {model.config.vocab_size} ids",
-            "a head of kind 'token' and a vocabulary no larger than the model's",
-            "keep a model's files together, or train it again",
-        )
-    labels = read_labels(folder, model.head_config.num_classes, model.config.context_tokens)
+    labels = labels_for(folder, model, tokenizer, "token")
     if labels.many:
         raise FormatError(f"{folder}: many tags a word", "one", "train the tagger again")
     return EncoderTagger(model, tokenizer, labels)

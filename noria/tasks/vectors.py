@@ -23,10 +23,11 @@ from noria.baselines.logistic import fit_many, fit_one
 from noria.errors import FormatError, UsageError
 from noria.model.headed import HeadedModel, add_head
 from noria.model.heads import HeadConfig
-from noria.model.labels import HeadLabels, read_labels, write_labels
+from noria.model.labels import HeadLabels, read_labels
 from noria.model.transformer import Encoder
-from noria.model.weights import load_headed_model, load_model, model_weight_hash, save_model
+from noria.model.weights import load_headed_model, load_model, model_weight_hash
 from noria.tasks.encoder import read_windows
+from noria.tasks.encoder_parts import EncoderParts
 from noria.tokenizer.bert import BertTokenizer, load_bert_tokenizer
 
 WINDOW_TOKENS = 256  # as the named base's sentence_bert_config.json says
@@ -36,19 +37,11 @@ WEIGHTS, BIASES = "weights", "biases"
 
 
 @dataclass(frozen=True, eq=False)
-class VectorParts:
+class VectorParts(EncoderParts[BertTokenizer]):
     """An encoder that gives vectors, and what weighs them: `weights` (C, N), `biases` (N,)."""
 
-    model: HeadedModel
-    tokenizer: BertTokenizer
-    head_labels: HeadLabels
     weights: NDArray[np.float32]
     biases: NDArray[np.float32]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The classes' names, in the order of the columns of what is given."""
-        return self.head_labels.names
 
     @cached_property
     def weight_hash(self) -> str:
@@ -65,9 +58,7 @@ class VectorParts:
 
     def save(self, folder: Path) -> None:
         """Write encoder, vocabulary, labels and two npy files into an existing folder."""
-        save_model(folder, self.model)
-        self.tokenizer.save(folder)
-        write_labels(folder, self.head_labels)
+        super().save(folder)
         for name, array in ((WEIGHTS, self.weights), (BIASES, self.biases)):
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
