@@ -7,7 +7,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -91,7 +91,8 @@ def train_ways(
         shares = SHARES[task.kind]
         seconds = 60 * task.minutes * shares[way] / sum(shares[one] for one in ways)
         try:
-            made[way] = _train_way(workspace, name, splits, rows, way, seconds, base)
+            training = Training(name, rows, seconds, {"data": splits.data.key})
+            made[way] = train_way(workspace, name, splits, way, training, base)
         except NoriaError as error:
             if way == BASELINE:
                 raise
@@ -119,19 +120,31 @@ def _build_base(workspace: Workspace, name: str, task: TaskSettings) -> Artifact
     )
 
 
-def _train_way(
+@dataclass(frozen=True)
+class Training:
+    """What a way learns from, and for how long; `inputs` are what made it, beside base and texts.
+
+    `stage`: its artifact is called after it and the way.
+    """
+
+    stage: str
+    rows: Sequence[Example]
+    seconds: float
+    inputs: Mapping[str, str]
+
+
+def train_way(
     workspace: Workspace,
     name: str,
     splits: Splits,
-    rows: Sequence[Example],
     way: str,
-    seconds: float,
+    training: Training,
     base: Artifact | None,
 ) -> Artifact:
-    """Train one way and let it answer what is measured."""
-    task, data = workspace.recipe.tasks[name], splits.data
-    settings = {"seconds": seconds, "seed": workspace.recipe.seed}
-    inputs = {"data": data.key}
+    """Train one way of the application and let it answer what is measured."""
+    task, rows = workspace.recipe.tasks[name], training.rows
+    settings = {"seconds": training.seconds, "seed": workspace.recipe.seed}
+    inputs = dict(training.inputs)
     if base is not None and way in WAYS_OVER_BASE:
         inputs["base"] = base.key
     unlabelled: tuple[str, ...] = ()
@@ -142,11 +155,11 @@ def _train_way(
         texts=tuple(record_texts(one)[0] for one in rows),
         labels=tuple(labels_of(one) for one in rows),
         spans=tuple(spans_in(one) for one in rows),
-        many=data.facts["many"],
+        many=splits.data.facts["many"],
         unlabelled=unlabelled,
         base=base.path if base else None,
         seed=workspace.recipe.seed,
-        seconds=seconds,
+        seconds=training.seconds,
         progress=workspace.watcher.progress,
     )
 
@@ -164,7 +177,7 @@ def _train_way(
 
     return run_stage(
         workspace,
-        f"{name}.{way}",
+        f"{training.stage}.{way}",
         make,
         settings=settings,
         inputs=inputs,
