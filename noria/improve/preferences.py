@@ -11,9 +11,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from noria.feedback.agreement import voter_of
 from noria.feedback.interactions import Interaction
 from noria.improve.instructions import instruction_in
-from noria.improve.votes import LEFT, QUARANTINED, Decision, Said, voter_of
+from noria.improve.votes import LEFT, QUARANTINED, Decision, Said
 from noria.improve.wishes import asked_text, source_of
 from noria.records import Content, Preference, Source, text_content
 

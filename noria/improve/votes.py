@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from noria.feedback.agreement import voter_of
 from noria.feedback.interactions import Feedback, Interaction
 from noria.feedback.reviews import LEAVE, TAKE, Review
 from noria.improve.wishes import WISH_KINDS, CuratedRecord, NoWish, Wishes, asked_text
@@ -75,11 +76,6 @@ class Counted:
 
     examples: list[Example] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
-
-
-def voter_of(said: Feedback) -> str:
-    """Who votes: the person, else the key, else nobody in particular."""
-    return said.person or said.key_id
 
 
 def decided(example: Example, status: str, reason: str, detail: str = "") -> Decision:

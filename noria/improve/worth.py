@@ -20,8 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from noria.feedback.agreement import voter_of
 from noria.feedback.interactions import Feedback, Interaction
-from noria.improve.votes import Said, voter_of
+from noria.improve.votes import Said
 from noria.improve.wishes import WISH_KINDS, NoWish, Wishes, asked_text
 
 FLOOR = 0.1
