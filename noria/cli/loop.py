@@ -55,13 +55,17 @@ def feedback(
     show({"feedback": rows}, as_json, "\n".join(lines) or "no feedback yet")
 
 
-def improve(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON) -> None:
+def improve(
+    recipe: Path = RECIPE, task: str = TASK, store: Path | None = STORE, as_json: bool = JSON
+) -> None:
     """Train a challenger on the feedback, let the gate judge it, promote it if it earned it."""
-    from noria.stages.improve import improve as improve_once
+    from noria.runtime import lower_priority
+    from noria.stages.improve import improve_recipe, outcome_text
 
     with Opened(recipe, store, as_json) as workspace, workspace.alone():
-        outcome = improve_once(workspace)
-    show(outcome, as_json, "\n".join(outcome["reasons"]) + f"\nlive: {outcome['live'][:12]}")
+        lower_priority()
+        outcome = improve_recipe(workspace, task)
+    show(outcome, as_json, outcome_text(outcome))
     if not outcome["promoted"]:
         raise typer.Exit(3)
 
