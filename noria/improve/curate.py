@@ -197,7 +197,8 @@ def _order_digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode("utf-8")).hexdigest()
 
 
-def _is_held_out(prompt: str, share: float) -> bool:
+def is_held_out(prompt: str, share: float) -> bool:
+    """Whether nothing trains on what was said of this prompt; only its words decide."""
     return int(_order_digest("held-out", prompt)[:12], 16) / 16**12 < share
 
 
@@ -207,5 +208,5 @@ def _split(
     sides: dict[bool, list[CuratedRecord]] = {True: [], False: []}
     ordered = sorted(examples, key=lambda one: _order_digest(one.interaction.prompt, one.wanted))
     for one in ordered:
-        sides[_is_held_out(one.interaction.prompt, held_out_share)].append(one.record)
+        sides[is_held_out(one.interaction.prompt, held_out_share)].append(one.record)
     return tuple(sides[False]), tuple(sides[True])

@@ -25,7 +25,7 @@ from noria.evaluate.scores import lock_digest, write_scores
 from noria.evaluate.slices import slices_of
 from noria.improve.curate import Curated
 from noria.improve.gate import decide
-from noria.improve.verdict import Limited, verdict_to_json
+from noria.improve.verdict import Limited, Verdict, verdict_to_json
 from noria.recipe import GateSettings
 from noria.records import Labelled, Tagged, record_texts, write_records
 from noria.runtime import backend_name
@@ -48,7 +48,7 @@ class _Measured:
 
     sets: Mapping[str, Examples]
     answers: Mapping[str, Mapping[str, Answers]]
-    afterwards: Mapping[str, Answers]
+    afterwards: Mapping[str, Mapping[str, Answers]]
     limits: tuple[Limited, ...]
 
 
@@ -68,47 +68,24 @@ def judge_task(
     def make(folder: Path) -> Facts:
         found = _measure(workspace, name, splits, by_role, curated, settings)
         reads_before = workspace.registry.gate_reads(set_digest)
-        verdict = decide(
-            settings,
-            found.answers["champion"],
-            found.answers["challenger"],
-            found.answers["control"],
-            reads_before,
-            recipe.seed,
-            earning=(name,),
-            slices={
-                f"{name}.{metric}": slices_of(splits.held_out.records),
-                f"{name}.feedback.{metric}": {
-                    "held-out feedback": np.ones(len(curated.held_out), dtype=np.bool_)
-                },
-            },
-            limits=found.limits,
-        )
+        verdict = _decided(found, settings, name, metric, reads_before, recipe.seed)
         text = json.dumps(verdict_to_json(verdict), indent=1, ensure_ascii=False)
         (folder / "verdict.json").write_text(text, encoding="utf-8")
         write_records(folder / "feedback_held_out.jsonl", curated.held_out)
         _write_results(workspace, folder, found, by_role, metric)
-
-        def differences(rival: str, sets: Mapping[str, Mapping[str, Answers]]) -> dict[str, Facts]:
-            return {
-                one: difference_facts(
-                    difference_of(sets["challenger"][one], sets[rival][one], metric, recipe.seed)
-                )
-                for one in sets["challenger"]
-            }
-
-        test = {role: {name: answers} for role, answers in found.afterwards.items()}
         return {
             "weight_hashes": {role: one.facts["weight_hash"] for role, one in by_role.items()},
             "metric": metric,
-            "contributions": differences("control", found.answers),
+            "contributions": _differences(found.answers, "control", metric, recipe.seed),
             "promote": verdict.promote,
             "decision": verdict.decision,
             "reasons": list(verdict.reasons),
             "set_digest": set_digest,
             "reads_before": reads_before,
-            "afterwards": differences("champion", test)[name],
-            "afterwards_control": differences("control", test)[name],
+            "afterwards": {
+                rival: _differences(found.afterwards, rival, metric, recipe.seed)[name]
+                for rival in ("champion", "control")
+            },
         }
 
     return run_stage(
@@ -128,6 +105,35 @@ def judge_task(
         },
         result=lambda facts: f"{facts['decision']}: {'; '.join(facts['reasons'])}",
     )
+
+
+def _decided(
+    found: _Measured, settings: GateSettings, name: str, metric: str, reads_before: int, seed: int
+) -> Verdict:
+    """The verdict on what was measured; slices are of the frozen rows, and feedback is one."""
+    frozen, heard = (found.sets[one].records for one in (name, f"{name}.feedback"))
+    return decide(
+        settings,
+        *(found.answers[role] for role in ROLES),
+        reads_before,
+        seed,
+        earning=(name,),
+        slices={
+            f"{name}.{metric}": slices_of(frozen),
+            f"{name}.feedback.{metric}": {"held-out feedback": np.ones(len(heard), dtype=np.bool_)},
+        },
+        limits=found.limits,
+    )
+
+
+def _differences(
+    answers: Mapping[str, Mapping[str, Answers]], rival: str, metric: str, seed: int
+) -> dict[str, Facts]:
+    """Challenger minus rival on each set."""
+    ours, theirs = answers["challenger"], answers[rival]
+    return {
+        one: difference_facts(difference_of(ours[one], theirs[one], metric, seed)) for one in ours
+    }
 
 
 def _measure(
@@ -150,7 +156,7 @@ def _measure(
         workspace.watcher.progress(f"asking the {role}", number, len(by_role))
         models[role] = load_task_model(artifact.path)
         answers[role] = {one: answers_of(models[role], sets[one]) for one in sets}
-        afterwards[role] = answers_of(models[role], splits.test)
+        afterwards[role] = {name: answers_of(models[role], splits.test)}
     texts = [record_texts(one)[0] for one in splits.held_out.records]
     limits = _limits(models, by_role, texts, settings)
     return _Measured(sets, answers, afterwards, limits)
