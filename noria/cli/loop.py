@@ -59,15 +59,41 @@ def feedback(
     show({"feedback": rows}, as_json, "\n".join(lines) or "no feedback yet")
 
 
-def improve(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON) -> None:
+def improve(
+    recipe: Path = RECIPE,
+    watch: bool = typer.Option(
+        False, "--watch", help="For ever: requests, triggers, canaries, rollbacks. Ctrl-C ends it."
+    ),
+    store: Path | None = STORE,
+    as_json: bool = JSON,
+) -> None:
     """Train a challenger on the feedback, let the gate judge it, promote it if it earned it."""
     from noria.stages.improve import improve as improve_once
 
+    if watch:
+        _watch(recipe, store)
+        return
     with Opened(recipe, store, as_json) as workspace, workspace.alone():
         outcome = improve_once(workspace)
     show(outcome, as_json, "\n".join(outcome["reasons"]) + f"\nlive: {outcome['live'][:12]}")
-    if not outcome["promoted"]:
+    if not outcome["released"]:
         raise typer.Exit(3)
+
+
+def _watch(recipe: Path, store: Path | None) -> None:
+    """Watch until SIGTERM or Ctrl-C."""
+    import signal
+    import threading
+
+    from noria.stages.turn_process import TurnProcess
+    from noria.stages.watch import Watch
+
+    stop = threading.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_: stop.set())
+    with Opened(recipe, store, quiet=False) as workspace:
+        workspace.watcher.say(f"watching {workspace.recipe.name} in {workspace.root}")
+        Watch(workspace, TurnProcess(workspace.recipe_path, workspace.root)).run(stop)
 
 
 def _name(recipe: Recipe, task: str) -> str:

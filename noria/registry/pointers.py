@@ -29,10 +29,11 @@ from noria.registry.requests import (
     requests_table,
     select_requests,
 )
-from noria.registry.signals import Signals
+from noria.registry.signals import Signals, last_signal
 from noria.registry.state import verify
 from noria.registry.trail import (
     HOLD_ACTIONS,
+    NOTED,
     AuditEntry,
     append_entry,
     audit_table,
@@ -190,12 +191,14 @@ class Registry:
         verdict_key: str = "",
         *,
         automatic: bool = False,
+        numbers: Mapping[str, Any] | None = None,
     ) -> Version:
         """Make a version live and end any trial; returns it. What is live already stays so.
 
         Raises UnknownName for weights that are not registered, IntegrityError if their folder is
         gone, Held for a frozen name and, unless a person does it by hand (`automatic`), a pinned
         one; with a `verdict_key` UsageError unless that verdict on them was recorded and says yes.
+        `numbers` are those of a canary that led to it.
         """
         with self._database.write() as connection:
             version = require_ready(connection, self.folder, tenant, name, weight_hash)
@@ -207,7 +210,12 @@ class Registry:
                 before = live.weight_hash if live else ""
                 push_live(connection, version, before)
                 end_trial(connection, tenant, name)
-                detail = {"verdict_key": verdict_key, "before": before}
+                detail = {
+                    "verdict_key": verdict_key,
+                    "before": before,
+                    "signals_after": last_signal(connection),
+                    "numbers": dict(numbers or {}),
+                }
                 _note(connection, version, "promote", actor, reason, detail)
         return version
 
@@ -239,7 +247,12 @@ class Registry:
             version = require_ready(connection, self.folder, tenant, name, previous)
             pop_live(connection, version)
             end_trial(connection, tenant, name)
-            detail = {"before": live.weight_hash, "automatic": automatic, "numbers": numbers or {}}
+            detail = {
+                "before": live.weight_hash,
+                "automatic": automatic,
+                "signals_after": last_signal(connection),
+                "numbers": dict(numbers or {}),
+            }
             _note(connection, version, "rollback", actor, reason, detail)
         return version
 
@@ -266,10 +279,14 @@ class Registry:
         with self._database.read() as connection:
             return select_holds(connection, tenant, name)
 
-    def alarm(self, version: Version, actor: str, reason: str, numbers: Mapping[str, Any]) -> None:
-        """Report in the trail that limits were crossed by a version that stays live."""
+    def note(
+        self, version: Version, action: str, actor: str, reason: str, detail: Mapping[str, Any]
+    ) -> None:
+        """Put one of NOTED into the trail: what moves nothing, and has to be known."""
+        if action not in NOTED:
+            raise UsageError(f"a note of {action!r}", "one of " + ", ".join(NOTED))
         with self._database.write() as connection:
-            _note(connection, version, "alarm", actor, reason, {"numbers": dict(numbers)})
+            _note(connection, version, action, actor, reason, dict(detail))
 
     def request(self, tenant: str, name: str, action: str, weight_hash: str, actor: str) -> int:
         """Ask for one of REQUEST_ACTIONS to be done; returns the request's number.

@@ -7,6 +7,7 @@ key says so. This module does not decide when a trial ends, or how.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -89,11 +90,13 @@ class Trials:
         num_requests: int,
         actor: str,
         verdict_key: str = "",
+        numbers: Mapping[str, Any] | None = None,
     ) -> Trial:
         """Try a version beside the live one, in the place of any trial before; returns it.
 
-        The same trial once more changes nothing. Raises UsageError for a stage, share or number
-        that can't be, or where nothing is live to compare with; what `promote` raises besides.
+        The same trial once more changes nothing; `numbers` are those of a stage that led to it.
+        Raises UsageError for a stage, share or number that can't be, or where nothing is live to
+        compare with; what `promote` raises besides.
         """
         _check(stage, share, num_requests)
         with self._database.write() as connection:
@@ -111,7 +114,8 @@ class Trials:
             for known in select_trials(connection, trials_table.c.tenant == tenant):
                 if known.name == name and known.asked == asked:
                     return known
-            detail = dict(zip(("share", "num_requests", "verdict_key"), asked[2:], strict=True))
+            keys = ("share", "num_requests", "verdict_key")
+            detail = {**dict(zip(keys, asked[2:], strict=True)), "numbers": dict(numbers or {})}
             reason = f"{share:.0%} of the requests, {num_requests} at least"
             where = (tenant, name, stage, version.weight_hash)
             position = append_entry(connection, *where, actor, reason, detail)

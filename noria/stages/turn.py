@@ -22,7 +22,7 @@ from noria.improve.curate import Curated, curate
 from noria.improve.gate import Verdict, decide, verdict_from_json, verdict_to_json
 from noria.model.cost import training_flops
 from noria.model.weights import read_config
-from noria.recipe import TENANT
+from noria.recipe import RELEASING, TENANT
 from noria.records import Record, write_records
 from noria.stages.measuring import (
     GapFacts,
@@ -34,7 +34,7 @@ from noria.stages.measuring import (
     score_of,
     split_records,
 )
-from noria.stages.promoting import promote_unless_held
+from noria.stages.promoting import promote_unless_held, try_or_promote
 from noria.stages.reading import clean_documents
 from noria.stages.stage import Facts, plain, run_stage
 from noria.stages.watching import watched
@@ -87,7 +87,7 @@ def _train_one(
     choices = turn_choices(workspace, champion)
     torch.set_num_threads(choices.num_threads)
     settings = {
-        **plain(recipe.improve),
+        **plain(recipe.improve, RELEASING),
         "batch_tokens": start.batch_tokens,
         "general_share": start.general_share,
         "seed": recipe.seed,
@@ -308,6 +308,20 @@ def register(workspace: Workspace, artifact: Artifact, origin: str, parent: str 
     workspace.registry.register(
         TENANT, workspace.recipe.name, artifact.facts["weight_hash"], path, origin, parent
     )
+
+
+def release_if_earned(workspace: Workspace, turn: Turn, actor: str) -> str:
+    """What became of the challenger: promoted, shadow, canary, or "" if it stays where it is.
+
+    What was live once and is not any more was taken back by somebody: it does not come back so.
+    """
+    name, weight_hash = workspace.recipe.name, turn.challenger.facts["weight_hash"]
+    live = workspace.registry.live(TENANT, name)
+    if live is not None and live.weight_hash == weight_hash and turn.verdict.promote:
+        return "promoted"
+    if not turn.verdict.promote or workspace.registry.was_ever_live(TENANT, name, weight_hash):
+        return ""
+    return try_or_promote(workspace, name, weight_hash, actor, turn.judged.key)
 
 
 def promote_if_earned(workspace: Workspace, turn: Turn, actor: str) -> bool:
