@@ -19,7 +19,8 @@ from noria.evaluate.scores import write_scores
 from noria.feedback.interactions import Feedback, Interaction
 from noria.improve.challenger import Start, require_feedback, train_from_champion
 from noria.improve.curate import Curated, curate
-from noria.improve.gate import Verdict, decide, verdict_from_json, verdict_to_json
+from noria.improve.evidence import decide_and_keep
+from noria.improve.gate import Verdict, verdict_from_json, verdict_to_json
 from noria.model.cost import training_flops
 from noria.model.weights import read_config
 from noria.recipe import RELEASING, TENANT
@@ -182,13 +183,14 @@ def _judge(
     def make(folder: Path) -> Facts:
         measured = _measure_all(workspace, models, sets, folder)
         reads_before = workspace.registry.gate_reads(set_digest)
-        verdict = decide(
-            recipe.gate,
-            measured["champion"],
-            measured["challenger"],
-            measured["control"],
-            reads_before,
-            recipe.seed,
+        verdict = decide_and_keep(
+            folder,
+            settings=recipe.gate,
+            champion=measured["champion"],
+            challenger=measured["challenger"],
+            control=measured["control"],
+            reads_before=reads_before,
+            seed=recipe.seed,
         )
         text = json.dumps(verdict_to_json(verdict), indent=1, ensure_ascii=False)
         (folder / "verdict.json").write_text(text, encoding="utf-8")

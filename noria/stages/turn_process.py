@@ -1,4 +1,4 @@
-"""A turn in a process of its own, with the lowest priority, that ends with the one that began it.
+"""A turn in a process of its own, with the lowest priority.
 
 In: which recipe. Out: how it ended, in a sentence. A turn that is stopped goes on when the same is
 begun again: what was made is in the store, training in its checkpoint.

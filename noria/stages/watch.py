@@ -35,6 +35,7 @@ class Watch:
         self._registry = workspace.registry
         self._turn = turn
         self._asked_by: Request | None = None
+        self._turning: tuple[str, int] | None = None  # name, and how much feedback it had
         self._said: Said = ()
         self._said_at = -SAID_EVERY_S
 
@@ -176,7 +177,7 @@ class Watch:
     # Turns
 
     def _begin_turn(self, live: Version) -> None:
-        """Begin a turn if enough feedback came, time went by, or inputs drifted."""
+        """Begin a turn if enough feedback came, time went by, inputs drifted, or one broke off."""
         if self._turn.is_running or self._registry.trials.of(TENANT, live.name) is not None:
             return
         if "freeze" in self._registry.holds(TENANT, live.name):
@@ -188,6 +189,8 @@ class Watch:
     def _why(self, live: Version, history: Sequence[AuditEntry]) -> str:
         settings = self._workspace.recipe.improve
         turns = [entry for entry in history if entry.action == "turn"]
+        if turns and not turns[-1].detail["ended"]:
+            return "the last turn was interrupted"
         before = turns[-1].detail["num_feedback"] if turns else 0
         fresh = self._num_feedback(live.name) - before
         if settings.after_feedback and fresh >= settings.after_feedback:
@@ -213,7 +216,8 @@ class Watch:
         """Begin a turn, with an entry that says why: the next one counts from here."""
         live = self._registry.live(TENANT, name) if name in self._names() else None
         if live is not None:
-            detail = {"num_feedback": self._num_feedback(name)}
+            self._turning = (name, self._num_feedback(name))
+            detail = {"num_feedback": self._turning[1], "ended": False}
             self._registry.note(live, "turn", actor, why, detail)
         self._turn.start(self._task_of(name))
         self._say(f"{name}: a turn begins: {why}")
@@ -227,6 +231,13 @@ class Watch:
         if outcome is None:
             return
         self._say(f"the turn ended: {outcome}")
+        if self._turning is not None:
+            name, num_feedback = self._turning
+            live = self._registry.live(TENANT, name)
+            if live is not None:
+                detail = {"num_feedback": num_feedback, "ended": True}
+                self._registry.note(live, "turn", ACTOR, outcome, detail)
+            self._turning = None
         if self._asked_by is not None:
             self._registry.close_request(self._asked_by.id, outcome)
             self._asked_by = None
