@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from serving_world import NAME, World, write_model
 
@@ -37,6 +38,7 @@ class Tried:
         self.workspace: Workspace = open_workspace(root / "noria.toml", root, Silent())
         self.watch = Watch(self.workspace, TurnProcess(root / "noria.toml", root))
         self.registry = self.world.registry
+        self._client: httpx.Client | None = None
 
     def begin(self, stage: str, share: float, num_requests: int) -> Trial:
         """Begin a trial, and wait until the server follows."""
@@ -44,14 +46,20 @@ class Tried:
         time.sleep(0.3)
         return trial
 
+    def client(self) -> httpx.Client:
+        """One for all requests to the server that runs."""
+        if self._client is None or self._client.base_url != self.world.url:
+            self._client = self.world.http(self.key)
+        return self._client
+
     def ask(self, person: str = "", prompt: str = "Where is it?") -> dict[str, Any]:
         body = {"model": NAME, "prompt": prompt, "max_tokens": 2, "user": person or None}
-        response = self.world.http(self.key).post("/v1/completions", json=body)
+        response = self.client().post("/v1/completions", json=body)
         return {**response.json(), "status": response.status_code}
 
     def thumb(self, answer: dict[str, Any], value: str) -> None:
         body = {"interaction_id": answer["id"], "kind": "thumb", "value": value}
-        response = self.world.http(self.key).post("/v1/feedback", json=body)
+        response = self.client().post("/v1/feedback", json=body)
         assert response.status_code == 200
 
     def live(self) -> str:
