@@ -16,6 +16,9 @@ from noria.toml_tables import setting
 TENANT = "default"  # who owns what a recipe makes, unless a key of another tenant asks
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 PRESET_PATTERN = re.compile(r"decoder-(\d+)(m|b)")
+SHARE_PATTERN = re.compile(
+    r"(?!0+(\.0+)?%)(?P<percent>\d{1,2}(\.\d+)?)% for (?P<requests>[1-9]\d{0,6}) requests"
+)
 REQUIREMENT_PATTERN = re.compile(
     r"(?P<metric>[a-z0-9][a-z0-9_-]*(\.feedback)?\.[a-z0-9_]+)"
     r"\s*(?P<relation><=|<|>=|>)\s*(?P<rival>champion|control)"
@@ -278,6 +281,66 @@ class ImproveSettings:
     held_out: float = setting(
         0.3, "Share of the feedback that is kept out of training for the gate.", low=0.05, high=0.9
     )
+    after_feedback: int = setting(
+        0,
+        "`noria improve --watch` takes a turn after so much new feedback; 0: not by that.",
+        low=0,
+        high=10**9,
+    )
+    every_hours: float = setting(
+        0.0, "Likewise after so many hours; 0: not by that.", low=0.0, high=10**5
+    )
+    after_drift: float = setting(
+        0.0,
+        "Likewise when inputs are so far from those that were evaluated (0 to 2); 0: not by that.",
+        low=0.0,
+        high=2.0,
+    )
+    shadow: str = setting(
+        "",
+        "First the challenger answers a copy of a share of the requests, which nobody sees.",
+        pattern=SHARE_PATTERN,
+        example="20% for 200 requests",
+    )
+    canary: str = setting(
+        "",
+        "Then it answers a share of the persons, for so many requests at least, before it is live.",
+        pattern=SHARE_PATTERN,
+        example="10% for 500 requests",
+    )
+
+
+RELEASING = ("after_feedback", "every_hours", "after_drift", "shadow", "canary")  # train nothing
+
+
+@dataclass(frozen=True)
+class RollbackSettings:
+    """When `noria improve --watch` takes a promotion back; a pinned or first version it reports."""
+
+    requests: int = setting(
+        200,
+        "Of how many of the latest requests errors, latency and distance are.",
+        low=20,
+        high=10**6,
+    )
+    errors: float = setting(
+        0.1, "Share of requests that may fail, 95% surely; 1: any.", low=0.001, high=1.0
+    )
+    thumbs_down: float = setting(
+        0.6, "Share of thumbs that may point down, likewise; 1: any.", low=0.001, high=1.0
+    )
+    latency_s: float = setting(
+        0.0,
+        "Seconds that 95% of the answers may take, known to a factor of 2; 0: any.",
+        low=0.0,
+        high=10**5,
+    )
+    distance: float = setting(
+        0.0,
+        "How far inputs may be from those that were evaluated (0 to 2); 0: any.",
+        low=0.0,
+        high=2.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -378,6 +441,7 @@ class Recipe:
     serve: ServeSettings = ServeSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     improve: ImproveSettings = ImproveSettings()
+    rollback: RollbackSettings = RollbackSettings()
     gate: GateSettings = GateSettings()
     card: CardSettings = CardSettings()
 

@@ -15,13 +15,15 @@ from noria.stages.improve_task import ACTOR, improve_task
 from noria.stages.measuring import gap_interval
 from noria.stages.review import unsigned_review
 from noria.stages.task_release import require_task, task_name
-from noria.stages.turn import Turn, promote_if_earned, take_turn
+from noria.stages.turn import Turn, release_if_earned, take_turn
 from noria.stages.turn_page import write_turn_page
 from noria.workspace import Workspace
 
 
 def improve(workspace: Workspace) -> dict[str, Any]:
     """Challenge the live model with all corrections; promote what the gate lets through.
+
+    Or begin its trial in shadow or as a canary, where the recipe asks for one.
 
     Raises UnknownName if nothing is live, TrainingError if there is too little feedback.
     """
@@ -37,11 +39,12 @@ def improve(workspace: Workspace) -> dict[str, Any]:
     turn = take_turn(workspace, champion, workspace.feedback.said(TENANT))
     reasons = list(turn.verdict.reasons)
     missing = unsigned_review(workspace, name) if turn.verdict.promote else ""
-    promoted = not missing and promote_if_earned(workspace, turn, ACTOR)
+    released = "" if missing else release_if_earned(workspace, turn, ACTOR)
     now = workspace.registry.live(TENANT, name)
     page = write_turn_page(workspace, name, turn.verdict, _brought(turn))
     return {
-        "promoted": promoted,
+        "promoted": released == "promoted",
+        "released": released,
         "decision": turn.verdict.decision,
         "reasons": [missing] if missing else reasons,
         "challenger": turn.challenger.facts["weight_hash"],
@@ -65,10 +68,13 @@ def _brought(turn: Turn) -> str:
 def improve_recipe(workspace: Workspace, task: str = "") -> dict[str, Any]:
     """A turn of one application, or of the language model and of every application.
 
+    `task`: the name of an application, or of the recipe for its language model alone; empty: all.
     Where there are several, what has too little feedback is told and does not stop the others.
     Raises what the turn raises, where there is only one or none could be tried.
     """
     recipe = workspace.recipe
+    if task == recipe.name and recipe.has_text and task not in recipe.tasks:
+        return improve(workspace)
     if task:
         require_task(recipe, task)
         return improve_task(workspace, task)
@@ -86,10 +92,12 @@ def improve_recipe(workspace: Workspace, task: str = "") -> dict[str, Any]:
             outcomes[name] = turn()
         except (TrainingError, UnknownName) as error:
             errors.append(error)
-            outcomes[name] = {"promoted": False, "decision": "not tried", "reasons": [str(error)]}
+            outcomes[name] = {"released": "", "decision": "not tried", "reasons": [str(error)]}
     if len(errors) == len(turns):
         raise errors[0]
-    return {"promoted": any(one["promoted"] for one in outcomes.values()), "models": outcomes}
+    released = [one["released"] for one in outcomes.values() if one["released"]]
+    reasons = [f"{name}: {why}" for name, one in outcomes.items() for why in one["reasons"]]
+    return {"released": ", ".join(released), "reasons": reasons, "models": outcomes}
 
 
 def outcome_text(outcome: dict[str, Any]) -> str:
@@ -103,7 +111,7 @@ def outcome_text(outcome: dict[str, Any]) -> str:
 
 def _lines(outcome: dict[str, Any]) -> list[str]:
     lines = list(outcome.get("report", ()))
-    if not outcome["promoted"]:
+    if not outcome["released"]:
         lines += [one for one in outcome["reasons"] if one not in (lines[0] if lines else "")]
     live = outcome.get("live")
     return [*lines, f"live: {live[:12]}, report: {outcome['page']}"] if live else lines

@@ -7,7 +7,7 @@ from typing import Any
 from noria.artifacts import read_artifact
 from noria.evaluate.compare import signed
 from noria.improve.verdict import verdict_lines
-from noria.stages.promotion import go_live
+from noria.stages.promoting import release
 from noria.stages.review import unsigned_review
 from noria.stages.task_feedback import curate_task
 from noria.stages.task_release import task_name, task_version
@@ -31,16 +31,18 @@ def improve_task(workspace: Workspace, name: str) -> dict[str, Any]:
     turn = take_task_turn(workspace, name, champion, curated)
     reasons = list(turn.verdict.reasons)
     missing = unsigned_review(workspace, known, name) if turn.verdict.promote else ""
-    promoted = False
+    released = ""
     if missing:
         reasons = [missing]
     elif turn.verdict.promote:
-        promoted = go_live(workspace, known, turn.challenger, turn.judged, ACTOR)
+        weight_hash = turn.challenger.facts["weight_hash"]
+        released = release(workspace, known, weight_hash, ACTOR, turn.judged.key)
     now = task_version(workspace.registry, workspace.recipe, name)
     page = write_turn_page(workspace, known, turn.verdict, _brought(turn), name)
     return {
         **_told(turn),
-        "promoted": promoted,
+        "promoted": released == "promoted",
+        "released": released,
         "reasons": reasons,
         "live": now.weight_hash,
         "page": str(page),

@@ -24,8 +24,9 @@ from noria.evaluate.results import Answers, Provenance, Result, scores_of, write
 from noria.evaluate.scores import lock_digest, write_scores
 from noria.evaluate.slices import slices_of
 from noria.improve.curate import Curated
-from noria.improve.gate import decide
-from noria.improve.verdict import Limited, Verdict, verdict_to_json
+from noria.improve.evidence import decide_and_keep
+from noria.improve.gate import Masks
+from noria.improve.verdict import Limited, verdict_to_json
 from noria.recipe import GateSettings
 from noria.records import Labelled, Tagged, record_texts, write_records
 from noria.runtime import backend_name
@@ -68,7 +69,16 @@ def judge_task(
     def make(folder: Path) -> Facts:
         found = _measure(workspace, name, splits, by_role, curated, settings)
         reads_before = workspace.registry.gate_reads(set_digest)
-        verdict = _decided(found, settings, name, metric, reads_before, recipe.seed)
+        verdict = decide_and_keep(
+            folder,
+            settings=settings,
+            **{role: found.answers[role] for role in ROLES},
+            reads_before=reads_before,
+            seed=recipe.seed,
+            earning=(name,),
+            slices=_slices(found, name, metric),
+            limits=found.limits,
+        )
         text = json.dumps(verdict_to_json(verdict), indent=1, ensure_ascii=False)
         (folder / "verdict.json").write_text(text, encoding="utf-8")
         write_records(folder / "feedback_held_out.jsonl", curated.held_out)
@@ -107,23 +117,14 @@ def judge_task(
     )
 
 
-def _decided(
-    found: _Measured, settings: GateSettings, name: str, metric: str, reads_before: int, seed: int
-) -> Verdict:
-    """The verdict on what was measured; slices are of the frozen rows, and feedback is one."""
+def _slices(found: _Measured, name: str, metric: str) -> Masks:
+    """The slices of the frozen rows; held-out feedback, as a whole, is one more."""
     frozen, heard = (found.sets[one].records for one in (name, f"{name}.feedback"))
-    return decide(
-        settings,
-        *(found.answers[role] for role in ROLES),
-        reads_before,
-        seed,
-        earning=(name,),
-        slices={
-            f"{name}.{metric}": slices_of(frozen),
-            f"{name}.feedback.{metric}": {"held-out feedback": np.ones(len(heard), dtype=np.bool_)},
-        },
-        limits=found.limits,
-    )
+    whole = np.ones(len(heard), dtype=np.bool_)
+    return {
+        f"{name}.{metric}": slices_of(frozen),
+        f"{name}.feedback.{metric}": {"held-out feedback": whole},
+    }
 
 
 def _differences(

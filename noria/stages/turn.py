@@ -19,7 +19,7 @@ from noria.evaluate.slices import slices_of
 from noria.feedback.interactions import Feedback, Interaction
 from noria.improve.challenger import Start, require_feedback, train_from_champion
 from noria.improve.curate import Curated, curate
-from noria.improve.gate import decide
+from noria.improve.evidence import decide_and_keep
 from noria.improve.heard import NOTHING, Heard, heard_of
 from noria.improve.verdict import (
     PROMOTE,
@@ -31,7 +31,7 @@ from noria.improve.verdict import (
 )
 from noria.model.cost import training_flops
 from noria.model.weights import read_config
-from noria.recipe import TENANT
+from noria.recipe import RELEASING, TENANT
 from noria.records import Record, write_records
 from noria.stages.measuring import (
     GapFacts,
@@ -43,7 +43,7 @@ from noria.stages.measuring import (
     score_of,
     split_records,
 )
-from noria.stages.promotion import go_live, register_as
+from noria.stages.promoting import promote_unless_held, register_as, release
 from noria.stages.reading import clean_documents
 from noria.stages.stage import Facts, plain, run_stage
 from noria.stages.watching import watched
@@ -98,7 +98,7 @@ def _train_one(
     choices = turn_choices(workspace, champion)
     torch.set_num_threads(choices.num_threads)
     settings = {
-        **plain(recipe.improve),
+        **plain(recipe.improve, RELEASING),
         "batch_tokens": start.batch_tokens,
         "general_share": start.general_share,
         "seed": recipe.seed,
@@ -199,13 +199,14 @@ def _judge(
     def make(folder: Path) -> Facts:
         measured = _measure_all(workspace, models, sets, folder)
         reads_before = workspace.registry.gate_reads(set_digest)
-        verdict = decide(
-            replace(recipe.gate, require=recipe.gate.of_text),
-            measured["champion"],
-            measured["challenger"],
-            measured["control"],
-            reads_before,
-            recipe.seed,
+        verdict = decide_and_keep(
+            folder,
+            settings=replace(recipe.gate, require=recipe.gate.of_text),
+            champion=measured["champion"],
+            challenger=measured["challenger"],
+            control=measured["control"],
+            reads_before=reads_before,
+            seed=recipe.seed,
             slices={
                 f"{name}.bits_per_byte": slices_of(sets[name])
                 for name in FROZEN_SETS
@@ -337,8 +338,21 @@ def register(workspace: Workspace, artifact: Artifact, origin: str, parent: str 
     register_as(workspace, workspace.recipe.name, artifact, origin, parent)
 
 
+def release_if_earned(workspace: Workspace, turn: Turn, actor: str) -> str:
+    """What became of the challenger: promoted, shadow, canary, or "" if it stays where it is."""
+    if not turn.verdict.promote:
+        return ""
+    weight_hash = turn.challenger.facts["weight_hash"]
+    return release(workspace, workspace.recipe.name, weight_hash, actor, turn.judged.key)
+
+
 def promote_if_earned(workspace: Workspace, turn: Turn, actor: str) -> bool:
     """Make the challenger live if the gate says so and it never was; True if it is live now."""
-    earned = turn.verdict.promote
-    name = workspace.recipe.name
-    return earned and go_live(workspace, name, turn.challenger, turn.judged, actor)
+    if not turn.verdict.promote:
+        return False
+    name, weight_hash = workspace.recipe.name, turn.challenger.facts["weight_hash"]
+    if not workspace.registry.was_ever_live(TENANT, name, weight_hash):
+        reason = "the gate said yes"
+        promote_unless_held(workspace, name, weight_hash, actor, reason, turn.judged.key)
+    live = workspace.registry.live(TENANT, name)
+    return live is not None and live.weight_hash == weight_hash

@@ -15,6 +15,7 @@ from noria.errors import NoriaError, TrainingError, UsageError
 from noria.recipe import TENANT
 from noria.stages.improve import improve_recipe, outcome_text
 from noria.stages.improve_task import improve_task
+from noria.stages.replaying import replay
 from noria.stages.review import Review, read_reviews, review_sentences, sign_review
 from noria.stages.tasks import build_task
 
@@ -100,8 +101,10 @@ def test_both_twins_and_the_verdict_are_in_the_registry(turned: Turned) -> None:
         versions = {one.weight_hash: one for one in workspace.registry.versions(TENANT, "own.t")}
         assert versions[turned.signed["challenger"]].origin == "challenger"
         assert versions[turned.signed["control"]].origin == "control"
-        actions = [one.action for one in workspace.registry.history(TENANT, "own.t")]
-        assert actions.count("gate") == 1 and actions[-1] == "promote"
+        history = workspace.registry.history(TENANT, "own.t")
+        assert [one.action for one in history][-1] == "promote"
+        (gate,) = (one for one in history if one.action == "gate")
+        assert replay(workspace, str(gate.position))["same"]
         workspace.registry.verify_chain()
 
 

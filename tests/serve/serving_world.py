@@ -93,6 +93,7 @@ class World:
             max_running=max_running,
             max_waiting=max_waiting,
         )
+        self._stop.clear()
         urls: list[str] = []
         answering = threading.Event()
 
