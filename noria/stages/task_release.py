@@ -89,7 +89,7 @@ def _why_not_worse(
         for one in models
     ]
     metric = TASKS[new.kind].metric(new.many)
-    found = difference_of(answers[0], answers[1], metric, workspace.recipe.seed)
+    found = difference_of(answers[:1], answers[1:], metric, workspace.recipe.seed)
     told = sentence(metric, found, "the new version", "the live one")
     workspace.watcher.say(f"{name}: {told}")
     return told if found.better >= 0 else ""

@@ -27,7 +27,13 @@ from noria.stages.stage import Facts, run_stage
 from noria.stages.task_data import Example, examples_of, labels_of
 from noria.stages.task_examples import Examples, examples_for, model_labels, spans_in
 from noria.stages.task_trainers import TRAINERS, Material
-from noria.task_settings import BASELINE, TASK_WAYS, WAYS_OVER_BASE, TaskSettings
+from noria.task_settings import (
+    BASELINE,
+    RANDOM_WAYS,
+    TASK_WAYS,
+    WAYS_OVER_BASE,
+    TaskSettings,
+)
 from noria.tasks.task_model import load_part
 from noria.workspace import Workspace
 
@@ -46,6 +52,17 @@ class Skipped:
 
     way: str
     why: str
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The artifact of each way, for every seed: what one seed could not change is there again.
+
+    The first training is what may be served; the others say how much the start matters.
+    """
+
+    trainings: tuple[dict[str, Artifact], ...]
+    skipped: tuple[Skipped, ...]
 
 
 @dataclass(frozen=True)
@@ -68,9 +85,7 @@ def open_splits(workspace: Workspace, name: str, data: Artifact) -> Splits:
     return Splits(data, labels, held_out, test)
 
 
-def train_ways(
-    workspace: Workspace, name: str, splits: Splits
-) -> tuple[dict[str, Artifact], list[Skipped]]:
+def train_ways(workspace: Workspace, name: str, splits: Splits) -> Trained:
     """Train every way that applies, the cheapest first. Raises what the baseline raises."""
     task = workspace.recipe.tasks[name]
     wanted = task.ways or TASK_WAYS[task.kind]
@@ -86,19 +101,27 @@ def train_ways(
         skipped = [Skipped(way, why) for way in ways if way in WAYS_OVER_BASE]
         ways = [way for way in ways if way not in WAYS_OVER_BASE]
     made: dict[str, Artifact] = {}
-    rows = examples_of(splits.data, "train")
+    train = partial(_train_way, workspace, name, splits, examples_of(splits.data, "train"))
+    shares = {way: SHARES[task.kind][way] for way in ways}
     for way in ways:
-        shares = SHARES[task.kind]
-        seconds = 60 * task.minutes * shares[way] / sum(shares[one] for one in ways)
+        seconds = 60 * task.minutes * shares[way] / sum(shares.values())
         try:
-            made[way] = _train_way(workspace, name, splits, rows, way, seconds, base)
+            made[way] = train(way, seconds, base, workspace.recipe.seed)
         except NoriaError as error:
             if way == BASELINE:
                 raise
             skipped.append(Skipped(way, str(error)))
     for one in skipped:
         workspace.watcher.say(f"{name}: {one.way} was not tried: {one.why}")
-    return made, skipped
+    again = []
+    for number in range(1, task.seeds):
+        others = {
+            way: train(way, one.manifest.settings["seconds"], base, workspace.recipe.seed + number)
+            for way, one in made.items()
+            if way in RANDOM_WAYS
+        }
+        again.append({**made, **others})
+    return Trained((made, *again), tuple(skipped))
 
 
 def _build_base(workspace: Workspace, name: str, task: TaskSettings) -> Artifact:
@@ -127,10 +150,11 @@ def _train_way(
     way: str,
     seconds: float,
     base: Artifact | None,
+    seed: int,
 ) -> Artifact:
     """Train one way and let it answer what is measured."""
     task, data = workspace.recipe.tasks[name], splits.data
-    settings = {"seconds": seconds, "seed": workspace.recipe.seed}
+    settings = {"seconds": seconds, "seed": seed}
     inputs = {"data": data.key}
     if base is not None and way in WAYS_OVER_BASE:
         inputs["base"] = base.key
@@ -145,7 +169,7 @@ def _train_way(
         many=data.facts["many"],
         unlabelled=unlabelled,
         base=base.path if base else None,
-        seed=workspace.recipe.seed,
+        seed=seed,
         seconds=seconds,
         progress=workspace.watcher.progress,
     )
