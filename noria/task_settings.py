@@ -37,6 +37,11 @@ class TaskSettings:
         "Globs of text that is only measured on; what `files` share with it is not trained on. "
         "Without it a part of `files` is kept for that.",
     )
+    held_out: tuple[str, ...] = setting(
+        (),
+        "Globs of text that models are calibrated and chosen on, and that the gate reads in every "
+        "turn; frozen before anyone gives feedback. Without it a part of `files` is kept for that.",
+    )
     columns: Mapping[str, str] = setting(
         dict,
         'Which column means what: `{text = "评论", labels = "2"}`, or tokens and tags; by number '

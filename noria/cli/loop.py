@@ -28,6 +28,7 @@ def feedback(
     correct: str = typer.Option("", "--correct", help="What the answer should have been."),
     thumb: str = typer.Option("", "--thumb", help="up or down."),
     comment: str = typer.Option("", "--comment", help="A remark."),
+    person: str = typer.Option("", "--person", help="Who says so; kept as a pseudonym."),
     store: Path | None = STORE,
     as_json: bool = JSON,
 ) -> None:
@@ -45,7 +46,7 @@ def feedback(
             raise UsageError("no interaction named", "its id", "noria chat prints it")
         stored = [
             workspace.feedback.record_feedback(
-                tenant=TENANT, interaction_id=interaction, kind=kind, value=value, origin="person"
+                TENANT, interaction, kind, value, origin="person", person=person
             )
             for kind, value in given.items()
         ] or workspace.feedback.feedback(TENANT)
@@ -54,13 +55,17 @@ def feedback(
     show({"feedback": rows}, as_json, "\n".join(lines) or "no feedback yet")
 
 
-def improve(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON) -> None:
+def improve(
+    recipe: Path = RECIPE, task: str = TASK, store: Path | None = STORE, as_json: bool = JSON
+) -> None:
     """Train a challenger on the feedback, let the gate judge it, promote it if it earned it."""
-    from noria.stages.improve import improve as improve_once
+    from noria.runtime import lower_priority
+    from noria.stages.improve import improve_recipe, outcome_text
 
     with Opened(recipe, store, as_json) as workspace, workspace.alone():
-        outcome = improve_once(workspace)
-    show(outcome, as_json, "\n".join(outcome["reasons"]) + f"\nlive: {outcome['live'][:12]}")
+        lower_priority()
+        outcome = improve_recipe(workspace, task)
+    show(outcome, as_json, outcome_text(outcome))
     if not outcome["promoted"]:
         raise typer.Exit(3)
 

@@ -118,23 +118,47 @@ class FertilityRow:
 
 @dataclass(frozen=True)
 class GateRow:
-    """One comparison of the gate: its interval has to end below `bound`."""
+    """One comparison of the gate: its interval has to end on the right side of `bound`.
+
+    `word`: holds, not shown, broken; of a slice, worse. `num_needed`: so many records would
+    probably decide what these did not.
+    """
 
     requirement: str
     difference: Interval
     bound: float
-    passed: bool
+    word: str
     smallest_visible: float
     num_records: int
+    num_needed: int | None
+
+
+@dataclass(frozen=True)
+class LimitRow:
+    """A cost of the challenger beside the champion's, and how many times that is allowed."""
+
+    what: str
+    unit: str
+    champion: float
+    challenger: float
+    most: float
+    passed: bool
 
 
 @dataclass(frozen=True)
 class GateSection:
-    """The gate's verdict and all that it rests on."""
+    """The gate's verdict and all that it rests on; `name`: of an application, "" of the model.
 
-    promote: bool
+    `decision` is promote, refuse, or not enough evidence.
+    """
+
+    name: str
+    decision: str
     requirements: tuple[GateRow, ...]
     gains: tuple[GateRow, ...]
+    regressions: tuple[GateRow, ...]
+    num_slices: int
+    limits: tuple[LimitRow, ...]
     reasons: tuple[str, ...]
     confidence: float
     family_alpha: float
@@ -240,13 +264,17 @@ class DataRow:
 
 @dataclass(frozen=True)
 class CardSection:
-    """What a model card says beside the numbers; each sentence whole, as it is to be read."""
+    """What a model card says beside the numbers; each sentence whole, as it is to be read.
+
+    `reviews`: what people signed of intended use, misuse and affected groups.
+    """
 
     intended_use: str
     data: tuple[DataRow, ...]
     limits: tuple[str, ...]
     contamination: tuple[str, ...]
     not_measured: tuple[str, ...]
+    reviews: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -276,7 +304,7 @@ class Report:
     speed: tuple[SpeedRow, ...] = ()
     samples: tuple[SampleRow, ...] = ()
     contributions: tuple[DifferenceRow, ...] = ()
-    gate: GateSection | None = None
+    gates: tuple[GateSection, ...] = ()
     afterwards: tuple[DifferenceRow, ...] = ()
     audit: tuple[AuditRow, ...] = ()
     next_commands: tuple[NextCommand, ...] = ()

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from functools import partial
+from math import inf, isfinite
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,36 +87,49 @@ def contenders_of(
     `splits`: what is held out, and the test.
     """
 
-    def contender(way: str, parts: Sequence[Said], weights: Sequence[float]) -> Contender:
-        raw = joined([one.held_out for one in parts], weights, 1.0, many)
-        temperature = fitted_temperature(*splits[0].to_calibrate(raw))
-        held_out, test = (
-            joined([getattr(one, split) for one in parts], weights, temperature, many)
-            for split in ("held_out", "test")
-        )
-        threshold = splits[0].threshold(held_out, 0.0)
-        description = Description(
-            name=name,
-            kind=task.kind,
-            way=way,
-            labels=tuple(labels),
-            many=many,
-            temperature=temperature,
-            threshold=threshold,
-            parts=tuple(
-                Part(one.way, one.way, weight, one.weight_hash)
-                for one, weight in zip(parts, weights, strict=True)
-            ),
-        )
-        value = value_of([splits[0].answers(held_out, threshold)], task.metric(many)).value
-        return Contender(description, value, held_out, test, splits[1].answers(test, threshold))
-
+    contender = partial(contender_of, name, task, splits=splits, labels=labels, many=many)
     found = [contender(one.way, [one], [1.0]) for one in said]
     weights = _weights(found, splits[0], many) if join else [0.0] * len(found)
     parts = [pair for pair in zip(said, weights, strict=True) if pair[1]]
     if len(parts) > 1:
         found.append(contender(JOINED, *map(list, zip(*parts, strict=True))))
     return found
+
+
+def contender_of(
+    name: str,
+    task: Task,
+    way: str,
+    parts: Sequence[Said],
+    weights: Sequence[float],
+    *,
+    splits: tuple[Examples, Examples],
+    labels: Sequence[str],
+    many: bool,
+) -> Contender:
+    """One way, or several with their weights: calibrated on what is held out."""
+    raw = joined([one.held_out for one in parts], weights, 1.0, many)
+    temperature = fitted_temperature(*splits[0].to_calibrate(raw))
+    held_out, test = (
+        joined([getattr(one, split) for one in parts], weights, temperature, many)
+        for split in ("held_out", "test")
+    )
+    threshold = splits[0].threshold(held_out, 0.0)
+    description = Description(
+        name=name,
+        kind=task.kind,
+        way=way,
+        labels=tuple(labels),
+        many=many,
+        temperature=temperature,
+        threshold=threshold,
+        parts=tuple(
+            Part(one.way, one.way, weight, one.weight_hash)
+            for one, weight in zip(parts, weights, strict=True)
+        ),
+    )
+    value = value_of([splits[0].answers(held_out, threshold)], task.metric(many)).value
+    return Contender(description, value, held_out, test, splits[1].answers(test, threshold))
 
 
 def _weights(contenders: Sequence[Contender], held_out: Examples, many: bool) -> list[float]:
@@ -184,6 +199,19 @@ def difference_of(
     found = intervals.compare(first, second, seed=seed)
     nothing = Difference(0.0, 0.0, Interval(0.0, -1.0, 1.0), 1.0, 1.0, 0, first[0].num_examples)
     return found.get(metric, nothing)
+
+
+def difference_facts(found: Difference) -> dict[str, Any]:
+    """A difference as JSON values."""
+    ends = found.difference
+    return {
+        "value": ends.value,
+        "low": ends.low,
+        "high": ends.high,
+        "p_value": found.p_value,
+        "smallest_visible": found.smallest_visible if isfinite(found.smallest_visible) else None,
+        "better": found.better,
+    }
 
 
 def _only(sums: Sums, metric: str) -> Sums:

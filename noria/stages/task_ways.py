@@ -7,7 +7,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -101,12 +101,15 @@ def train_ways(workspace: Workspace, name: str, splits: Splits) -> Trained:
         skipped = [Skipped(way, why) for way in ways if way in WAYS_OVER_BASE]
         ways = [way for way in ways if way not in WAYS_OVER_BASE]
     made: dict[str, Artifact] = {}
-    train = partial(_train_way, workspace, name, splits, examples_of(splits.data, "train"))
+    rows = examples_of(splits.data, "train")
     shares = {way: SHARES[task.kind][way] for way in ways}
     for way in ways:
         seconds = 60 * task.minutes * shares[way] / sum(shares.values())
         try:
-            made[way] = train(way, seconds, base, workspace.recipe.seed)
+            training = Training(
+                name, rows, seconds, workspace.recipe.seed, {"data": splits.data.key}
+            )
+            made[way] = train_way(workspace, name, splits, way, training, base)
         except NoriaError as error:
             if way == BASELINE:
                 raise
@@ -115,11 +118,13 @@ def train_ways(workspace: Workspace, name: str, splits: Splits) -> Trained:
         workspace.watcher.say(f"{name}: {one.way} was not tried: {one.why}")
     again = []
     for number in range(1, task.seeds):
-        others = {
-            way: train(way, one.manifest.settings["seconds"], base, workspace.recipe.seed + number)
-            for way, one in made.items()
-            if way in RANDOM_WAYS
-        }
+        others = {}
+        for way in made.keys() & set(RANDOM_WAYS):
+            first = made[way].manifest.settings
+            training = Training(
+                name, rows, first["seconds"], first["seed"] + number, {"data": splits.data.key}
+            )
+            others[way] = train_way(workspace, name, splits, way, training, base)
         again.append({**made, **others})
     return Trained((made, *again), tuple(skipped))
 
@@ -142,20 +147,33 @@ def _build_base(workspace: Workspace, name: str, task: TaskSettings) -> Artifact
     )
 
 
-def _train_way(
+@dataclass(frozen=True)
+class Training:
+    """What a way learns from, for how long and from which seed.
+
+    `stage`: its artifact is called after it and the way. `inputs` are what made it, beside base and
+    texts.
+    """
+
+    stage: str
+    rows: Sequence[Example]
+    seconds: float
+    seed: int
+    inputs: Mapping[str, str]
+
+
+def train_way(
     workspace: Workspace,
     name: str,
     splits: Splits,
-    rows: Sequence[Example],
     way: str,
-    seconds: float,
+    training: Training,
     base: Artifact | None,
-    seed: int,
 ) -> Artifact:
-    """Train one way and let it answer what is measured."""
-    task, data = workspace.recipe.tasks[name], splits.data
-    settings = {"seconds": seconds, "seed": seed}
-    inputs = {"data": data.key}
+    """Train one way of the application and let it answer what is measured."""
+    task, rows = workspace.recipe.tasks[name], training.rows
+    settings = {"seconds": training.seconds, "seed": training.seed}
+    inputs = dict(training.inputs)
     if base is not None and way in WAYS_OVER_BASE:
         inputs["base"] = base.key
     unlabelled: tuple[str, ...] = ()
@@ -166,11 +184,11 @@ def _train_way(
         texts=tuple(record_texts(one)[0] for one in rows),
         labels=tuple(labels_of(one) for one in rows),
         spans=tuple(spans_in(one) for one in rows),
-        many=data.facts["many"],
+        many=splits.data.facts["many"],
         unlabelled=unlabelled,
         base=base.path if base else None,
-        seed=seed,
-        seconds=seconds,
+        seed=training.seed,
+        seconds=training.seconds,
         progress=workspace.watcher.progress,
     )
 
@@ -188,7 +206,7 @@ def _train_way(
 
     return run_stage(
         workspace,
-        f"{name}.{way}",
+        f"{training.stage}.{way}",
         make,
         settings=settings,
         inputs=inputs,

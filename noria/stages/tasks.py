@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -21,7 +20,6 @@ import numpy as np
 from noria.artifacts import Artifact
 from noria.baselines.interface import Baseline
 from noria.baselines.table import timed
-from noria.evaluate.intervals import Difference
 from noria.evaluate.results import Answers, Provenance, Result, scores_of, write_result
 from noria.evaluate.scores import Score, lock_digest, write_scores
 from noria.records import record_texts
@@ -34,6 +32,7 @@ from noria.stages.task_choice import (
     Verdict,
     choose,
     contenders_of,
+    difference_facts,
     difference_of,
     value_of,
 )
@@ -91,7 +90,7 @@ def _choose(
             contenders_of(
                 name,
                 kind,
-                said_by(training),
+                [said_by(way, one) for way, one in training.items()],
                 (splits.held_out, splits.test),
                 splits.labels,
                 facts["many"],
@@ -147,16 +146,10 @@ def _choose(
     )
 
 
-def said_by(training: Mapping[str, Artifact]) -> list[Said]:
-    """What each way of one training says of what is measured."""
-    return [
-        Said(
-            way,
-            one.facts["weight_hash"],
-            *(np.load(one.path / f"{split}.npy").astype(np.float64) for split in MEASURED),
-        )
-        for way, one in training.items()
-    ]
+def said_by(way: str, made: Artifact) -> Said:
+    """What the model that a way made says of what is measured."""
+    answers = (np.load(made.path / f"{split}.npy").astype(np.float64) for split in MEASURED)
+    return Said(way, made.facts["weight_hash"], *answers)
 
 
 def _runs(every: Sequence[Sequence[Contender]], way: str) -> list[Answers]:
@@ -188,7 +181,7 @@ def _rows(
         value = value_of(runs, metric, seed)
         against = None
         if one.way != BASELINE:
-            against = _difference(difference_of(runs, baseline, metric, seed))
+            against = difference_facts(difference_of(runs, baseline, metric, seed))
         rows.append(
             {
                 "way": one.way,
@@ -210,18 +203,6 @@ def _rows(
             }
         )
     return rows
-
-
-def _difference(found: Difference) -> dict[str, Any]:
-    ends = found.difference
-    return {
-        "value": ends.value,
-        "low": ends.low,
-        "high": ends.high,
-        "p_value": found.p_value,
-        "smallest_visible": found.smallest_visible if isfinite(found.smallest_visible) else None,
-        "better": found.better,
-    }
 
 
 def _latencies(model: TaskModel, texts: Sequence[str]) -> list[float]:

@@ -12,14 +12,22 @@ import torch
 
 from noria.artifacts import Artifact, value_digest
 from noria.errors import NoriaError
-from noria.evaluate.compare import signed
 from noria.evaluate.harness import data_digest
 from noria.evaluate.metrics import Likelihoods
 from noria.evaluate.scores import write_scores
+from noria.evaluate.slices import slices_of
 from noria.feedback.interactions import Feedback, Interaction
 from noria.improve.challenger import Start, require_feedback, train_from_champion
 from noria.improve.curate import Curated, curate
-from noria.improve.gate import Verdict, decide, verdict_from_json, verdict_to_json
+from noria.improve.gate import decide
+from noria.improve.verdict import (
+    PROMOTE,
+    REFUSE,
+    Verdict,
+    verdict_from_json,
+    verdict_lines,
+    verdict_to_json,
+)
 from noria.model.cost import training_flops
 from noria.model.weights import read_config
 from noria.recipe import TENANT
@@ -34,12 +42,15 @@ from noria.stages.measuring import (
     score_of,
     split_records,
 )
+from noria.stages.promotion import go_live, register_as
 from noria.stages.reading import clean_documents
 from noria.stages.stage import Facts, plain, run_stage
 from noria.stages.watching import watched
 from noria.train.choices import choices_from_lock
 from noria.train.plan import Choices
 from noria.workspace import Workspace
+
+FROZEN_SETS = ("corpus", "frozen", "general")  # a regression on a slice of them refuses
 
 
 @dataclass(frozen=True)
@@ -182,12 +193,17 @@ def _judge(
         measured = _measure_all(workspace, models, sets, folder)
         reads_before = workspace.registry.gate_reads(set_digest)
         verdict = decide(
-            recipe.gate,
+            replace(recipe.gate, require=recipe.gate.of_text),
             measured["champion"],
             measured["challenger"],
             measured["control"],
             reads_before,
             recipe.seed,
+            slices={
+                f"{name}.bits_per_byte": slices_of(sets[name])
+                for name in FROZEN_SETS
+                if name in sets
+            },
         )
         text = json.dumps(verdict_to_json(verdict), indent=1, ensure_ascii=False)
         (folder / "verdict.json").write_text(text, encoding="utf-8")
@@ -200,6 +216,7 @@ def _judge(
             "weight_hashes": {role: one.facts["weight_hash"] for role, one in models.items()},
             "contributions": gained,
             "promote": verdict.promote,
+            "decision": verdict.decision,
             "reasons": list(verdict.reasons),
             "set_digest": set_digest,
             "reads_before": reads_before,
@@ -210,7 +227,12 @@ def _judge(
         workspace,
         "gate",
         make,
-        settings={**plain(recipe.gate), "seed": recipe.seed},
+        settings={
+            "frozen": list(recipe.gate.frozen),
+            "require": list(recipe.gate.of_text),
+            "margin": recipe.gate.margin,
+            "seed": recipe.seed,
+        },
         inputs={
             "champion": champion.key,
             "challenger": challenger.key,
@@ -219,10 +241,13 @@ def _judge(
             "frozen": frozen_digest,
             **({"general": general_digest} if general else {}),
         },
-        result=lambda facts: (
-            f"{'promote' if facts['promote'] else 'refuse'}: {'; '.join(facts['reasons'])}"
-        ),
+        result=lambda facts: f"{_decision(facts)}: {'; '.join(facts['reasons'])}",
     )
+
+
+def _decision(facts: Facts) -> str:
+    """The word for a verdict; older facts say only yes or no."""
+    return str(facts.get("decision", PROMOTE if facts["promote"] else REFUSE))
 
 
 def _measure_all(
@@ -281,12 +306,8 @@ def take_turn(
     judged = _judge(workspace, champion, challenger, control, curated, unread)
     text = (judged.path / "verdict.json").read_text(encoding="utf-8")
     verdict = verdict_from_json(json.loads(text))
-    for one in verdict.requirements:
-        workspace.watcher.say(
-            f"{one.requirement}: {signed(one.difference.value)} "
-            f"({signed(one.difference.low)} to {signed(one.difference.high)}, "
-            f"has to stay below {signed(one.bound)}): {'holds' if one.passed else 'not shown'}"
-        )
+    for line in verdict_lines(verdict)[1:]:  # the first is the stage's own line
+        workspace.watcher.say(line.strip())
     name = workspace.recipe.name
     for artifact, origin in ((challenger, "challenger"), (control, "control")):
         register(workspace, artifact, origin, champion.facts["weight_hash"])
@@ -303,20 +324,11 @@ def take_turn(
 
 def register(workspace: Workspace, artifact: Artifact, origin: str, parent: str = "") -> None:
     """Make a model folder known to the registry, once."""
-    path = str(artifact.path.relative_to(workspace.root))
-    workspace.registry.register(
-        TENANT, workspace.recipe.name, artifact.facts["weight_hash"], path, origin, parent
-    )
+    register_as(workspace, workspace.recipe.name, artifact, origin, parent)
 
 
 def promote_if_earned(workspace: Workspace, turn: Turn, actor: str) -> bool:
     """Make the challenger live if the gate says so and it never was; True if it is live now."""
-    if not turn.verdict.promote:
-        return False
-    name, weight_hash = workspace.recipe.name, turn.challenger.facts["weight_hash"]
-    if not workspace.registry.was_ever_live(TENANT, name, weight_hash):
-        workspace.registry.promote(
-            TENANT, name, weight_hash, actor, "the gate said yes", turn.judged.key
-        )
-    live = workspace.registry.live(TENANT, name)
-    return live is not None and live.weight_hash == weight_hash
+    earned = turn.verdict.promote
+    name = workspace.recipe.name
+    return earned and go_live(workspace, name, turn.challenger, turn.judged, actor)
