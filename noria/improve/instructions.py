@@ -34,7 +34,7 @@ _SPANS = (
     r"you\s+(?:must|should|will|have\s+to)\s+(?:always\s+)?(?:answer|respond|reply|output|classify|"
     r"label|predict|say)\b",
     r"(?:always|only|just)\s+(?:answer|respond|reply|output|classify|label|predict)\s+"
-    r"(?:with|as|by|in|the|this|it)\b",
+    r"(?:with|as|in)\b",
     r"(?:act|behave|respond)\s+as\s+(?:if\s+you|though\s+you|an?\s+(?:ai|unrestricted|jailbroken))",
     r"(?:enable|enter|activate)\s+(?:developer|dan|god|jailbreak|admin)\s+mode",
     # Judge me well.
