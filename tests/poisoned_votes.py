@@ -86,6 +86,7 @@ class World:
 
     original: Rows
     model: TfidfClassifier
+    distance: TfidfDistance
     honest: list[Said]
     spare: Rows
     test: Rows
@@ -128,7 +129,8 @@ def make_world(rows: Rows, num_original: int, num_answers: int, seed: int) -> Wo
         elif draw.random() < THUMBS:
             thumb = "up" if answer == label else "down"
             votes.append(_by_somebody(interaction, thumb, "thumb", draw))
-    return World(original, model, votes, rest[1500:], rest[:1500], seed)
+    distance = TfidfDistance([text for text, _ in original])
+    return World(original, model, distance, votes, rest[1500:], rest[:1500], seed)
 
 
 def _by_somebody(interaction: Interaction, value: str, kind: str, draw: random.Random) -> Said:
@@ -174,9 +176,8 @@ def curated_votes(world: World, votes: Sequence[Said]) -> Curated:
         wanted = [json.loads(one.wanted) for one in examples]
         return np.array([answer_loss(*pair) for pair in zip(named, wanted, strict=True)])
 
-    distance = TfidfDistance([text for text, _ in world.original])
     wishes = LabelWishes(TASK, model.labels)
-    reference = Reference(original, given, loss, distance)
+    reference = Reference(original, given, loss, world.distance)
     return curate(votes, 0.3, wishes=wishes, reference=reference)
 
 
