@@ -19,8 +19,8 @@ from noria.errors import MissingExtra, UnknownName, UsageError
 from noria.feedback.interactions import Feedback, Interaction
 from noria.feedback.reviews import LEAVE, TAKE, Review
 from noria.improve.curate import Curated, curate
-from noria.improve.outliers import TfidfDistance, answer_loss
-from noria.improve.quarantine import Floats, Reference
+from noria.improve.outliers import Floats, TfidfDistance, answer_loss
+from noria.improve.quarantine import Reference
 from noria.improve.votes import DISAGREE, QUARANTINED, Decision, Example, Said
 from noria.improve.wishes import LabelWishes, NoWish, SpanWishes, TextWishes, Wishes
 from noria.improve.worth import Worth, most_worth
