@@ -32,6 +32,7 @@ from noria.model.cost import training_flops
 from noria.model.weights import read_config
 from noria.recipe import TENANT
 from noria.records import Record, write_records
+from noria.stages.curation import text_reference
 from noria.stages.measuring import (
     GapFacts,
     gap_facts,
@@ -299,7 +300,12 @@ def take_turn(
 
     Raises TrainingError if there is too little feedback.
     """
-    curated = curate(corrections, workspace.recipe.improve.held_out)
+    curated = curate(
+        corrections,
+        workspace.recipe.improve.held_out,
+        reference=text_reference(workspace, champion),
+        reviews=workspace.reviews.latest(TENANT),
+    )
     require_feedback(len(curated.train), len(curated.held_out))
     challenger = _train_one(workspace, "challenger", champion, curated.train, curated.digest)
     control = _train_one(workspace, "control", champion, (), "")
