@@ -17,6 +17,7 @@ from noria.artifacts import Artifact
 from noria.corpus.deidentify import require_names
 from noria.errors import UsageError
 from noria.feedback.interactions import Feedback, Interaction
+from noria.improve.verdict import REFUSE, UNDECIDED
 from noria.recipe import TENANT
 from noria.records import read_records
 from noria.stages.converse import Conversation, LocalServer, simulate_users, watch_swap
@@ -42,7 +43,8 @@ class Outcome:
     """What a run ended with.
 
     live_weight_hash: of the language model, "" if the recipe has none; gate: "not asked",
-    "refused", "promoted", or "promoted, taken back since"; tasks: what is live of each application.
+    "refused", "not enough evidence", "promoted", or "promoted, taken back since"; tasks: what is
+    live of each application.
     """
 
     live_weight_hash: str
@@ -146,7 +148,7 @@ def _gate_word(workspace: Workspace, made: Made, live_hash: str) -> str:
     if made.turn is None:
         return "not asked"
     if not made.turn.verdict.promote:
-        return "refused"
+        return "refused" if made.turn.verdict.decision == REFUSE else UNDECIDED
     challenger_hash = made.turn.challenger.facts["weight_hash"]
     if challenger_hash == live_hash:
         return "promoted"

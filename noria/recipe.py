@@ -20,8 +20,10 @@ SHARE_PATTERN = re.compile(
     r"(?!0+(\.0+)?%)(?P<percent>\d{1,2}(\.\d+)?)% for (?P<requests>[1-9]\d{0,6}) requests"
 )
 REQUIREMENT_PATTERN = re.compile(
-    r"(?P<metric>(corpus|feedback|frozen|general)\.bits_per_byte)\s*(?P<relation><=|<)\s*(?P<rival>champion|control)"
+    r"(?P<metric>[a-z0-9][a-z0-9_-]*(\.feedback)?\.[a-z0-9_]+)"
+    r"\s*(?P<relation><=|<|>=|>)\s*(?P<rival>champion|control)"
 )
+TEXT_SETS = ("corpus", "feedback", "frozen", "general")  # on which a language model is measured
 
 
 @dataclass(frozen=True)
@@ -345,9 +347,10 @@ class RollbackSettings:
 class GateSettings:
     """What a challenger has to show before it goes live.
 
-    `corpus` is measured on the corpus's held-out share, `feedback` on held-out corrections,
-    `frozen` on text that was set aside before anyone gave feedback, `general` on a base model's
-    `adapter.general`.
+    Of a language model: `corpus` is measured on the corpus's held-out share, `feedback` on held-out
+    corrections, `frozen` on text that was set aside before anyone gave feedback, `general` on a
+    base model's `adapter.general`. Of an application: its name stands for its held-out rows,
+    `NAME.feedback` for held-out feedback.
     """
 
     frozen: tuple[str, ...] = setting(
@@ -359,13 +362,52 @@ class GateSettings:
             "feedback.bits_per_byte <= champion",
             "feedback.bits_per_byte < control",
         ),
-        "`<=`: not worse by more than the margin; `<`: better. Both with 95% confidence.",
+        "`<=` or `>=`: not worse by more than the margin; `<` or `>`: better. All with 95% "
+        "confidence. Of an application that none names: its main metric `>= champion` and "
+        "`> control`.",
         pattern=REQUIREMENT_PATTERN,
-        example="corpus.bits_per_byte <= champion",
+        example="intent.macro_f1 >= champion",
     )
     margin: float = setting(
         0.03, "Largest loss in bits per byte that counts as not worse.", low=0.0, high=10.0
     )
+    score_margin: float = setting(
+        0.01,
+        "Largest loss in any other metric, such as accuracy or F1, that counts as not worse.",
+        low=0.0,
+        high=1.0,
+    )
+    latency: float = setting(
+        2.0,
+        "How many times the champion's latency an application's challenger may have; 0: any.",
+        low=0.0,
+        high=1000.0,
+    )
+    memory: float = setting(
+        4.0,
+        "How many times the champion's weights an application's challenger may hold in bytes; 0: "
+        "any.",
+        low=0.0,
+        high=1000.0,
+    )
+    review: bool = setting(
+        True,
+        "The first promotion by `noria improve` waits until a person has signed a review: "
+        "`noria review`.",
+    )
+
+    @property
+    def of_text(self) -> tuple[str, ...]:
+        """The requirements on a language model; the default ones where the recipe names none."""
+        return self._those_of(TEXT_SETS) or GateSettings().require
+
+    def of_task(self, name: str, metric: str) -> tuple[str, ...]:
+        """The requirements on an application whose main metric it is, likewise."""
+        default = (f"{name}.{metric} >= champion", f"{name}.{metric} > control")
+        return self._those_of((name,)) or default
+
+    def _those_of(self, families: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(one for one in self.require if one.partition(".")[0] in families)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from noria.errors import FormatError
 from noria.evaluate.classes import Classified, MultiLabelled
 from noria.evaluate.metrics import Likelihoods
 from noria.evaluate.spans import SpanAnswers
-from noria.improve.gate import Verdict, decide
+from noria.improve.gate import decide
+from noria.improve.verdict import Limited, Verdict
 from noria.recipe import GateSettings
 from noria.records import Span
 
@@ -27,7 +28,7 @@ EVIDENCE_FORMAT = 1
 JSON_FILE, ARRAYS_FILE = "evidence.json", "evidence.npz"
 TYPES = {
     cls.__name__: cls
-    for cls in (GateSettings, Likelihoods, Classified, MultiLabelled, SpanAnswers, Span)
+    for cls in (GateSettings, Likelihoods, Classified, MultiLabelled, SpanAnswers, Span, Limited)
 }
 
 Arrays = dict[str, Any]

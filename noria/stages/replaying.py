@@ -10,8 +10,8 @@ from typing import Any
 from noria.errors import IntegrityError, UnknownName
 from noria.improve.canary import judge_again
 from noria.improve.evidence import decide_again
-from noria.improve.gate import verdict_to_json
 from noria.improve.limits import crossed_again
+from noria.improve.verdict import verdict_to_json
 from noria.recipe import TENANT
 from noria.registry import AuditEntry
 from noria.stages.task_release import task_name

@@ -12,19 +12,27 @@ import torch
 
 from noria.artifacts import Artifact, value_digest
 from noria.errors import NoriaError
-from noria.evaluate.compare import signed
 from noria.evaluate.harness import data_digest
 from noria.evaluate.metrics import Likelihoods
 from noria.evaluate.scores import write_scores
+from noria.evaluate.slices import slices_of
 from noria.feedback.interactions import Feedback, Interaction
 from noria.improve.challenger import Start, require_feedback, train_from_champion
 from noria.improve.curate import Curated, curate
 from noria.improve.evidence import decide_and_keep
-from noria.improve.gate import Verdict, verdict_from_json, verdict_to_json
+from noria.improve.verdict import (
+    PROMOTE,
+    REFUSE,
+    Verdict,
+    verdict_from_json,
+    verdict_lines,
+    verdict_to_json,
+)
 from noria.model.cost import training_flops
 from noria.model.weights import read_config
 from noria.recipe import RELEASING, TENANT
 from noria.records import Record, write_records
+from noria.stages.curation import text_reference
 from noria.stages.measuring import (
     GapFacts,
     gap_facts,
@@ -35,13 +43,15 @@ from noria.stages.measuring import (
     score_of,
     split_records,
 )
-from noria.stages.promoting import promote_unless_held, try_or_promote
+from noria.stages.promotion import go_live, register_as
 from noria.stages.reading import clean_documents
 from noria.stages.stage import Facts, plain, run_stage
 from noria.stages.watching import watched
 from noria.train.choices import choices_from_lock
 from noria.train.plan import Choices
 from noria.workspace import Workspace
+
+FROZEN_SETS = ("corpus", "frozen", "general")  # a regression on a slice of them refuses
 
 
 @dataclass(frozen=True)
@@ -185,12 +195,17 @@ def _judge(
         reads_before = workspace.registry.gate_reads(set_digest)
         verdict = decide_and_keep(
             folder,
-            settings=recipe.gate,
+            settings=replace(recipe.gate, require=recipe.gate.of_text),
             champion=measured["champion"],
             challenger=measured["challenger"],
             control=measured["control"],
             reads_before=reads_before,
             seed=recipe.seed,
+            slices={
+                f"{name}.bits_per_byte": slices_of(sets[name])
+                for name in FROZEN_SETS
+                if name in sets
+            },
         )
         text = json.dumps(verdict_to_json(verdict), indent=1, ensure_ascii=False)
         (folder / "verdict.json").write_text(text, encoding="utf-8")
@@ -203,6 +218,7 @@ def _judge(
             "weight_hashes": {role: one.facts["weight_hash"] for role, one in models.items()},
             "contributions": gained,
             "promote": verdict.promote,
+            "decision": verdict.decision,
             "reasons": list(verdict.reasons),
             "set_digest": set_digest,
             "reads_before": reads_before,
@@ -213,7 +229,12 @@ def _judge(
         workspace,
         "gate",
         make,
-        settings={**plain(recipe.gate), "seed": recipe.seed},
+        settings={
+            "frozen": list(recipe.gate.frozen),
+            "require": list(recipe.gate.of_text),
+            "margin": recipe.gate.margin,
+            "seed": recipe.seed,
+        },
         inputs={
             "champion": champion.key,
             "challenger": challenger.key,
@@ -222,10 +243,13 @@ def _judge(
             "frozen": frozen_digest,
             **({"general": general_digest} if general else {}),
         },
-        result=lambda facts: (
-            f"{'promote' if facts['promote'] else 'refuse'}: {'; '.join(facts['reasons'])}"
-        ),
+        result=lambda facts: f"{_decision(facts)}: {'; '.join(facts['reasons'])}",
     )
+
+
+def _decision(facts: Facts) -> str:
+    """The word for a verdict; older facts say only yes or no."""
+    return str(facts.get("decision", PROMOTE if facts["promote"] else REFUSE))
 
 
 def _measure_all(
@@ -277,19 +301,20 @@ def take_turn(
 
     Raises TrainingError if there is too little feedback.
     """
-    curated = curate(corrections, workspace.recipe.improve.held_out)
+    curated = curate(
+        corrections,
+        workspace.recipe.improve.held_out,
+        reference=text_reference(workspace, champion),
+        reviews=workspace.reviews.latest(TENANT),
+    )
     require_feedback(len(curated.train), len(curated.held_out))
     challenger = _train_one(workspace, "challenger", champion, curated.train, curated.digest)
     control = _train_one(workspace, "control", champion, (), "")
     judged = _judge(workspace, champion, challenger, control, curated, unread)
     text = (judged.path / "verdict.json").read_text(encoding="utf-8")
     verdict = verdict_from_json(json.loads(text))
-    for one in verdict.requirements:
-        workspace.watcher.say(
-            f"{one.requirement}: {signed(one.difference.value)} "
-            f"({signed(one.difference.low)} to {signed(one.difference.high)}, "
-            f"has to stay below {signed(one.bound)}): {'holds' if one.passed else 'not shown'}"
-        )
+    for line in verdict_lines(verdict)[1:]:  # the first is the stage's own line
+        workspace.watcher.say(line.strip())
     name = workspace.recipe.name
     for artifact, origin in ((challenger, "challenger"), (control, "control")):
         register(workspace, artifact, origin, champion.facts["weight_hash"])
@@ -306,33 +331,11 @@ def take_turn(
 
 def register(workspace: Workspace, artifact: Artifact, origin: str, parent: str = "") -> None:
     """Make a model folder known to the registry, once."""
-    path = str(artifact.path.relative_to(workspace.root))
-    workspace.registry.register(
-        TENANT, workspace.recipe.name, artifact.facts["weight_hash"], path, origin, parent
-    )
-
-
-def release_if_earned(workspace: Workspace, turn: Turn, actor: str) -> str:
-    """What became of the challenger: promoted, shadow, canary, or "" if it stays where it is.
-
-    What was live once and is not any more was taken back by somebody: it does not come back so.
-    """
-    name, weight_hash = workspace.recipe.name, turn.challenger.facts["weight_hash"]
-    live = workspace.registry.live(TENANT, name)
-    if live is not None and live.weight_hash == weight_hash and turn.verdict.promote:
-        return "promoted"
-    if not turn.verdict.promote or workspace.registry.was_ever_live(TENANT, name, weight_hash):
-        return ""
-    return try_or_promote(workspace, name, weight_hash, actor, turn.judged.key)
+    register_as(workspace, workspace.recipe.name, artifact, origin, parent)
 
 
 def promote_if_earned(workspace: Workspace, turn: Turn, actor: str) -> bool:
     """Make the challenger live if the gate says so and it never was; True if it is live now."""
-    if not turn.verdict.promote:
-        return False
-    name, weight_hash = workspace.recipe.name, turn.challenger.facts["weight_hash"]
-    if not workspace.registry.was_ever_live(TENANT, name, weight_hash):
-        reason = "the gate said yes"
-        promote_unless_held(workspace, name, weight_hash, actor, reason, turn.judged.key)
-    live = workspace.registry.live(TENANT, name)
-    return live is not None and live.weight_hash == weight_hash
+    earned = turn.verdict.promote
+    name = workspace.recipe.name
+    return earned and go_live(workspace, name, turn.challenger, turn.judged, actor)

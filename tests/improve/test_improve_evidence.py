@@ -13,7 +13,7 @@ from test_improve_gate import SETTINGS, sides
 
 from noria.errors import FormatError
 from noria.improve.evidence import _decoded, _encoded, decide_again, decide_and_keep
-from noria.improve.gate import verdict_from_json, verdict_to_json
+from noria.improve.verdict import verdict_from_json, verdict_to_json
 
 
 def kept(folder: Path, shift: float) -> dict[str, Any]:
