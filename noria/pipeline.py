@@ -67,7 +67,7 @@ def run(workspace: Workspace) -> Outcome:
     report = write_report(workspace, made, tasks)
     live = workspace.registry.live(TENANT, workspace.recipe.name)
     assert live is not None  # release_model leaves one
-    return Outcome(live.weight_hash, _gate_word(made, live.weight_hash), report, live_of)
+    return Outcome(live.weight_hash, _gate_word(workspace, made, live.weight_hash), report, live_of)
 
 
 def _raise_model(workspace: Workspace) -> Made:
@@ -144,13 +144,16 @@ def _tune(
     return model, evaluate_tuned(workspace, corpus, base, model)
 
 
-def _gate_word(made: Made, live_hash: str) -> str:
+def _gate_word(workspace: Workspace, made: Made, live_hash: str) -> str:
     if made.turn is None:
         return "not asked"
     if not made.turn.verdict.promote:
         return "refused" if made.turn.verdict.decision == REFUSE else UNDECIDED
     challenger_hash = made.turn.challenger.facts["weight_hash"]
-    return "promoted" if challenger_hash == live_hash else "promoted, taken back since"
+    if challenger_hash == live_hash:
+        return "promoted"
+    was_live = workspace.registry.was_ever_live(TENANT, workspace.recipe.name, challenger_hash)
+    return "promoted, taken back since" if was_live else "passed, held back"
 
 
 def _turn_the_wheel(workspace: Workspace, made: Made) -> Made:

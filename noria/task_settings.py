@@ -19,6 +19,7 @@ TASK_WAYS = {
 }
 TASK_SHAPES = {"classify": "labelled", "tag": "tagged"}  # kind -> the shape of its records
 WAYS_OVER_BASE = ("vectors", "tuned")
+RANDOM_WAYS = ("scratch", "tuned")  # another seed gives other weights
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,14 @@ class TaskSettings:
     )
     minutes: float = setting(
         2.5, "Time for the training of all ways together.", low=0.05, high=10_000.0
+    )
+    seeds: int = setting(
+        1,
+        "Trainings of each way whose start is random, each with `minutes` of its own. The first is "
+        "served; the report's values are means over all, their intervals count what the start "
+        "changes.",
+        low=1,
+        high=100,
     )
     out_of_scope: str = setting(
         "",

@@ -2,7 +2,7 @@
 
 <recipe folder>/runs/<name>/artifacts/    the store
                            /checkpoints/  of training that has not ended
-                           /registry.sqlite  /feedback.sqlite  /keys.sqlite
+                           /registry.sqlite  /feedback.sqlite  /reviews.sqlite  /keys.sqlite
                            /metrics.jsonl, /server.log, /report.html
 <recipe>.lock                             choices made by measuring
 """
@@ -19,6 +19,7 @@ from typing import Protocol
 from noria.artifacts import Artifact, Store
 from noria.corpus.deidentify import deidentifier_of
 from noria.errors import InputError, StorageError, UnknownName, UsageError
+from noria.feedback.reviews import ReviewStore
 from noria.feedback.store import FeedbackStore
 from noria.lock import Lock
 from noria.recipe import TENANT, Recipe
@@ -75,8 +76,14 @@ class Workspace:
             self.root / "feedback.sqlite",
             lambda: deidentifier_of(self.recipe.corpus, personal=True),
         )
+        self.reviews = ReviewStore(self.root / "reviews.sqlite")
         self.keys = KeyStore(self.root / "keys.sqlite")
-        self._closers = [self.registry.close, self.feedback.close, self.keys.close]
+        self._closers = [
+            self.registry.close,
+            self.feedback.close,
+            self.reviews.close,
+            self.keys.close,
+        ]
 
     @property
     def folder(self) -> Path:

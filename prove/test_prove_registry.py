@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "faults"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "serve"))
 
 from registry_clients import (
     FAILPOINTS,
@@ -23,7 +24,11 @@ from registry_clients import (
     make_registry,
     read_log,
 )
+from serving_world import NAME, TENANT, World
 from test_registry_kill import killed_clients
+
+from noria.generate.loaded import load_language_model
+from noria.serve.live import LiveModels
 
 NUM_CLIENTS = 16
 NUM_OPERATIONS = 20_000
@@ -80,3 +85,28 @@ def test_10_000_kills_leave_one_live_version_and_lose_nothing(
             with capsys.disabled():
                 sys.stdout.write(f"\r{kills:,} of {NUM_KILLS:,} kills ")
                 sys.stdout.flush()
+
+
+def test_servers_follow_a_hundred_moves_within_a_second_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World(tmp_path)
+    weights = [world.promote("a"), world.promote("b")]
+    models = LiveModels(world.registry, NAME, tmp_path, load_language_model)  # polls as shipped
+    models.start()
+    took = []
+    try:
+        for number in range(100):
+            wanted = weights[number % 2]
+            began_at = time.monotonic()
+            world.registry.promote(TENANT, NAME, wanted, "prove", "test")
+            while (live := models.get(TENANT)) is None or live.version.weight_hash != wanted:
+                assert time.monotonic() - began_at < 1.0
+                time.sleep(0.002)
+            took.append(time.monotonic() - began_at)
+    finally:
+        models.stop()
+        world.close()
+    took.sort()
+    with capsys.disabled():
+        print(f"\na server follows after {took[50]:.3f} s (median), {took[-1]:.3f} s (slowest)")

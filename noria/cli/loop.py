@@ -1,15 +1,13 @@
-"""feedback, improve, promote, rollback, pin, freeze: the wheel turns, by itself or by hand."""
+"""improve, promote, rollback, pin, freeze: the wheel turns, by itself or by hand."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from noria.cli.screen import JSON, RECIPE, STORE, Opened, show
-from noria.errors import UsageError
 from noria.recipe import TENANT, Recipe
 
 TASK = typer.Option("", "--task", help="Of this application, not of the language model.")
@@ -18,45 +16,11 @@ REASON = typer.Option("by hand", "--reason", help="For the audit trail.")
 
 def add_verbs(app: typer.Typer) -> None:
     """Put this file's verbs on the command line."""
-    app.command()(feedback)
     app.command()(improve)
     app.command()(promote)
     app.command()(rollback)
     for verb in (pin, unpin, freeze, unfreeze):
         app.command()(verb)
-
-
-def feedback(
-    interaction: str = typer.Argument("", help="The interaction's id; empty: list what there is."),
-    recipe: Path = typer.Option(Path("noria.toml"), "--recipe", "-r", help="The recipe."),
-    correct: str = typer.Option("", "--correct", help="What the answer should have been."),
-    thumb: str = typer.Option("", "--thumb", help="up or down."),
-    comment: str = typer.Option("", "--comment", help="A remark."),
-    person: str = typer.Option("", "--person", help="Who says so; kept as a pseudonym."),
-    store: Path | None = STORE,
-    as_json: bool = JSON,
-) -> None:
-    """Say what you think of an answer, or list the feedback so far."""
-    given = {"correction": correct, "thumb": thumb, "comment": comment}
-    given = {kind: value for kind, value in given.items() if value}
-    with Opened(recipe, store, quiet=True) as workspace:
-        if interaction and not given:
-            raise UsageError(
-                f"nothing to say of {interaction}",
-                "feedback",
-                "add --correct, --thumb or --comment",
-            )
-        if given and not interaction:
-            raise UsageError("no interaction named", "its id", "noria chat prints it")
-        stored = [
-            workspace.feedback.record_feedback(
-                TENANT, interaction, kind, value, origin="person", person=person
-            )
-            for kind, value in given.items()
-        ] or workspace.feedback.feedback(TENANT)
-    rows = [asdict(one) for one in stored]
-    lines = [f"{one.interaction_id}  {one.kind:<10} {one.value[:60]!r}" for one in stored]
-    show({"feedback": rows}, as_json, "\n".join(lines) or "no feedback yet")
 
 
 def improve(

@@ -147,7 +147,7 @@ def _ways(report: Report) -> list[str]:
     for one in report.ways:
         rows = [
             (
-                _text(row.way) + (" (served)" if row.served else ""),
+                _text(row.name) + (" (served)" if row.served else ""),
                 f"{row.value.value:.3f}",
                 _interval(row.value),
                 f"{signed(row.against.value)} ({_interval(row.against)}), {row.verdict}"

@@ -214,6 +214,7 @@ class ClassesSection:
 class WayRow:
     """One way to a model of an application: how good on the test, and what it costs.
 
+    `value` is the mean over its trainings, which differ in their seed.
     `against` is way - baseline in the section's metric, None of the baseline itself; `verdict` says
     of it what is shown. `latency_s` is the median of one answer, `latency_p95_s` what one in twenty
     takes at least; `peak_bytes` the memory of the process that trained it.
@@ -222,6 +223,7 @@ class WayRow:
     way: str
     served: bool
     value: Interval
+    num_trainings: int
     against: Interval | None
     verdict: str
     train_s: float
@@ -230,6 +232,11 @@ class WayRow:
     num_bytes: int
     peak_bytes: int
     weight_hash: str
+
+    @property
+    def name(self) -> str:
+        """The way, and of how many trainings its value is the mean."""
+        return self.way if self.num_trainings == 1 else f"{self.way}, mean of {self.num_trainings}"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ with a bootstrap interval. This module knows no database.
 
 alpha = 1 - D_o / D_e: the disagreement that is seen over the disagreement that pairing all votes
 with all others would give. 1: all agree; 0: no better than chance; below: worse. Units with one
-vote say nothing. (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", sections A to C.)
+vote say nothing (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", sections A to C).
 The interval is the percentile bootstrap over units, as Zapf et al. (2016, BMC Medical Research
 Methodology 16:93) recommend for it.
 """

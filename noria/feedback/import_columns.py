@@ -97,8 +97,8 @@ def understand_columns(
         if role in found:
             continue
         free = {_plain(name): name for name in reversed(names) if name not in found.values()}
-        name = next((free[one] for one in known if one in free), None)
-        if name is not None and (role != "thumb" or _holds_thumbs(rows, name)):
+        name = next((free[one] for one in known if one in free), "")
+        if name and (role != "thumb" or _holds_thumbs(rows, name)):
             found[role] = name
     _require_understood(found, names, labels=labels)
     return Columns(found, tuple(name for name in names if name not in found.values()))

@@ -1,7 +1,7 @@
 """Feedback that other tools collected: a CSV or JSON Lines file into the store.
 
-In: a file, a store, what the rows are about. Out: interactions and feedback, on disk; what was there
-already, what said nothing, and every row that can't be read, with its line and the reason.
+In: a file, a store, what the rows are about. Out: interactions and feedback, on disk; how much was
+there already, how much said nothing, and every row that can't be read, with line and reason.
 
 Running it again changes nothing: a row's content, and which repetition of it this is, make its
 idempotency key. What a row is about is found by its interaction's id; where the store does not know
@@ -15,7 +15,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -253,7 +253,7 @@ def _time(text: str) -> float:
         except ValueError as error:
             raise _Wrong(f"a time that is none: {text[:40]!r}") from error
         bare = found.tzinfo is None
-        return (found.replace(tzinfo=timezone.utc) if bare else found).timestamp()
+        return (found.replace(tzinfo=UTC) if bare else found).timestamp()
     if not 0 <= number < LATEST_SECONDS * 1000:
         raise _Wrong(f"a time that is none: {text[:40]!r}")
     return number / 1000 if number > LATEST_SECONDS else number

@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from noria.feedback.interactions import Interaction
@@ -125,11 +125,6 @@ def curate(
     )
 
 
-def decisions_json(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    """Decisions as plain JSON values, for a report."""
-    return [asdict(one) for one in decisions]
-
-
 def _is_taken_by_hand(example: Example) -> bool:
     return example.reviewed is not None  # what a reviewer left is no example
 
@@ -137,7 +132,9 @@ def _is_taken_by_hand(example: Example) -> bool:
 def _why_taken(example: Example) -> str:
     if example.reviewed is not None:
         return f"a reviewer took it: {example.reviewed.actor}"
-    return "most people want it" if example.num_against else "it changes the answer"
+    if example.num_against:
+        return "most people want it"
+    return "it keeps an answer right" if example.confirmed else "it changes the answer"
 
 
 def _without_right_ones(
@@ -150,10 +147,11 @@ def _without_right_ones(
     kept = []
     for one, answer in zip(examples, given, strict=True):
         right = answer.strip() == one.wanted.strip()
-        if right and one.interaction.id not in reference.learned and not _is_taken_by_hand(one):
+        learned = one.interaction.id in reference.learned
+        if right and not learned and not _is_taken_by_hand(one):
             decisions.append(decided(one, LEFT, RIGHT_ALREADY))
         else:
-            kept.append(one)
+            kept.append(replace(one, confirmed=right))
     return kept
 
 

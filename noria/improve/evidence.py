@@ -28,7 +28,7 @@ EVIDENCE_FORMAT = 1
 JSON_FILE, ARRAYS_FILE = "evidence.json", "evidence.npz"
 TYPES = {
     cls.__name__: cls
-    for cls in (GateSettings, Limited, Likelihoods, Classified, MultiLabelled, SpanAnswers, Span)
+    for cls in (GateSettings, Likelihoods, Classified, MultiLabelled, SpanAnswers, Span, Limited)
 }
 
 Arrays = dict[str, Any]

@@ -29,12 +29,13 @@ _SPANS = (
     r"(?:reveal|print|repeat|show|output)\s+(?:me\s+)?(?:your|the)\s+(?:system|hidden|initial)\s+"
     r"(?:prompt|instructions?)",
     # Be somebody else from now on.
-    r"from\s+now\s+on,?\s+(?:you|always|never|answer|respond|reply)",
-    r"you\s+are\s+(?:now|no\s+longer)\s+(?:an?|in|the|bound|dan)\b",
-    r"you\s+(?:must|should|will|have\s+to)\s+(?:always\s+)?(?:answer|respond|reply|output|classify|"
-    r"label|predict|say)\b",
+    r"from\s+now\s+on,?\s+(?:you\s+(?:are|must|act|answer|respond)|always|answer|respond|reply)\b",
+    r"you\s+are\s+(?:now|no\s+longer)\s+(?:bound|dan\b|an?\s+(?:\w+\s+){0,3}(?:ai|assistant|model|"
+    r"bot)\b)",
+    r"you\s+(?:must|should|will|have\s+to)\s+(?:always\s+|only\s+)?(?:(?:output|classify|label|"
+    r"predict)\b|(?:answer|respond|reply|say)\s+(?:with|only)\b)",
     r"(?:always|only|just)\s+(?:answer|respond|reply|output|classify|label|predict)\s+"
-    r"(?:with|as|by|in|the|this|it)\b",
+    r"(?:with|as|in)\b",
     r"(?:act|behave|respond)\s+as\s+(?:if\s+you|though\s+you|an?\s+(?:ai|unrestricted|jailbroken))",
     r"(?:enable|enter|activate)\s+(?:developer|dan|god|jailbreak|admin)\s+mode",
     # Judge me well.
@@ -51,9 +52,10 @@ _SPANS = (
     r"(?:忽略|无视|忘记|忘掉|不要理会|不要遵守|不要遵循|跳过|覆盖)(?:掉)?(?:你)?(?:以上|之前|前面|上面|先前|此前|所有|"
     r"一切|全部|系统|原来|任何|上述|的|你|我|这些|那些){0,8}(?:指令|指示|提示|提示词|规则|说明|要求|设定|命令|约束|内容)",
     r"(?:从现在开始|从现在起|从今以后)[,，]?(?:你|请|一律|总是|必须)",
-    r"你(?:现在|如今)(?:是|不再是|扮演)",
-    r"(?:你|模型|系统)(?:必须|应该|应当|只能|一定要|要)(?:总是|一律|始终|只)?(?:回答|回复|输出|判为|判断为|分类为|标为|标记为)",
-    r"(?:请)?(?:总是|一律|始终|永远)(?:回答|回复|输出|判为|分类为|标为|标记为)",
+    r"你(?:现在|如今)(?:不再)?(?:是|扮演)[^,，。！？\n]{0,10}(?:模型|助手|ai|人工智能|机器人|dan)",
+    r"(?:你|模型|系统)(?:必须|应该|应当|一定要|要)?(?:只能|一律|始终|只)(?:回答|回复|输出)",
+    r"(?:必须|应该|应当|一定要|只能|一律|始终|总是|永远)(?:回答|回复|输出)(?:为|成|[:：“\"'「])",
+    r"(?:必须|应该|应当|一定要|只能|一律|始终|总是|永远)(?:判为|判断为|分类为|标为|标记为|归类为)",
     r"(?:作为|尊敬的|亲爱的|致)(?:一个|一名|各位)?(?:评委|评审|裁判|评分员|评估者|评测员|打分)",
     r"(?:请|务必|一定要)(?:给|打|评)(?:我|出|上|这个|该|本|个|以|回答|答案|回复|打|评){0,6}(?:满分|最高分|最高评分|10\s*分|100\s*分|五星)",
     r"给(?:我|这个|这条|该|本)(?:的)?(?:回答|答案|回复)(?:打|评|以|个|一个|上){0,3}(?:满分|最高分|最高评分|10\s*分|100\s*分|五星)",
@@ -63,7 +65,8 @@ _SPANS = (
     r"<\|?(?:im_start|im_end|system|user|assistant|endoftext|eot_id|start_header_id|begin_of_text)"
     r"\|?>",
     r"\[/?inst\]|<</?sys>>|<start_of_turn>|<end_of_turn>",
-    r"(?:^|\n)[ \t]*(?:#{1,6}[ \t]*)?(?:system|assistant)\s*(?:prompt|message)?\s*:\s",
+    r"(?:^|\n)[ \t]*(?:#{1,6}[ \t]*)?(?:system\s*(?:prompt|message)\s*:|assistant\s*:|"
+    r"system\s*:\s*(?:you|your|always|never)\b)",
     r"(?:^|\n)[ \t]*#{1,6}[ \t]*(?:system|instruction|new instructions?|系统|指令)"
     r"[ \t]*[:：]?[ \t]*(?:\n|$)",
 )

@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from noria.improve.instructions import instruction_in
-from noria.improve.outliers import LEAST_P, MOST_Z, Distance, conformal_p, modified_z
+from noria.improve.outliers import LEAST_P, MOST_Z, Distance, Floats, conformal_p, modified_z
 from noria.improve.shares import find_floods
 from noria.improve.triggers import find_triggers
 from noria.improve.votes import Example, Said
@@ -39,7 +36,7 @@ class Reference:
 
     original: Sequence[tuple[str, str]] = ()
     given: Callable[[Sequence[str]], Sequence[str]] | None = None
-    loss: Callable[[Sequence[Example]], NDArray[np.float64]] | None = None
+    loss: Callable[[Sequence[Example]], Floats] | None = None
     distance: Distance | None = None
     learned: Collection[str] = ()
 

@@ -30,7 +30,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-MIN_TEXTS = 5  # of feedback that hold it: with fewer, no test over thousands of words says anything
+MIN_TEXTS = 5  # of feedback that hold it with one label: tests over thousands of words need them
 MOST_SHIFT = 4.0  # times as frequent in feedback as in the original data
 ALPHA = 0.01  # for one false trigger among all words of a curation, by each of the two tests
 PRIOR_TEXTS = 2.0  # that the label's overall share counts for, beside the word's original texts
@@ -94,11 +94,14 @@ def find_triggers(
         return [], [-1] * len(texts)
     held = [set(word_runs(text)) for text in texts]
     counts = Counter(word for words in held for word in words)
-    looked_at = {word for word, count in counts.items() if count >= MIN_TEXTS}
-    with_label = _counts_by_label(held, labels, looked_at)
+    frequent = {word for word, count in counts.items() if count >= MIN_TEXTS}
+    with_label = _counts_by_label(held, labels, frequent)
+    looked_at = {word for word in frequent if max(with_label[word].values()) >= MIN_TEXTS}
+    if not looked_at:
+        return [], [-1] * len(texts)
     in_original = _original_counts(original, looked_at)
     shares = _shares(labels, [label for _, label in original])
-    limit = math.log(ALPHA / max(1, len(looked_at)))
+    limit = math.log(ALPHA / len(frequent))
     found = []
     for word in looked_at:
         label, num_label = max(with_label[word].items(), key=lambda pair: (pair[1], pair[0]))

@@ -31,7 +31,8 @@ class Example:
     """What should have been answered to a question, and who says so.
 
     `id` is that of the first feedback that says it, and stays when more people say it too.
-    `voters` and `keys` are those for it; `num_against` voted for another answer.
+    `voters` and `keys` are those for it; `num_against` voted for another answer. `confirmed`: the
+    live model gives that answer.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Example:
     said_at: float
     num_against: int = 0
     reviewed: Review | None = None
+    confirmed: bool = False
 
     @property
     def asked(self) -> str:

@@ -41,6 +41,11 @@ class Worth:
     novelty: float
     reasons: tuple[str, ...]
 
+    @property
+    def asked(self) -> str:
+        """What a person wrote."""
+        return asked_text(self.interaction)
+
 
 def most_worth(
     interactions: Sequence[Interaction],

@@ -41,7 +41,7 @@ from noria.registry.trail import (
     erase_texts,
     read_entries,
 )
-from noria.registry.trials import Trials, end_trial
+from noria.registry.trials import Trial, Trials, end_trial, require_trial
 from noria.registry.versions import (
     Version,
     find_exactly,
@@ -191,6 +191,7 @@ class Registry:
         verdict_key: str = "",
         *,
         automatic: bool = False,
+        trial: Trial | None = None,
         numbers: Mapping[str, Any] | None = None,
     ) -> Version:
         """Make a version live and end any trial; returns it. What is live already stays so.
@@ -198,9 +199,10 @@ class Registry:
         Raises UnknownName for weights that are not registered, IntegrityError if their folder is
         gone, Held for a frozen name and, unless a person does it by hand (`automatic`), a pinned
         one; with a `verdict_key` UsageError unless that verdict on them was recorded and says yes.
-        `numbers` are those of a canary that led to it.
+        A `trial` that led to it has to be on still (else UsageError); `numbers` are its own.
         """
         with self._database.write() as connection:
+            require_trial(connection, trial)
             version = require_ready(connection, self.folder, tenant, name, weight_hash)
             if verdict_key:
                 require_yes(entries_of(connection, tenant, name, "gate"), weight_hash, verdict_key)
@@ -227,12 +229,14 @@ class Registry:
         reason: str,
         *,
         automatic: bool = False,
+        only: str = "",
         numbers: Mapping[str, Any] | None = None,
     ) -> Version:
         """Make the version live that the live one replaced and end any trial; returns it.
 
-        Again and again it goes back to the first. `numbers` are those that led to it. Raises
-        UsageError if there is none before, IntegrityError if its folder is gone, Held as `promote`.
+        Again and again it goes back to the first; with `only`, a weight hash, from that one alone.
+        `numbers` are those that led to it. Raises UsageError if there is none before or another one
+        is live than `only`, IntegrityError if its folder is gone, Held as `promote`.
         """
         with self._database.write() as connection:
             previous = previous_hash(connection, tenant, name)
@@ -243,6 +247,8 @@ class Registry:
                     "at least two promotions",
                     "promote the version you want by its weight hash",
                 )
+            if only and live.weight_hash != only:
+                raise UsageError(f"{only[:12]} is not live any more", live.weight_hash[:12])
             require_movable(connection, tenant, name, automatic)
             version = require_ready(connection, self.folder, tenant, name, previous)
             pop_live(connection, version)

@@ -11,11 +11,13 @@ from noria.errors import NoriaError, TrainingError, UnknownName
 from noria.evaluate.compare import signed
 from noria.improve.verdict import verdict_lines
 from noria.recipe import TENANT
+from noria.registry.trials import STAGES
 from noria.stages.improve_task import ACTOR, improve_task
 from noria.stages.measuring import gap_interval
+from noria.stages.promotion import release
 from noria.stages.review import unsigned_review
 from noria.stages.task_release import require_task, task_name
-from noria.stages.turn import Turn, release_if_earned, take_turn
+from noria.stages.turn import Turn, take_turn
 from noria.stages.turn_page import write_turn_page
 from noria.workspace import Workspace
 
@@ -39,7 +41,9 @@ def improve(workspace: Workspace) -> dict[str, Any]:
     turn = take_turn(workspace, champion, workspace.feedback.said(TENANT))
     reasons = list(turn.verdict.reasons)
     missing = unsigned_review(workspace, name) if turn.verdict.promote else ""
-    released = "" if missing else release_if_earned(workspace, turn, ACTOR)
+    released = ""
+    if turn.verdict.promote and not missing:
+        released = release(workspace, name, turn.challenger, turn.judged, ACTOR)
     now = workspace.registry.live(TENANT, name)
     page = write_turn_page(workspace, name, turn.verdict, _brought(turn))
     return {
@@ -97,7 +101,12 @@ def improve_recipe(workspace: Workspace, task: str = "") -> dict[str, Any]:
         raise errors[0]
     released = [one["released"] for one in outcomes.values() if one["released"]]
     reasons = [f"{name}: {why}" for name, one in outcomes.items() for why in one["reasons"]]
-    return {"released": ", ".join(released), "reasons": reasons, "models": outcomes}
+    return {
+        "promoted": any(one.get("promoted") for one in outcomes.values()),
+        "released": ", ".join(released),
+        "reasons": reasons,
+        "models": outcomes,
+    }
 
 
 def outcome_text(outcome: dict[str, Any]) -> str:
@@ -113,5 +122,7 @@ def _lines(outcome: dict[str, Any]) -> list[str]:
     lines = list(outcome.get("report", ()))
     if not outcome["released"]:
         lines += [one for one in outcome["reasons"] if one not in (lines[0] if lines else "")]
+    if outcome.get("released") in STAGES:
+        lines.append(f"begun: {outcome['released']}; noria improve --watch judges it")
     live = outcome.get("live")
     return [*lines, f"live: {live[:12]}, report: {outcome['page']}"] if live else lines

@@ -128,7 +128,7 @@ def contender_of(
             for one, weight in zip(parts, weights, strict=True)
         ),
     )
-    value = value_of(splits[0].answers(held_out, threshold), task.metric(many)).value
+    value = value_of([splits[0].answers(held_out, threshold)], task.metric(many)).value
     return Contender(description, value, held_out, test, splits[1].answers(test, threshold))
 
 
@@ -174,7 +174,7 @@ def choose(
         why = [f"{BASELINE} is chosen, {figures}: nothing is better there."]
     else:
         why = [f"{best.way} is chosen, {figures}; {BASELINE} has {baseline.value:.3f}."]
-        difference = difference_of(best.answers, baseline.answers, metric, seed)
+        difference = difference_of([best.answers], [baseline.answers], metric, seed)
         why.append("On the test: " + sentence(metric, difference, best.way, BASELINE))
         if difference.better < 0:
             why.append(f"So {BASELINE} is served, which is cheaper too.")
@@ -185,17 +185,19 @@ def choose(
     )
 
 
-def value_of(answers: Answers, metric: str, seed: int = 0) -> Interval:
-    """One metric of answers, with its interval."""
-    found = intervals.measure([_only(sums_of(answers), metric)], seed=seed)
+def value_of(runs: Sequence[Answers], metric: str, seed: int = 0) -> Interval:
+    """One metric of the answers of one training, or of several, with its interval."""
+    found = intervals.measure([_only(sums_of(one), metric) for one in runs], seed=seed)
     return found.get(metric, Interval(0.0, 0.0, 1.0))  # F1 of nothing there and nothing given
 
 
-def difference_of(ours: Answers, theirs: Answers, metric: str, seed: int) -> Difference:
-    """One metric of two models' answers to the same records."""
-    first, second = (_only(sums_of(one), metric) for one in (ours, theirs))
-    found = intervals.compare([first], [second], seed=seed)
-    nothing = Difference(0.0, 0.0, Interval(0.0, -1.0, 1.0), 1.0, 1.0, 0, first.num_examples)
+def difference_of(
+    ours: Sequence[Answers], theirs: Sequence[Answers], metric: str, seed: int
+) -> Difference:
+    """One metric of two ways' answers to the same records, each of one training or of several."""
+    first, second = ([_only(sums_of(one), metric) for one in runs] for runs in (ours, theirs))
+    found = intervals.compare(first, second, seed=seed)
+    nothing = Difference(0.0, 0.0, Interval(0.0, -1.0, 1.0), 1.0, 1.0, 0, first[0].num_examples)
     return found.get(metric, nothing)
 
 

@@ -72,7 +72,9 @@ def judge_task(
         verdict = decide_and_keep(
             folder,
             settings=settings,
-            **{role: found.answers[role] for role in ROLES},
+            champion=found.answers["champion"],
+            challenger=found.answers["challenger"],
+            control=found.answers["control"],
             reads_before=reads_before,
             seed=recipe.seed,
             earning=(name,),
@@ -133,7 +135,8 @@ def _differences(
     """Challenger minus rival on each set."""
     ours, theirs = answers["challenger"], answers[rival]
     return {
-        one: difference_facts(difference_of(ours[one], theirs[one], metric, seed)) for one in ours
+        one: difference_facts(difference_of([ours[one]], [theirs[one]], metric, seed))
+        for one in ours
     }
 
 

@@ -59,6 +59,7 @@ def _way(row: dict[str, Any]) -> WayRow:
         row["way"],
         row["served"],
         Interval(row["value"], row["low"], row["high"]),
+        row.get("num_trainings", 1),
         Interval(against["value"], against["low"], against["high"]) if against else None,
         _VERDICTS[against["better"]] if against else "",
         row["train_s"],

@@ -26,7 +26,7 @@ from noria.improve.replay import with_replay
 from noria.improve.verdict import Verdict, verdict_from_json, verdict_to_json
 from noria.recipe import TENANT
 from noria.records import Labelled, Tagged
-from noria.stages.promoting import register_as
+from noria.stages.promotion import register_as
 from noria.stages.stage import Facts, run_stage
 from noria.stages.task_choice import contender_of
 from noria.stages.task_data import Example, examples_of
@@ -146,7 +146,7 @@ def _train_twin(
     for part in description.parts:
         first = ancestor(workspace, champion, f"{name}.{part.way}")
         seconds = first.manifest.settings["seconds"]
-        training = Training(f"{name}.{role}", rows, seconds, inputs)
+        training = Training(f"{name}.{role}", rows, seconds, workspace.recipe.seed, inputs)
         made[part.way] = train_way(workspace, name, splits, part.way, training, base)
 
     task, kind = workspace.recipe.tasks[name], TASKS[description.kind]

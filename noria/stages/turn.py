@@ -33,6 +33,7 @@ from noria.model.cost import training_flops
 from noria.model.weights import read_config
 from noria.recipe import RELEASING, TENANT
 from noria.records import Record, write_records
+from noria.stages.curation import text_reference
 from noria.stages.measuring import (
     GapFacts,
     gap_facts,
@@ -43,7 +44,7 @@ from noria.stages.measuring import (
     score_of,
     split_records,
 )
-from noria.stages.promoting import promote_unless_held, register_as, release
+from noria.stages.promotion import go_live, register_as
 from noria.stages.reading import clean_documents
 from noria.stages.stage import Facts, plain, run_stage
 from noria.stages.watching import watched
@@ -309,7 +310,13 @@ def take_turn(
     """
     share = workspace.recipe.improve.held_out
     asked = workspace.feedback.interactions(TENANT)
-    curated = curate(said, share, interactions=asked)
+    curated = curate(
+        said,
+        share,
+        reference=text_reference(workspace, champion),
+        reviews=workspace.reviews.latest(TENANT),
+        interactions=asked,
+    )
     require_feedback(len(curated.train), len(curated.held_out))
     heard = heard_of(curated, asked, share)
     challenger = _train_one(workspace, "challenger", champion, heard, curated.digest)
@@ -338,21 +345,8 @@ def register(workspace: Workspace, artifact: Artifact, origin: str, parent: str 
     register_as(workspace, workspace.recipe.name, artifact, origin, parent)
 
 
-def release_if_earned(workspace: Workspace, turn: Turn, actor: str) -> str:
-    """What became of the challenger: promoted, shadow, canary, or "" if it stays where it is."""
-    if not turn.verdict.promote:
-        return ""
-    weight_hash = turn.challenger.facts["weight_hash"]
-    return release(workspace, workspace.recipe.name, weight_hash, actor, turn.judged.key)
-
-
 def promote_if_earned(workspace: Workspace, turn: Turn, actor: str) -> bool:
     """Make the challenger live if the gate says so and it never was; True if it is live now."""
-    if not turn.verdict.promote:
-        return False
-    name, weight_hash = workspace.recipe.name, turn.challenger.facts["weight_hash"]
-    if not workspace.registry.was_ever_live(TENANT, name, weight_hash):
-        reason = "the gate said yes"
-        promote_unless_held(workspace, name, weight_hash, actor, reason, turn.judged.key)
-    live = workspace.registry.live(TENANT, name)
-    return live is not None and live.weight_hash == weight_hash
+    earned = turn.verdict.promote
+    name = workspace.recipe.name
+    return earned and go_live(workspace, name, turn.challenger, turn.judged, actor)

@@ -56,7 +56,11 @@ class TurnProcess:
             return f"ended with {code}"
         if "error" in said:
             return str(said["error"])
-        return "; ".join([str(said.get("released") or "refused"), *said.get("reasons", [])])
+        models = said.get("models") or {"": said}
+        return "; ".join(
+            f"{name} {one.get('released') or one.get('decision', '')}".strip()
+            for name, one in models.items()
+        )
 
     def stop(self) -> None:
         """Ask a turn that is going on to stop, and wait until it has."""

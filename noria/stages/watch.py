@@ -17,7 +17,7 @@ from noria.recipe import TENANT
 from noria.registry import AuditEntry, Request, Trial, Version
 from noria.registry.trail import MOVES
 from noria.stages.live_evidence import Said, trial_arms, watched_of
-from noria.stages.promoting import next_stage
+from noria.stages.promotion import next_stage
 from noria.stages.task_release import task_name
 from noria.stages.turn_process import TurnProcess
 from noria.workspace import Workspace
@@ -60,10 +60,11 @@ class Watch:
             live = self._registry.live(TENANT, name)
             if live is None:
                 continue
+            history = self._registry.history(TENANT, name)
             try:
                 self._judge_trial(name, live)
-                self._keep_limits(live)
-                self._begin_turn(live)
+                self._keep_limits(live, history)
+                self._begin_turn(live, history)
             except NoriaError as error:
                 self._say(f"{name}: {error}")
 
@@ -79,12 +80,16 @@ class Watch:
 
     def _do(self, request: Request) -> None:
         """Do what somebody asked for on a page, and note what became of it."""
-        if request.action == "improve":
+        known = request.name in self._names() and request.tenant == TENANT
+        if request.action == "improve" and known:
             if self._asked_by is None and not self._turn.is_running:
                 self._asked_by = request
                 self._start(request.name, request.actor, "asked for")
             return
         try:
+            if not known:
+                names = ", ".join(self._names())
+                raise UnknownName(f"no model is called {request.name!r}", f"one of {names}")
             outcome = self._done(request)
         except NoriaError as error:
             outcome = str(error)
@@ -92,8 +97,6 @@ class Watch:
         self._say(f"request {request.id} of {request.actor}: {request.action}: {outcome}")
 
     def _done(self, request: Request) -> str:
-        if request.name not in self._names() or request.tenant != TENANT:
-            raise UnknownName(f"no model is called {request.name!r}", ", ".join(self._names()))
         where, reason = (TENANT, request.name), f"request {request.id}"
         if request.action == "promote":
             self._registry.promote(*where, request.weight_hash, request.actor, reason)
@@ -123,7 +126,14 @@ class Watch:
         stage = next_stage(self._workspace, trial.stage)
         if stage is not None:
             self._registry.trials.begin(
-                TENANT, name, trial.weight_hash, *stage, ACTOR, trial.verdict_key, numbers
+                TENANT,
+                name,
+                trial.weight_hash,
+                *stage,
+                ACTOR,
+                trial.verdict_key,
+                after=trial,
+                numbers=numbers,
             )
             return
         reason = f"{trial.stage}: {decision.reason}"
@@ -135,6 +145,7 @@ class Watch:
             reason,
             trial.verdict_key,
             automatic=True,
+            trial=trial,
             numbers=numbers,
         )
 
@@ -150,9 +161,8 @@ class Watch:
 
     # Limits
 
-    def _keep_limits(self, live: Version) -> None:
+    def _keep_limits(self, live: Version, history: Sequence[AuditEntry]) -> None:
         """Roll back a promotion that crosses limits; report it where that may not be."""
-        history = self._registry.history(TENANT, live.name)
         move, since = _last_move(history)
         if any(entry.action == "alarm" for entry in since):
             return
@@ -167,22 +177,31 @@ class Watch:
         try:
             if move.action == "rollback":
                 raise Held("a rollback is followed by no other: it may not be the weights")
-            self._registry.rollback(*where, ACTOR, reason, automatic=True, numbers=crossed.numbers)
+            self._registry.rollback(
+                *where,
+                ACTOR,
+                reason,
+                automatic=True,
+                only=live.weight_hash,
+                numbers=crossed.numbers,
+            )
             self._say(f"{live.name}: rolled back: {reason}")
         except NoriaError as error:  # pinned, frozen, or the first version
+            if self._registry.live(*where) != live:
+                return  # somebody moved it meanwhile
             told = f"{reason} (reported only: {error})"
             self._registry.note(live, "alarm", ACTOR, told, {"numbers": crossed.numbers})
             self._say(f"{live.name}: {told}")
 
     # Turns
 
-    def _begin_turn(self, live: Version) -> None:
+    def _begin_turn(self, live: Version, history: Sequence[AuditEntry]) -> None:
         """Begin a turn if enough feedback came, time went by, inputs drifted, or one broke off."""
         if self._turn.is_running or self._registry.trials.of(TENANT, live.name) is not None:
             return
         if "freeze" in self._registry.holds(TENANT, live.name):
             return
-        why = self._why(live, self._registry.history(TENANT, live.name))
+        why = self._why(live, history)
         if why:
             self._start(live.name, ACTOR, why)
 

@@ -1,7 +1,8 @@
-"""From the gate's yes to the live pointer: at once, or by shadow and canary first.
+"""From an artifact that was judged to the registry: made known, made live, if it may be.
 
-In: a version, and what the recipe asks for. Out: a promotion or a trial in the registry. What
-nobody does by hand stops before a name that is pinned or frozen, and says so.
+Live at once, or by the shadow and canary that the recipe asks for. In: artifacts of a turn. Out:
+entries of the registry. Nothing is measured here. What nobody does by hand stops before a name that
+is pinned or frozen, and says so.
 """
 
 from __future__ import annotations
@@ -11,6 +12,14 @@ from noria.errors import Held
 from noria.recipe import SHARE_PATTERN, TENANT
 from noria.registry.trials import STAGES
 from noria.workspace import Workspace
+
+
+def register_as(
+    workspace: Workspace, name: str, artifact: Artifact, origin: str, parent: str
+) -> None:
+    """Make a folder known under the name of the language model or of an application."""
+    path = str(artifact.path.relative_to(workspace.root))
+    workspace.registry.register(TENANT, name, artifact.facts["weight_hash"], path, origin, parent)
 
 
 def promote_unless_held(
@@ -68,22 +77,32 @@ def try_or_promote(
     return trial.stage
 
 
-def release(workspace: Workspace, name: str, weight_hash: str, actor: str, verdict_key: str) -> str:
-    """What became of a version that the gate let through: promoted, shadow, canary, or "".
+def go_live(
+    workspace: Workspace, name: str, challenger: Artifact, judged: Artifact, actor: str
+) -> bool:
+    """Make a challenger live that earned it, unless it once was; True if it is live now."""
+    weight_hash = challenger.facts["weight_hash"]
+    if not workspace.registry.was_ever_live(TENANT, name, weight_hash):
+        reason = "the gate said yes"
+        promote_unless_held(workspace, name, weight_hash, actor, reason, judged.key)
+    return _is_live(workspace, name, weight_hash)
+
+
+def release(
+    workspace: Workspace, name: str, challenger: Artifact, judged: Artifact, actor: str
+) -> str:
+    """What becomes of a challenger that earned it: promoted, shadow, canary, "" for nothing.
 
     What was live once and is not any more was taken back by somebody: it does not come back so.
     """
-    live = workspace.registry.live(TENANT, name)
-    if live is not None and live.weight_hash == weight_hash:
+    weight_hash = challenger.facts["weight_hash"]
+    if _is_live(workspace, name, weight_hash):
         return "promoted"
     if workspace.registry.was_ever_live(TENANT, name, weight_hash):
         return ""
-    return try_or_promote(workspace, name, weight_hash, actor, verdict_key)
+    return try_or_promote(workspace, name, weight_hash, actor, judged.key)
 
 
-def register_as(
-    workspace: Workspace, name: str, artifact: Artifact, origin: str, parent: str
-) -> None:
-    """Make a folder known under the name of the language model or of an application."""
-    path = str(artifact.path.relative_to(workspace.root))
-    workspace.registry.register(TENANT, name, artifact.facts["weight_hash"], path, origin, parent)
+def _is_live(workspace: Workspace, name: str, weight_hash: str) -> bool:
+    live = workspace.registry.live(TENANT, name)
+    return live is not None and live.weight_hash == weight_hash
