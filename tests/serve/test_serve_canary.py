@@ -123,8 +123,8 @@ def test_a_canary_answers_its_share_of_persons_each_of_them_always(tmp_path: Pat
         tried.world.stop()
         tried.world.start()  # what a restarted server does is the same
         assert {one: tried.ask(one)["weight_hash"] for one in PERSONS} == first
-        unnamed = [tried.ask()["weight_hash"] for _ in range(40)]
-        assert 2 <= unnamed.count(tried.b) <= 25
+        unnamed = [tried.ask()["weight_hash"] for _ in range(24)]
+        assert 1 <= unnamed.count(tried.b) <= 18
         tried.watch.once()
         assert tried.live() == tried.a and tried.registry.trials.of(TENANT, NAME) == trial
 
@@ -264,17 +264,17 @@ def test_a_clock_that_jumps_a_day_changes_neither_order_nor_windows(
         tried.world.start()
         real, offset = time.time, [0.0]
         monkeypatch.setattr(time, "time", lambda: real() + offset[0])
-        tried.begin("canary", 0.5, 24)
+        tried.begin("canary", 0.5, 10)
         for day in (1, -1, 1, -1, 0, -1):
             offset[0] = day * 86_400.0
-            for person in PERSONS[:10]:
+            for person in PERSONS[:6]:
                 assert tried.ask(person)["status"] == 200
             tried.registry.hold(TENANT, NAME, "unpin", "ann", "changes nothing")
             time.sleep(0.1)
         tried.world.stop()  # what was counted is stored
         tried.look(lambda: tried.live() == tried.b)
         numbers = tried.last()[2]["numbers"]
-        assert numbers["tried"]["num_requests"] + numbers["live"]["num_requests"] == 60
+        assert numbers["tried"]["num_requests"] + numbers["live"]["num_requests"] == 36
         offset[0] = -86_400.0
         assert tried.registry.rollback(TENANT, NAME, "ann", "back").weight_hash == tried.a
         offset[0] = 86_400.0
