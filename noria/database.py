@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -126,15 +126,24 @@ class Database:
 
     `kind` names what the file holds and `application_id` is its mark inside the file
     (https://www.sqlite.org/pragma.html#pragma_application_id); `version` is the format of its
-    tables. Raises FormatError for a file of another kind or a newer format, IntegrityError for a
-    damaged one, StorageError where the disk says no.
+    tables. `upgrades` holds, for an older format, the statements that lead to the next one; they
+    run once, all or none. Raises FormatError for a file of another kind or a newer format,
+    IntegrityError for a damaged one, StorageError where the disk says no.
     """
 
     def __init__(
-        self, path: Path, tables: MetaData, *, kind: str, application_id: int, version: int
+        self,
+        path: Path,
+        tables: MetaData,
+        *,
+        kind: str,
+        application_id: int,
+        version: int,
+        upgrades: Mapping[int, Sequence[str]] | None = None,
     ) -> None:
         self.path = path
         self.kind = kind
+        self._upgrades = upgrades or {}
         _create_file(path)
         url = URL.create("sqlite+pysqlite", database=str(path))
         self._engine = create_engine(
@@ -161,8 +170,14 @@ class Database:
             return int(connection.exec_driver_sql(query).scalar_one())
 
         found_id, found = number("PRAGMA application_id"), number("PRAGMA user_version")
-        if (found_id, found) == (application_id, version):
-            return
+        if found_id == application_id:
+            while found in self._upgrades:
+                for statement in self._upgrades[found]:
+                    connection.exec_driver_sql(statement)
+                found += 1
+                connection.exec_driver_sql(f"PRAGMA user_version = {found}")
+            if found == version:
+                return
         if found_id or found or number("SELECT count(*) FROM sqlite_master"):
             what = f"format {found}" if found_id == application_id else "a file of another kind"
             raise FormatError(
