@@ -19,7 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Float, Integer, MetaData, Table, Text, insert, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    insert,
+    select,
+    update,
+)
 
 from noria.database import Database
 from noria.errors import UnknownName, UsageError
@@ -47,13 +58,15 @@ _keys = Table(
     Column("expired_at", Float),
     Column("tokens_per_minute", Integer),
 )
-_UPGRADES = {
-    1: (
-        "ALTER TABLE keys ADD COLUMN expires_at FLOAT",
-        "ALTER TABLE keys ADD COLUMN expired_at FLOAT",
-        "ALTER TABLE keys ADD COLUMN tokens_per_minute INTEGER",
-    )
-}
+
+
+def _add_ends_and_limits(connection: Connection) -> None:
+    """1 to 2: keys of the first format have no last day and no limit of their own."""
+    for column in ("expires_at FLOAT", "expired_at FLOAT", "tokens_per_minute INTEGER"):
+        connection.exec_driver_sql(f"ALTER TABLE keys ADD COLUMN {column}")
+
+
+_MIGRATIONS = {1: _add_ends_and_limits}
 
 
 @dataclass(frozen=True)
@@ -130,7 +143,7 @@ class KeyStore:
             kind="a key store",
             application_id=APPLICATION_ID,
             version=KEYS_FORMAT,
-            upgrades=_UPGRADES,
+            migrations=_MIGRATIONS,
         )
 
     def create(
@@ -204,7 +217,16 @@ class KeyStore:
         same = hmac.compare_digest(stored, _digest(secret))
         if not same or row is None:
             return None
-        key = _key(row)
+        return self._principal(_key(row))
+
+    def holder(self, tenant: str, key_id: str) -> Principal | None:
+        """Who holds a key whose secret was checked before, or None if it holds no longer."""
+        mine = (_keys.c.tenant == tenant, _keys.c.key_id == key_id)
+        with self._database.read() as connection:
+            row = connection.execute(select(_keys).where(*mine)).first()
+        return None if row is None else self._principal(_key(row))
+
+    def _principal(self, key: Key) -> Principal | None:
         state = key.state(self._clock())
         if state == "expired" and key.expired_at is None:
             self._note_expired(key)
