@@ -101,17 +101,18 @@ def deep(random: Random, depth: int) -> bytes:
     return b"".join(opened) + b"1" + (closing if random.random() < 0.7 else b"")
 
 
-def bodies(random: Random) -> bytes:
-    """One malformed or extreme body."""
-    base: dict[str, Any] = {"model": random.choice([NAME, "live"]), "max_tokens": 2}
-    base |= random.choice(
-        [
-            {"prompt": "Where?"},
-            {"messages": [{"role": "user", "content": "Where?"}]},
-            {"input": ["Where?"]},
-            {"interaction_id": "x", "kind": "comment", "value": "y"},
-        ]
-    )
+ASKED: dict[str, dict[str, Any]] = {
+    "completions": {"model": NAME, "max_tokens": 2, "prompt": "Where?"},
+    "chat/completions": {"model": NAME, "messages": [{"role": "user", "content": "Where?"}]},
+    "embeddings": {"model": "live", "input": ["Where?"]},
+    f"tasks/{TASK}": {"input": ["Where?"]},
+    "feedback": {"interaction_id": "x", "kind": "comment", "value": "y"},
+}
+
+
+def odd_body(random: Random, base: dict[str, Any]) -> bytes:
+    """A request made malformed or extreme, now and then not at all."""
+    base = dict(base)
     extremes = [float("nan"), float("inf"), -1, 2**31, 2**63, 2**200, 1e308, -0.0, "", [], {}, None]
     extremes += ["\ud83d", "\x00", "a" * 20_000, ["\udc00"] * 5, [[]] * 50, {"": {"": []}}, True]
     fields = ["n", "logprobs", "top_logprobs", "max_tokens", "temperature", "top_p", "seed", "stop"]
@@ -141,14 +142,16 @@ def bodies(random: Random) -> bytes:
 def ask_by_hand(world: World, num_requests: int, seed: int) -> Counter[int]:
     """Malformed, deep, huge and odd bodies to every route that takes one."""
     random = Random(seed)
-    paths = ["chat/completions", "completions", "embeddings", f"tasks/{TASK}", "feedback"]
     found: Counter[int] = Counter()
     client = world.http(world.key)
     for _ in range(num_requests):
-        body = bodies(random)
+        path = random.choice(list(ASKED))
+        body = odd_body(
+            random, ASKED[path if random.random() < 0.8 else random.choice(list(ASKED))]
+        )
         kind = random.choice(["application/json"] * 8 + ["text/plain", "", "a/b; charset=\xff"])
         headers = {"Content-Type": kind.encode("latin-1")}
-        reply = client.post(f"/v1/{random.choice(paths)}", content=body, headers=headers)
+        reply = client.post(f"/v1/{path}", content=body, headers=headers)
         found[reply.status_code] += 1
         try:
             sent = json.loads(body)

@@ -15,8 +15,8 @@ from serving_world import World
 
 from noria.serve.openapi import operations
 
-NUM_EACH = 25
-NUM_BY_HAND = 1500
+NUM_EACH = 5
+NUM_BY_HAND = 300
 NUM_GONE = 60
 
 
@@ -49,14 +49,14 @@ def test_the_document_has_every_route_and_the_page_names_it(running: World) -> N
 
 def test_requests_by_the_document_are_answered_or_refused_as_documented(target: World) -> None:
     found = ask_by_document(target, NUM_EACH, seed=1)
-    assert found[200] > 50 and found[400] > 50
+    assert found[200] > 10 and found[400] > 10
     assert target.http().get("/health").status_code == 200
 
 
 def test_odd_bodies_are_answered_or_refused_as_documented(target: World) -> None:
     found = ask_by_hand(target, NUM_BY_HAND, seed=1)
     assert sum(found.values()) == NUM_BY_HAND
-    assert found[200] > 50 and found[400] > 500
+    assert found[200] > 10 and found[400] > 100
     assert target.http().get("/health").status_code == 200
 
 
