@@ -36,7 +36,7 @@ def memory_bytes() -> int:
 
 def test_a_hundred_thousand_requests_are_answered_or_refused(world: World) -> None:
     world.promote("")
-    world.promote_tongue()
+    world.promote_task()
     world.start()
     found: Counter[int] = Counter()
     for seed in range(8):

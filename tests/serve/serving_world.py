@@ -95,7 +95,7 @@ class World:
         self.registry.promote(tenant, NAME, weights, "test", "test")
         return weights
 
-    def promote_tongue(self) -> str:
+    def promote_task(self) -> str:
         """Make the application `tongue` live; returns its weight hash."""
         weights = write_task(self.root / "artifacts" / "tongue")
         name = f"{NAME}.{TASK}"

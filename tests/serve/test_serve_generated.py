@@ -26,7 +26,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """It answers at once and with nothing, so that every request is cheap."""
     world = World(tmp_path_factory.mktemp("target"))
     world.promote("")
-    world.promote_tongue()
+    world.promote_task()
     world.start()
     yield world
     world.close()

@@ -44,7 +44,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     weights = model_weight_hash(model)
     world.registry.register(TENANT, NAME, weights, "artifacts/random", "made by hand", "")
     world.registry.promote(TENANT, NAME, weights, "test", "test")
-    world.promote_tongue()
+    world.promote_task()
     world.start()
     yield world
     world.close()

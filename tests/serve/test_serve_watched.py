@@ -30,7 +30,7 @@ def numbers(world: World, key: str) -> dict[str, float]:
 
 
 def test_the_numbers_are_those_of_what_was_asked(world: World) -> None:
-    weights, task_weights = world.promote("a"), world.promote_tongue()
+    weights, task_weights = world.promote("a"), world.promote_task()
     world.start(max_running=1, max_waiting=0)
     client = world.http(world.key)
     whole = world.openai().completions.create(model=NAME, prompt="Where", max_tokens=3)
@@ -85,7 +85,7 @@ def test_the_log_has_a_line_for_each_request_and_no_word_of_a_user(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.promote("a")
-    world.promote_tongue()
+    world.promote_task()
     world.start()
     path = tmp_path / "log.jsonl"
     client = world.http(world.key)
