@@ -13,6 +13,7 @@ import httpx
 import openai
 import torch
 
+from noria.baselines.tfidf import train_tfidf
 from noria.feedback.store import FeedbackStore
 from noria.generate.loaded import LanguageModel, load_language_model
 from noria.model.config import ModelConfig
@@ -22,12 +23,16 @@ from noria.registry import Registry
 from noria.serve.app import create_app
 from noria.serve.auth import KeyStore
 from noria.serve.live import LiveModels
-from noria.serve.run import serve
+from noria.serve.policy import Policy
+from noria.serve.run import Tls, serve
+from noria.serve.tracing import Tracer
+from noria.tasks.task_model import Description, Part, load_task_model, write_description
 from noria.tokenizer.load import load_tokenizer
 from noria.tokenizer.train import train_tokenizer
 
 NAME = "helpdesk"
 TENANT = "acme"
+TASK = "tongue"
 CONTEXT_TOKENS = 4096
 TEXTS = ["Where is my parcel? It is on its way to you.", "我的包裹在哪里？它在路上。"] * 4
 
@@ -46,6 +51,17 @@ def write_model(folder: Path, always: str) -> str:
         model.embedding.weight[token].fill_(10.0)  # … where this token scores far above the rest
     save_model(folder, model)
     return model_weight_hash(model)
+
+
+def write_task(folder: Path) -> str:
+    """A model that tells English from Chinese; returns its weight hash."""
+    part = train_tfidf(TEXTS, ["en", "zh"] * 4)
+    (folder / "classical").mkdir(parents=True)
+    part.save(folder / "classical")
+    parts = (Part("classical", "classical", 1.0, part.weight_hash),)
+    said = Description("tongue", "classify", "classical", ("en", "zh"), False, 1.0, 0.0, parts)
+    write_description(folder, said)
+    return load_task_model(folder).weight_hash
 
 
 class World:
@@ -79,19 +95,39 @@ class World:
         self.registry.promote(tenant, NAME, weights, "test", "test")
         return weights
 
+    def promote_task(self) -> str:
+        """Make the application `tongue` live; returns its weight hash."""
+        weights = write_task(self.root / "artifacts" / "tongue")
+        name = f"{NAME}.{TASK}"
+        self.registry.register(TENANT, name, weights, "artifacts/tongue", "made by hand", "")
+        self.registry.promote(TENANT, name, weights, "test", "test")
+        return weights
+
     def start(
         self,
         max_running: int = 2,
         max_waiting: int = 8,
+        max_wait_s: float | None = None,
+        tenant_tokens_per_minute: int = 0,
+        tls: Tls | None = None,
+        tracer: Tracer | None = None,
+        policy: Policy | None = None,
         load: Callable[[Path], LanguageModel] = load_language_model,
     ) -> None:
         models = LiveModels(self.registry, NAME, self.root, load=load, poll_s=0.05)
+        tasks = LiveModels(self.registry, f"{NAME}.{TASK}", self.root, load=load_task_model)
+        has_task = (self.root / "artifacts" / "tongue").exists()
         app = create_app(
             models=models,
+            tasks={TASK: tasks} if has_task else {},
             keys=self.keys,
             feedback=self.feedback,
             max_running=max_running,
             max_waiting=max_waiting,
+            max_wait_s=max_wait_s,
+            tenant_tokens_per_minute=tenant_tokens_per_minute,
+            tracer=tracer,
+            policy=policy,
         )
         self._stop.clear()
         urls: list[str] = []
@@ -102,7 +138,9 @@ class World:
             answering.set()
 
         self._thread = threading.Thread(
-            target=serve, args=(app, "127.0.0.1", 0, ready), kwargs={"stop": self._stop}
+            target=serve,
+            args=(app, "127.0.0.1", 0, ready),
+            kwargs={"stop": self._stop, "drain": app.state.admission, "tls": tls},
         )
         self._thread.start()
         assert answering.wait(30)
