@@ -29,6 +29,12 @@ from noria.errors import (
 DRIVER = "postgresql+psycopg"
 TENANT_SETTING = "noria.tenant"
 LOCK_TIMEOUT_S = 30
+_READ_SETTINGS = text(f"SELECT set_config('{TENANT_SETTING}', :tenant, true)")
+_WRITE_SETTINGS = text(
+    f"SELECT set_config('{TENANT_SETTING}', :tenant, true),"
+    f" set_config('lock_timeout', '{LOCK_TIMEOUT_S}s', true),"
+    " set_config('synchronous_commit', 'on', true)"
+)
 
 _FORMATS = """
 CREATE TABLE IF NOT EXISTS noria_formats (kind integer PRIMARY KEY, format integer NOT NULL)
@@ -125,9 +131,9 @@ class PostgresDatabase:
                 raise
             raise explained from error
 
-    def _lock(self, connection: Connection) -> None:
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
-        connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
+    def _lock(self, connection: Connection, tenant: str = "") -> None:
+        """Begin a transaction that writes: its settings, then the wait for its turn."""
+        connection.execute(_WRITE_SETTINGS, {"tenant": tenant})
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({self._application_id})")
 
     def _check_or_create(self, connection: Connection, version: int) -> None:
@@ -165,10 +171,6 @@ class PostgresDatabase:
         query = text("INSERT INTO noria_formats VALUES (:kind, :format)")
         connection.execute(query, {"kind": self._application_id, "format": version})
 
-    def _enter(self, connection: Connection, tenant: str) -> None:
-        query = text(f"SELECT set_config('{TENANT_SETTING}', :tenant, true)")
-        connection.execute(query, {"tenant": tenant})
-
     @contextmanager
     def write(self, tenant: str = "") -> Iterator[Connection]:
         """One transaction that writes rows of one tenant: alone from its first statement.
@@ -176,8 +178,7 @@ class PostgresDatabase:
         On disk when it ends. Raises StorageError or IntegrityError; then nothing is stored.
         """
         with self._explained(), self._engine.connect() as connection, connection.begin():
-            self._lock(connection)
-            self._enter(connection, tenant)
+            self._lock(connection, tenant)
             yield connection
 
     @contextmanager
@@ -186,7 +187,7 @@ class PostgresDatabase:
         with self._explained(), self._engine.connect() as connection:
             connection = connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
-                self._enter(connection, tenant)
+                connection.execute(_READ_SETTINGS, {"tenant": tenant})
                 yield connection
 
     def tenants(self, table: str) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, func, insert, select
+from sqlalchemy import Connection, RowMapping, Table, bindparam, func, insert, select
 
 from noria.errors import NoriaError, UnknownName, UsageError
 from noria.feedback.cipher import DataKey
@@ -24,6 +24,24 @@ from noria.feedback.tables import (
     interactions_table,
     request_digest,
     table_of,
+)
+
+# Statements of every write are built once: building costs as much as running them.
+_TENANT, _VALUES = bindparam("of_tenant"), bindparam("values", expanding=True)
+_TABLES = (interactions_table, feedback_table)
+_WITH = {
+    (table.name, column): select(table).where(
+        table.c.tenant == _TENANT, table.c[column].in_(_VALUES)
+    )
+    for table in _TABLES
+    for column in ("id", "idempotency_key")
+}
+_HIGHEST = {
+    table.name: select(func.max(table.c.position)).where(table.c.tenant == _TENANT)
+    for table in _TABLES
+}
+_KNOWN_IDS = select(interactions_table.c.id).where(
+    interactions_table.c.tenant == _TENANT, interactions_table.c.id.in_(_VALUES)
 )
 
 
@@ -90,7 +108,7 @@ class _Side:
             raise reused_key()
         if there and there[0][0] is not None:
             return there[0][0]
-        row = as_row(value.said, key) | {"idempotency_key": digest}
+        row = as_row(value.said, key, request) | {"idempotency_key": digest}
         self._rows.append(row)
         self._remember(value.said.id, value.said, request, digest)
         return value.said
@@ -99,9 +117,8 @@ class _Side:
         """Insert what is new, behind what is there."""
         if not self._rows:
             return
-        table = self._table.c
-        highest = select(func.max(table.position)).where(table.tenant == self._tenant_key.tenant)
-        last = connection.execute(highest).scalar() or 0
+        mine = {"of_tenant": self._tenant_key.tenant}
+        last = connection.execute(_HIGHEST[self._table.name], mine).scalar() or 0
         for position, row in enumerate(self._rows, start=last + 1):
             row["position"] = position
         connection.execute(insert(self._table), self._rows)
@@ -112,10 +129,11 @@ def _matches(
 ) -> list[RowMapping]:
     """Rows with one of these ids or keys; asked one after the other, for each has an index."""
     found: dict[str, RowMapping] = {}
-    for column, values in ((table.c.id, ids), (table.c.idempotency_key, digests)):
+    for column, values in (("id", ids), ("idempotency_key", digests)):
         if values:
-            query = select(table).where(table.c.tenant == tenant, column.in_(values))
-            found |= {row["id"]: row for row in connection.execute(query).mappings()}
+            wanted = {"of_tenant": tenant, "values": values}
+            rows = connection.execute(_WITH[table.name, column], wanted)
+            found |= {row["id"]: row for row in rows.mappings()}
     return list(found.values())
 
 
@@ -130,9 +148,8 @@ def _known(connection: Connection, tenant: str, values: Sequence[ToStore]) -> se
     wanted = set().union(*(_spoken_of(value.said) for value in values))
     if not wanted:
         return set()
-    table = interactions_table.c
-    query = select(table.id).where(table.tenant == tenant, table.id.in_(wanted))
-    return set(connection.execute(query).scalars())
+    ids = {"of_tenant": tenant, "values": list(wanted)}
+    return set(connection.execute(_KNOWN_IDS, ids).scalars())
 
 
 def store_batch(
@@ -145,7 +162,7 @@ def store_batch(
     persons = {value.said.person for value in values}
     keys = keyring.keys_of_persons(connection, tenant, persons)
     results: dict[int, Said | NoriaError] = {}
-    for table in (interactions_table, feedback_table):
+    for table in _TABLES:
         numbers = [n for n, value in enumerate(values) if table_of(value.said) is table]
         if numbers:
             mine = [values[number] for number in numbers]

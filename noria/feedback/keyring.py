@@ -11,12 +11,21 @@ import secrets
 from collections.abc import Collection, Iterable
 from functools import lru_cache
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
 from noria.feedback.cipher import DataKey, MasterKeys, TenantKey, master_keys_of, new_key
 from noria.feedback.tables import data_keys_table, tenant_keys_table
 
 MAX_KNOWN_KEYS = 65_536  # unwrapped in memory
+
+# Statements of every write are built once: building costs as much as running them.
+_KEY_OF_TENANT = select(tenant_keys_table).where(
+    tenant_keys_table.c.tenant == bindparam("of_tenant")
+)
+_KEYS_OF_PERSONS = select(data_keys_table).where(
+    data_keys_table.c.tenant == bindparam("of_tenant"),
+    data_keys_table.c.person.in_(bindparam("persons", expanding=True)),
+)
 
 
 class Keyring:
@@ -40,8 +49,7 @@ class Keyring:
 
     def find_tenant_key(self, connection: Connection, tenant: str) -> TenantKey | None:
         """The tenant's key, or None if nothing of this tenant was ever stored."""
-        query = select(tenant_keys_table).where(tenant_keys_table.c.tenant == tenant)
-        row = connection.execute(query).first()
+        row = connection.execute(_KEY_OF_TENANT, {"of_tenant": tenant}).first()
         if row is None:
             return None
         return self._tenant_key(bytes(row.wrapped), tenant, row.id, row.master_id)
@@ -74,9 +82,8 @@ class Keyring:
         self, connection: Connection, tenant: str, persons: Collection[str]
     ) -> dict[str, DataKey]:
         """A data key for each of these persons, made where there is none, by person."""
-        table = data_keys_table.c
-        query = select(data_keys_table).where(table.tenant == tenant, table.person.in_(persons))
-        rows = connection.execute(query).mappings().all()
+        wanted = {"of_tenant": tenant, "persons": list(persons)}
+        rows = connection.execute(_KEYS_OF_PERSONS, wanted).mappings().all()
         keys = {key.person: key for key in self._unwrapped(connection, tenant, rows)}
         new = [
             DataKey(secrets.token_hex(8), tenant, person, new_key())

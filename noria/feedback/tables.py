@@ -109,10 +109,10 @@ def request_digest(said: Said, key: DataKey) -> str:
     return key.digest(said.interaction_id, said.kind, said.value, said.origin)
 
 
-def as_row(said: Said, key: DataKey) -> dict[str, Any]:
+def as_row(said: Said, key: DataKey, request: str) -> dict[str, Any]:
     """A value as the table keeps it, without position and idempotency key."""
     table = table_of(said).name
-    row = vars(said) | {"data_key": key.id, "request": request_digest(said, key)}
+    row = vars(said) | {"data_key": key.id, "request": request}
     for column in SEALED[table]:
         row[column] = key.seal(row[column], table, said.id, column)
     return row
