@@ -146,3 +146,12 @@ def test_another_librarys_record_is_its_pattern_only() -> None:
 def test_a_log_that_can_not_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no"), json_log(str(tmp_path / "no" / "log")):
         pass
+
+
+def test_at_warnings_there_is_no_line_for_each_request(running: World, tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    with json_log(str(path), logging.WARNING):
+        running.http(running.key).get("/v1/models")
+        logging.getLogger("noria.serve.live").warning("something is wrong")
+    (line,) = path.read_text("utf-8").splitlines()
+    assert json.loads(line)["event"] == "something is wrong"
