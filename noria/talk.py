@@ -15,6 +15,7 @@ from noria.recipe import TENANT
 from noria.records import Message, text_content
 from noria.serve.app import create_app
 from noria.serve.live import LiveModels
+from noria.serve.loop_route import Loop
 from noria.stages.task_release import task_name, task_version
 from noria.tasks.chat import chat
 from noria.tasks.task_model import load_task_model
@@ -89,6 +90,8 @@ def build_app(workspace: Workspace) -> FastAPI:
     for name in recipe.tasks:
         load_task_model(root / task_version(registry, recipe, name).artifact_path)
     settings = recipe.serve
+    names = [recipe.name] if models is not None else []
+    names += [task_name(recipe, name) for name in recipe.tasks]
     return create_app(
         models=models,
         keys=workspace.keys,
@@ -99,4 +102,5 @@ def build_app(workspace: Workspace) -> FastAPI:
             name: LiveModels(registry, task_name(recipe, name), root, load_task_model)
             for name in recipe.tasks
         },
+        loop=Loop(registry, workspace.feedback, root, TENANT, names),
     )

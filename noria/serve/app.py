@@ -21,8 +21,11 @@ from noria.generate.loaded import LanguageModel
 from noria.serve.admission import Admission
 from noria.serve.answers import Asked, Desk
 from noria.serve.auth import KeyStore, Principal
+from noria.serve.explain_route import Explainer, ExplainRequest
 from noria.serve.guard import Guard
 from noria.serve.live import LiveModels
+from noria.serve.loop_route import Loop, LoopRequest
+from noria.serve.page_routes import PAGE_PATHS, add_page
 from noria.serve.protocol import (
     LIVE,
     ChatRequest,
@@ -32,20 +35,22 @@ from noria.serve.protocol import (
 )
 from noria.serve.refusals import add_refusals, refusal
 from noria.serve.replies import fresh_reply, stored_reply
+from noria.serve.sessions import Sessions
 from noria.serve.task_route import LiveTasks, TaskDesk
 
-OPEN_PATHS = ("/health",)
+OPEN_PATHS = ("/health", *PAGE_PATHS)
 
 IdempotencyKey = Annotated[str, Header(max_length=200)]
 
 
-def needs(right: str) -> Any:
-    """A dependency: the principal of the request, if the key has that right; else 403."""
+def needs(*rights: str) -> Any:
+    """A dependency: the principal of the request, if its key has one of the rights; else 403."""
+    wanted = " or ".join(map(repr, rights))
 
     def principal_with_right(request: Request) -> Principal:
         principal = request.state.principal
-        if principal is None or right not in principal.rights:
-            raise HTTPException(403, f"this key may not do that: it needs the right {right!r}")
+        if principal is None or not principal.rights.intersection(rights):
+            raise HTTPException(403, f"this key may not do that: it needs the right {wanted}")
         assert isinstance(principal, Principal)
         return principal
 
@@ -54,6 +59,9 @@ def needs(right: str) -> Any:
 
 User = Annotated[Principal, needs("use")]
 Rater = Annotated[Principal, needs("rate")]
+Reader = Annotated[Principal, needs("read")]
+UserOrReader = Annotated[Principal, needs("use", "read")]
+Promoter = Annotated[Principal, needs("promote")]
 
 
 def create_app(
@@ -64,10 +72,12 @@ def create_app(
     max_running: int = 2,
     max_waiting: int = 64,
     tasks: LiveTasks | None = None,
+    loop: Loop | None = None,
 ) -> FastAPI:
     """The application over these stores; it starts and stops the models, the stores stay open.
 
-    Without `models` there is no language model: only `tasks`, by their names.
+    Without `models` there is no language model: only `tasks`, by their names. With `loop` the page
+    shows it.
 
     At most `max_running` answers are written at once and `max_waiting` requests wait; the next is
     sent away with 429.
@@ -97,13 +107,18 @@ def create_app(
         # A library's telemetry stays off, whatever the environment says.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.add_middleware(Guard, keys=keys, open_paths=OPEN_PATHS)
+    sessions = Sessions(keys)
+    app.add_middleware(Guard, keys=keys, open_paths=OPEN_PATHS, sessions=sessions)
     add_refusals(app)
     if desk is not None:
         _add_answers(app, desk)
+        _add_explanations(app, Explainer(desk.models, feedback, admission))
     _add_tasks(app, task_desk)
     _add_feedback(app, feedback)
     _add_state(app, models, followed, admission)
+    if loop is not None:
+        _add_loop(app, loop)
+    add_page(app, sessions, models, has_loop=loop is not None)
     return app
 
 
@@ -129,6 +144,26 @@ def _add_answers(app: FastAPI, desk: Desk) -> None:
         request: Request, body: CompletionRequest, user: User, idempotency_key: IdempotencyKey = ""
     ) -> Response:
         return await reply(request, Asked(user.tenant, body, idempotency_key))
+
+
+def _add_explanations(app: FastAPI, explainer: Explainer) -> None:
+    @app.post("/v1/explain")
+    async def explain(body: ExplainRequest, user: UserOrReader) -> Response:
+        return await explainer.reply(user.tenant, body)
+
+
+def _add_loop(app: FastAPI, loop: Loop) -> None:
+    @app.get("/v1/loop")
+    def loop_now(reader: Reader) -> Response:
+        return JSONResponse(loop.state(reader.tenant))
+
+    @app.get("/v1/loop/cards")
+    def cards(reader: Reader) -> Response:
+        return JSONResponse(loop.cards(reader.tenant))
+
+    @app.post("/v1/loop/requests")
+    def ask_for(body: LoopRequest, promoter: Promoter) -> Response:
+        return JSONResponse(loop.act(promoter.tenant, body, f"key {promoter.key_id}"))
 
 
 def _add_tasks(app: FastAPI, desk: TaskDesk) -> None:

@@ -77,6 +77,13 @@ def _key(row: Any) -> Key:
     return Key(row.tenant, row.key_id, rights, row.created_at, row.revoked_at)
 
 
+def _principal(row: Any) -> Principal | None:
+    """Whom a row lets in: nobody where there is none, or where it was revoked."""
+    if row is None or row.revoked_at is not None:
+        return None
+    return Principal(row.tenant, row.key_id, frozenset(row.rights.split(",")))
+
+
 class KeyStore:
     """The keys of all tenants in one SQLite file; safe for many threads and processes."""
 
@@ -136,9 +143,13 @@ class KeyStore:
             row = connection.execute(select(_keys).where(_keys.c.key_id == match[1])).first()
         stored = row.digest if row is not None else "0" * 64
         same = hmac.compare_digest(stored, _digest(secret))
-        if not same or row is None or row.revoked_at is not None:
-            return None
-        return Principal(row.tenant, row.key_id, frozenset(row.rights.split(",")))
+        return _principal(row) if same else None
+
+    def holder(self, tenant: str, key_id: str) -> Principal | None:
+        """Who holds a key whose secret was checked before, or None if it holds no longer."""
+        mine = (_keys.c.tenant == tenant, _keys.c.key_id == key_id)
+        with self._database.read() as connection:
+            return _principal(connection.execute(select(_keys).where(*mine)).first())
 
     def close(self) -> None:
         """Close every connection to the file."""

@@ -17,6 +17,7 @@ from noria.generate.loaded import load_language_model
 from noria.serve.app import OPEN_PATHS, create_app
 from noria.serve.guard import MAX_BODY_BYTES, SECURITY_HEADERS
 from noria.serve.live import LiveModels
+from noria.serve.loop_route import Loop
 
 CHAT = {"model": NAME, "messages": [{"role": "user", "content": "Where?"}], "max_tokens": 2}
 COMPLETION = {"model": NAME, "prompt": "Where?", "max_tokens": 2}
@@ -26,7 +27,8 @@ SECRET_TEXT = "my-secret-text-4711"
 def routes_of(world: World) -> list[tuple[str, str]]:
     """Every (method, path) of the application that needs a key."""
     models = LiveModels(world.registry, NAME, world.root, load_language_model)
-    app = create_app(models=models, keys=world.keys, feedback=world.feedback)
+    loop = Loop(world.registry, world.feedback, world.root, TENANT, [NAME])
+    app = create_app(models=models, keys=world.keys, feedback=world.feedback, loop=loop)
     found = [
         (method, route.path)
         for route in app.routes
@@ -52,7 +54,7 @@ def test_every_route_is_closed_without_a_right_key(running: World) -> None:
         {"X-Api-Key": real},
     ]
     routes = routes_of(running)
-    assert len(routes) == 6
+    assert len(routes) == 10
     client = running.http()
     for method, path in [*routes, ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/nothing")]:
         for headers in wrong:
@@ -71,15 +73,21 @@ def test_every_route_needs_its_right(running: World) -> None:
         "/v1/tasks": ("use", None),
         "/v1/tasks/{name}": ("use", {"input": "Where?"}),
         "/v1/feedback": ("rate", {"interaction_id": "x", "kind": "thumb", "value": "up"}),
+        "/v1/explain": ("use or read", {"interaction_id": "x"}),
+        "/v1/loop": ("read", None),
+        "/v1/loop/cards": ("read", None),
+        "/v1/loop/requests": ("promote", {"name": "no", "action": "rollback", "reason": "x"}),
     }
     for method, path in routes_of(running):
         right, body = needed[path]
-        others = {"use", "rate", "read", "promote"} - {right}
+        others = {"use", "rate", "read", "promote"} - set(right.split(" or "))
         answer = running.http(running.new_key(*others)).request(method, path, json=body)
         assert answer.status_code == 403, path
-        assert right in answer.json()["error"]["message"]
-        answer = running.http(running.new_key(right)).request(method, path, json=body)
-        assert answer.status_code in (200, 404), path
+        told = answer.json()["error"]["message"]
+        assert all(repr(one) in told for one in right.split(" or "))
+        for one in right.split(" or "):
+            answer = running.http(running.new_key(one)).request(method, path, json=body)
+            assert answer.status_code in (200, 404), path
 
 
 def test_health_says_more_only_to_those_who_may_read(running: World) -> None:
