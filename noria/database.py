@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from noria.errors import FormatError, IntegrityError, NoriaError, StorageError
 
 BUSY_TIMEOUT_S = 30.0
+Migrations = Mapping[int, Callable[[Connection], None]]  # from a format to the next one
 _WRITES = "noria_writes"
 
 # https://www.sqlite.org/rescode.html; the low byte of an extended code is its primary code.
@@ -126,15 +127,24 @@ class Database:
 
     `kind` names what the file holds and `application_id` is its mark inside the file
     (https://www.sqlite.org/pragma.html#pragma_application_id); `version` is the format of its
-    tables. Raises FormatError for a file of another kind or a newer format, IntegrityError for a
-    damaged one, StorageError where the disk says no.
+    tables. An older file is brought to it by `migrations`, step by step, all of them in one
+    transaction: a kill leaves the old format whole. Raises FormatError for a file of another kind
+    or a newer format, IntegrityError for a damaged one, StorageError where the disk says no.
     """
 
     def __init__(
-        self, path: Path, tables: MetaData, *, kind: str, application_id: int, version: int
+        self,
+        path: Path,
+        tables: MetaData,
+        *,
+        kind: str,
+        application_id: int,
+        version: int,
+        migrations: Migrations | None = None,
     ) -> None:
         self.path = path
         self.kind = kind
+        self._migrations = migrations or {}
         _create_file(path)
         url = URL.create("sqlite+pysqlite", database=str(path))
         self._engine = create_engine(
@@ -162,6 +172,11 @@ class Database:
 
         found_id, found = number("PRAGMA application_id"), number("PRAGMA user_version")
         if (found_id, found) == (application_id, version):
+            return
+        if found_id == application_id and found in self._migrations:
+            for step in range(found, version):
+                self._migrations[step](connection)
+            connection.exec_driver_sql(f"PRAGMA user_version = {version}")
             return
         if found_id or found or number("SELECT count(*) FROM sqlite_master"):
             what = f"format {found}" if found_id == application_id else "a file of another kind"

@@ -28,6 +28,7 @@ def feedback(
     correct: str = typer.Option("", "--correct", help="What the answer should have been."),
     thumb: str = typer.Option("", "--thumb", help="up or down."),
     comment: str = typer.Option("", "--comment", help="A remark."),
+    person: str = typer.Option("", "--person", help="Who says so; kept as a pseudonym."),
     store: Path | None = STORE,
     as_json: bool = JSON,
 ) -> None:
@@ -45,7 +46,7 @@ def feedback(
             raise UsageError("no interaction named", "its id", "noria chat prints it")
         stored = [
             workspace.feedback.record_feedback(
-                tenant=TENANT, interaction_id=interaction, kind=kind, value=value, origin="person"
+                TENANT, interaction, kind, value, origin="person", person=person
             )
             for kind, value in given.items()
         ] or workspace.feedback.feedback(TENANT)

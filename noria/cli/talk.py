@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
@@ -78,7 +80,8 @@ def serve(
         settings = workspace.recipe.serve
         app = build_app(workspace)
         secret = ""
-        usable = any(key.revoked_at is None for key in workspace.keys.list(TENANT))
+        now = time.time()
+        usable = any(key.state(now) == "active" for key in workspace.keys.list(TENANT))
         if not stop_with_stdin and not usable:
             secret = workspace.keys.create(TENANT, ("use", "rate", "read", "promote")).secret
 
@@ -104,13 +107,21 @@ def create_key(
     recipe: Path = RECIPE,
     rights: str = typer.Option("use,rate", "--rights", help="Of: use, rate, promote, read."),
     tenant: str = typer.Option(TENANT, "--tenant"),
+    days: float | None = typer.Option(
+        None, "--days", help="Refused after so many days; default: only once it is revoked."
+    ),
+    tokens_per_minute: int | None = typer.Option(
+        None, "--tokens-per-minute", help="What it may use; default: no limit of its own."
+    ),
     store: Path | None = STORE,
     as_json: bool = JSON,
 ) -> None:
     """Create a key; it is shown once, only its hash is kept."""
     with Opened(recipe, store, quiet=True) as workspace:
         wanted = tuple(part.strip() for part in rights.split(",") if part.strip())
-        created = workspace.keys.create(tenant, wanted)
+        created = workspace.keys.create(
+            tenant, wanted, days=days, tokens_per_minute=tokens_per_minute
+        )
     show({"id": created.key_id, "key": created.secret}, as_json, f"{created.secret}")
 
 
@@ -123,11 +134,26 @@ def list_keys(
 ) -> None:
     """List the keys of a tenant."""
     with Opened(recipe, store, quiet=True) as workspace:
+        now = time.time()
         rows = [
-            {"id": key.key_id, "rights": list(key.rights), "revoked": key.revoked_at is not None}
+            {
+                "id": key.key_id,
+                "rights": list(key.rights),
+                "state": key.state(now),
+                "revoked": key.revoked_at is not None,
+                "created": _day(key.created_at),
+                "expires": _day(key.expires_at),
+                "tokens_per_minute": key.tokens_per_minute,
+            }
             for key in workspace.keys.list(tenant)
         ]
     show({"keys": rows}, as_json, "\n".join(json.dumps(row) for row in rows) or "no keys")
+
+
+def _day(at: float | None) -> str | None:
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 @keys.command("revoke")

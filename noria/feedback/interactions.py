@@ -15,7 +15,8 @@ from noria.errors import UsageError
 from noria.records import Message, content_text, text_content
 
 INTERACTION_KINDS = ("chat", "completion", "task")
-FEEDBACK_KINDS = ("thumb", "correction", "label", "comment")
+IMPLICIT_KINDS = ("regenerate", "copy", "abandon")  # what people did; nobody was asked
+FEEDBACK_KINDS = ("thumb", "label", "correction", "comment", "preference", *IMPLICIT_KINDS)
 ORIGINS = ("person", "simulated")
 THUMBS = ("up", "down")
 MAX_LABEL_CHARACTERS = 200
@@ -57,7 +58,12 @@ class Interaction:
 
 @dataclass(frozen=True)
 class Feedback:
-    """What was said of an interaction; `origin` tells people from simulated users."""
+    """What was said of an interaction; `origin` tells people from simulated users.
+
+    A preference's `interaction_id` is the better answer, its `value` the id of the worse one; the
+    value of an implicit kind is empty. `person` is the pseudonym of who said it, `key_id` the key
+    that it came through; both may be empty.
+    """
 
     tenant: str
     id: str
@@ -66,6 +72,13 @@ class Feedback:
     value: str
     origin: str
     created_at: float
+    person: str = ""
+    key_id: str = ""
+
+    @property
+    def implicit(self) -> bool:
+        """Whether it is a sign of what somebody did, not a word that somebody said."""
+        return self.kind in IMPLICIT_KINDS
 
 
 def chat_prompt(messages: Sequence[Message]) -> str:
@@ -115,6 +128,10 @@ def check_feedback(kind: str, value: str, origin: str) -> None:
     check_text("value", value)
     if kind == "thumb":
         _require_choice("thumb", value, THUMBS)
+    if kind in IMPLICIT_KINDS:
+        if value:
+            raise UsageError(f"a value beside {kind}", "none: the kind says it all")
+        return
     if not value.strip():
         raise UsageError(f"an empty {kind}", "some text")
     if kind == "label" and len(value) > MAX_LABEL_CHARACTERS:

@@ -20,6 +20,7 @@ from noria.corpus.deidentify import Deidentifier
 from noria.database import Database
 from noria.errors import UnknownName, UsageError
 from noria.feedback.interactions import (
+    IMPLICIT_KINDS,
     Feedback,
     Interaction,
     check_feedback,
@@ -28,6 +29,7 @@ from noria.feedback.interactions import (
     check_text,
     pseudonym,
 )
+from noria.feedback.migrations import MIGRATIONS
 from noria.feedback.tables import (
     APPLICATION_ID,
     FEEDBACK_COLUMNS,
@@ -108,6 +110,7 @@ class FeedbackStore:
             kind="a feedback store",
             application_id=APPLICATION_ID,
             version=STORE_FORMAT,
+            migrations=MIGRATIONS,
         )
 
     def record_interaction(
@@ -206,44 +209,59 @@ class FeedbackStore:
         value: str,
         *,
         origin: str = "person",
+        person: str = "",
+        key_id: str = "",
         idempotency_key: str = "",
         created_at: float | None = None,
     ) -> Feedback:
         """Store what was said of an interaction; returns what is stored, on disk.
 
-        Raises UnknownName if the tenant has no such interaction, UsageError for a value that says
-        nothing or a key that was used for other content.
+        `person` comes in as a name and is stored as a pseudonym; `key_id` is the key of the server
+        that it came through, which may be another one when the same is said again. Raises
+        UnknownName if the tenant has no such interaction, UsageError for a value that says
+        nothing or an idempotency key that was used for other content.
         """
-        check_text("interaction_id", interaction_id)
+        for what, text in (("interaction_id", interaction_id), ("person", person)):
+            check_text(what, text)
         check_feedback(kind, value, origin)
+        if kind == "preference" and value == interaction_id:
+            raise UsageError("a preference of an answer to itself", "the ids of two answers")
         check_idempotency_key(idempotency_key)
         said = Feedback(
             tenant=tenant,
             id=f"fb-{uuid.uuid4().hex}",
             interaction_id=interaction_id,
             kind=kind,
-            value=self._deidentifier().replace(value)[0],
+            value=self._deidentified(kind, value),
             origin=origin,
             created_at=time.time() if created_at is None else created_at,
+            person=pseudonym(tenant, person),
+            key_id=key_id,
         )
         return self._insert_feedback(said, idempotency_key)
+
+    def _deidentified(self, kind: str, value: str) -> str:
+        if kind == "preference" or kind in IMPLICIT_KINDS:  # an id, or nothing
+            return value
+        return self._deidentifier().replace(value)[0]
 
     def _insert_feedback(self, said: Feedback, idempotency_key: str) -> Feedback:
         table = feedback_table.c
         same_key = (table.tenant == said.tenant, table.idempotency_key == idempotency_key)
-        known = select(interactions_table.c.id).where(
-            interactions_table.c.tenant == said.tenant,
-            interactions_table.c.id == said.interaction_id,
+        wanted = {said.interaction_id, said.value if said.kind == "preference" else ""} - {""}
+        known = select(func.count()).where(
+            interactions_table.c.tenant == said.tenant, interactions_table.c.id.in_(wanted)
         )
         with self._database.write() as connection:
             query = select(*FEEDBACK_COLUMNS).where(*same_key)
             row = connection.execute(query).mappings().first() if idempotency_key else None
             if row is not None:
                 stored = feedback_from_row(dict(row))
-                if replace(stored, id=said.id, created_at=said.created_at) != said:
+                now = {"id": said.id, "created_at": said.created_at, "key_id": said.key_id}
+                if replace(stored, **now) != said:
                     raise _reused_key()
                 return stored
-            if connection.execute(known).first() is None:
+            if connection.execute(known).scalar_one() < len(wanted):
                 raise _unknown_interaction()
             position = _next_position(connection, feedback_table, said.tenant)
             keys = {"position": position, "idempotency_key": idempotency_key or None}
@@ -281,16 +299,26 @@ class FeedbackStore:
         with self._database.read() as connection:
             return [feedback_from_row(dict(row)) for row in connection.execute(query).mappings()]
 
+    def said(self, tenant: str) -> list[tuple[Interaction, Feedback]]:
+        """Everything a tenant's people said, with what they said it of, in the order stored.
+
+        Several people's words on one interaction are all there, and so are the same person's.
+        """
+        # Feedback is read first: what it speaks of was stored before it.
+        feedback = self.feedback(tenant)
+        asked = {one.id: one for one in self.interactions(tenant)}
+        return [(asked[said.interaction_id], said) for said in feedback]
+
     def corrections(self, tenant: str) -> list[tuple[Interaction, Feedback]]:
         """Every correction of a tenant with the interaction it corrects, in the order stored.
 
         Those of applications are left out: they are no text for a language model to write.
         """
-        # Feedback is read first: what it speaks of was stored before it.
-        corrections = [said for said in self.feedback(tenant) if said.kind == "correction"]
-        asked = {one.id: one for one in self.interactions(tenant)}
-        found = [(asked[said.interaction_id], said) for said in corrections]
-        return [one for one in found if one[0].kind != "task"]
+        return [
+            (asked, said)
+            for asked, said in self.said(tenant)
+            if said.kind == "correction" and asked.kind != "task"
+        ]
 
     def close(self) -> None:
         """Close every connection to the file."""

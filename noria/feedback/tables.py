@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from noria.feedback.interactions import Feedback, Interaction
 
-STORE_FORMAT = 1
+STORE_FORMAT = 2
 APPLICATION_ID = 0x4E464231  # "NFB1"
 
 tables = MetaData()
@@ -57,6 +57,8 @@ feedback_table = Table(
     Column("value", Text, nullable=False),
     Column("origin", Text, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
     ForeignKeyConstraint(["tenant", "interaction_id"], ["interactions.tenant", "interactions.id"]),
     UniqueConstraint("tenant", "position"),
     UniqueConstraint("tenant", "idempotency_key"),

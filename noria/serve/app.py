@@ -185,6 +185,8 @@ def _add_feedback(app: FastAPI, feedback: FeedbackStore) -> None:
             body.kind,
             body.value,
             origin=body.origin,
+            person=body.user or "",
+            key_id=rater.key_id,
             idempotency_key=idempotency_key,
         )
         return JSONResponse(

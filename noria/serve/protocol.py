@@ -219,6 +219,9 @@ class FeedbackRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     interaction_id: str = Field(min_length=1, max_length=200)
-    kind: Literal["thumb", "correction", "label", "comment"]
-    value: str = Field(min_length=1)
+    kind: Literal[
+        "thumb", "label", "correction", "comment", "preference", "regenerate", "copy", "abandon"
+    ]
+    value: str = ""
     origin: Literal["person", "simulated"] = "person"
+    user: str | None = Field(None, max_length=1000)

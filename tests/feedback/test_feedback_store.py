@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from noria.errors import FormatError, StorageError, UnknownName, UsageError
-from noria.feedback.interactions import Interaction, chat_prompt, pseudonym
+from noria.feedback.interactions import Feedback, Interaction, chat_prompt, pseudonym
 from noria.feedback.store import FeedbackStore
 from noria.records import Message, content_text, text_content
 
@@ -79,6 +79,50 @@ def test_only_corrections_are_corrections(store: FeedbackStore) -> None:
         "correction",
     ]
     assert [said.value for _, said in store.corrections("acme")] == ["x"]
+
+
+def test_everything_said_of_one_interaction_is_kept_with_who_said_it(store: FeedbackStore) -> None:
+    asked = ask(store)
+    for person in ("jo", "li", "jo"):
+        store.record_feedback("acme", asked.id, "thumb", "up", person=person, key_id="k-1")
+    said = [said for one, said in store.said("acme") if one == asked]
+    jo, li = pseudonym("acme", "jo"), pseudonym("acme", "li")
+    assert [(one.person, one.key_id) for one in said] == [(jo, "k-1"), (li, "k-1"), (jo, "k-1")]
+    assert store.said("other") == []
+
+
+def test_a_sign_of_what_somebody_did_has_no_value(store: FeedbackStore) -> None:
+    asked = ask(store)
+    said = store.record_feedback("acme", asked.id, "copy", "")
+    assert said.implicit and not store.record_feedback("acme", asked.id, "comment", "hm").implicit
+    with pytest.raises(UsageError, match="value beside abandon"):
+        store.record_feedback("acme", asked.id, "abandon", "words")
+
+
+def test_a_preference_names_two_answers_of_the_tenant(store: FeedbackStore) -> None:
+    better, worse = ask(store, 1), ask(store, 2)
+    ask(store, 3, tenant="other")
+    said = store.record_feedback("acme", better.id, "preference", worse.id)
+    assert (said.interaction_id, said.value) == ("cmpl-1", "cmpl-2")
+    for unknown in ("cmpl-3", "cmpl-9"):
+        with pytest.raises(UnknownName):
+            store.record_feedback("acme", better.id, "preference", unknown)
+    with pytest.raises(UsageError, match="to itself"):
+        store.record_feedback("acme", better.id, "preference", better.id)
+    assert store.feedback("acme") == [said]
+
+
+def test_the_same_said_again_through_another_key_is_a_retry(store: FeedbackStore) -> None:
+    asked = ask(store)
+
+    def say(person: str, key_id: str) -> Feedback:
+        return store.record_feedback(
+            "acme", asked.id, "thumb", "up", person=person, key_id=key_id, idempotency_key="f1"
+        )
+
+    assert say("jo", "key-1") == say("jo", "key-2") == store.feedback("acme")[0]
+    with pytest.raises(UsageError, match="used for something else"):
+        say("li", "key-1")
 
 
 def test_no_identity_reaches_the_disk(store: FeedbackStore, tmp_path: Path) -> None:
@@ -247,9 +291,9 @@ def test_a_full_disk_is_a_storage_error_and_nothing_is_half_stored(
 def test_a_newer_store_is_refused(store: FeedbackStore, tmp_path: Path) -> None:
     store.close()
     file = sqlite3.connect(tmp_path / "feedback.sqlite")
-    file.execute("PRAGMA user_version = 2")
+    file.execute("PRAGMA user_version = 99")
     file.close()
-    with pytest.raises(FormatError, match="format 2"):
+    with pytest.raises(FormatError, match="format 99"):
         FeedbackStore(tmp_path / "feedback.sqlite")
 
 

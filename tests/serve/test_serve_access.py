@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from fastapi.routing import APIRoute
 from serving_world import NAME, TENANT, World
 
 from noria.errors import IntegrityError, UnknownName
+from noria.feedback.interactions import pseudonym
 from noria.generate.loaded import load_language_model
 from noria.serve.app import OPEN_PATHS, create_app
 from noria.serve.guard import MAX_BODY_BYTES, SECURITY_HEADERS
@@ -36,33 +38,58 @@ def routes_of(world: World) -> list[tuple[str, str]]:
         for method in sorted(route.methods)
     ]
     assert len(found) == len(app.routes)  # one route, one method, nothing mounted
+    assert len(found) > len(OPEN_PATHS)
     return [(method, path) for method, path in found if path not in OPEN_PATHS]
+
+
+def wrong_headers(world: World) -> list[dict[str, str]]:
+    """No key, a wrong, a revoked and an expired one, a real one in a wrong place."""
+    rights = ("use", "rate", "read", "promote")
+    revoked = world.keys.create(TENANT, rights)
+    world.keys.revoke(TENANT, revoked.key_id)
+    expired = world.keys.create(TENANT, rights, days=1e-9)
+    real = world.new_key(*rights)
+    changed = real[:-1] + ("A" if real[-1] != "A" else "B")
+    wrong = (revoked.secret, expired.secret, changed)
+    return [
+        {},
+        {"Authorization": "Bearer"},
+        *({"Authorization": f"Bearer {secret}"} for secret in wrong),
+        {"Authorization": f"Basic {real}"},
+        {"Authorization": real},
+        {"X-Api-Key": real},
+        {"Cookie": f"key={real}"},
+    ]
 
 
 def test_every_route_is_closed_without_a_right_key(running: World) -> None:
     num_before = len(running.feedback.interactions(TENANT))
-    revoked = running.keys.create(TENANT, ("use", "rate", "read", "promote"))
-    running.keys.revoke(TENANT, revoked.key_id)
-    real = running.new_key("use")
-    wrong = [
-        {},
-        {"Authorization": "Bearer"},
-        {"Authorization": f"Bearer {revoked.secret}"},
-        {"Authorization": f"Bearer {real[:-1]}{'A' if real[-1] != 'A' else 'B'}"},
-        {"Authorization": f"Basic {real}"},
-        {"Authorization": real},
-        {"X-Api-Key": real},
-    ]
-    routes = routes_of(running)
-    assert len(routes) == 10
+    wrong = wrong_headers(running)
     client = running.http()
-    for method, path in [*routes, ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/nothing")]:
+    others = [("GET", "/docs"), ("GET", "/redoc"), ("GET", "/nothing"), ("POST", "/metrics/")]
+    for method, path in [*routes_of(running), *others]:
         for headers in wrong:
             answer = client.request(method, path, headers=headers, content=b"{not json")
             assert answer.status_code == 401, (method, path, headers)
             assert answer.headers["www-authenticate"] == "Bearer"
             assert answer.json()["error"]["code"] == "invalid_api_key"
     assert len(running.feedback.interactions(TENANT)) == num_before
+
+
+def test_no_route_shows_another_tenant_anything(running: World) -> None:
+    weights = running.promote("a")
+    mine = running.openai().completions.create(model=NAME, prompt="Where", max_tokens=2)
+    client = running.http(running.new_key("use", "rate", "read", "promote", tenant="other"))
+    bodies = [CHAT, COMPLETION, {"input": "Where?"}]
+    bodies += [{"interaction_id": mine.id, "kind": "thumb", "value": "up"}]
+    for method, path in [*routes_of(running), ("GET", "/health")]:
+        for name in (mine.id, weights, NAME):
+            for body in bodies if method == "POST" else [None]:
+                filled = re.sub(r"{\w+}", name, path)
+                answer = client.request(method, filled, json=body)
+                assert answer.status_code in (200, 400, 404, 503), (method, path)
+                assert weights not in answer.text, (method, path)
+    assert running.feedback.interactions("other") == running.feedback.feedback("other") == []
 
 
 def test_every_route_needs_its_right(running: World) -> None:
@@ -159,6 +186,7 @@ def test_feedback_is_stored_once_and_durably(world: World, tmp_path: Path) -> No
         "kind": "correction",
         "value": "Mail me at jo@example.com. 已送达。",
         "origin": "simulated",
+        "user": "jo",
     }
     headers = {"Idempotency-Key": "f-1"}
     client = world.http(world.key)
@@ -170,6 +198,7 @@ def test_feedback_is_stored_once_and_durably(world: World, tmp_path: Path) -> No
     ((interaction, said),) = world.feedback.corrections(TENANT)
     assert (interaction.id, said.origin) == (asked.id, "simulated")
     assert said.value == "Mail me at [EMAIL]. 已送达。"
+    assert (said.person, said.key_id) == (pseudonym(TENANT, "jo"), world.key.split("-")[1])
 
 
 BAD: list[tuple[str, Any, str]] = [
