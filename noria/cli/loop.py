@@ -1,9 +1,10 @@
-"""feedback, improve, promote, rollback: the wheel turns, by itself or by hand."""
+"""feedback, improve, promote, rollback, pin, freeze: the wheel turns, by itself or by hand."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -12,6 +13,7 @@ from noria.errors import UsageError
 from noria.recipe import TENANT, Recipe
 
 TASK = typer.Option("", "--task", help="Of this application, not of the language model.")
+REASON = typer.Option("by hand", "--reason", help="For the audit trail.")
 
 
 def add_verbs(app: typer.Typer) -> None:
@@ -20,6 +22,8 @@ def add_verbs(app: typer.Typer) -> None:
     app.command()(improve)
     app.command()(promote)
     app.command()(rollback)
+    for verb in (pin, unpin, freeze, unfreeze):
+        app.command()(verb)
 
 
 def feedback(
@@ -80,7 +84,7 @@ def promote(
     weight_hash: str = typer.Argument(..., help="Weight hash (prefix) of a version."),
     recipe: Path = typer.Option(Path("noria.toml"), "--recipe", "-r", help="The recipe."),
     task: str = TASK,
-    reason: str = typer.Option("by hand", "--reason", help="For the audit trail."),
+    reason: str = REASON,
     store: Path | None = STORE,
     as_json: bool = JSON,
 ) -> None:
@@ -98,7 +102,7 @@ def promote(
 def rollback(
     recipe: Path = RECIPE,
     task: str = TASK,
-    reason: str = typer.Option("by hand", "--reason", help="For the audit trail."),
+    reason: str = REASON,
     store: Path | None = STORE,
     as_json: bool = JSON,
 ) -> None:
@@ -107,3 +111,64 @@ def rollback(
         name = _name(workspace.recipe, task)
         live = workspace.registry.rollback(TENANT, name, "command line", reason)
     show({"live": live.weight_hash}, as_json, f"live: {live.weight_hash[:12]}")
+
+
+def _hold(action: str, recipe: Path, task: str, reason: str, store: Path | None) -> dict[str, Any]:
+    """Begin or end a hold; returns what is live and what holds it now."""
+    with Opened(recipe, store, quiet=True) as workspace:
+        name = _name(workspace.recipe, task)
+        live = workspace.registry.hold(TENANT, name, action, "command line", reason)
+        held = sorted(workspace.registry.holds(TENANT, name))
+    return {"live": live.weight_hash, "holds": held}
+
+
+def _show_hold(found: dict[str, Any], as_json: bool) -> None:
+    held = " and ".join(found["holds"]) or "nothing"
+    show(found, as_json, f"live: {found['live'][:12]}   held by: {held}")
+
+
+def pin(
+    recipe: Path = RECIPE,
+    task: str = TASK,
+    reason: str = REASON,
+    store: Path | None = STORE,
+    as_json: bool = JSON,
+) -> None:
+    """Keep what is live from being promoted over or rolled back by itself; by hand both still go.
+
+    A canary or shadow that is on ends.
+    """
+    _show_hold(_hold("pin", recipe, task, reason, store), as_json)
+
+
+def unpin(
+    recipe: Path = RECIPE,
+    task: str = TASK,
+    reason: str = REASON,
+    store: Path | None = STORE,
+    as_json: bool = JSON,
+) -> None:
+    """End a pin."""
+    _show_hold(_hold("unpin", recipe, task, reason, store), as_json)
+
+
+def freeze(
+    recipe: Path = RECIPE,
+    task: str = TASK,
+    reason: str = REASON,
+    store: Path | None = STORE,
+    as_json: bool = JSON,
+) -> None:
+    """Keep what is live from being moved by anybody, until `noria unfreeze`."""
+    _show_hold(_hold("freeze", recipe, task, reason, store), as_json)
+
+
+def unfreeze(
+    recipe: Path = RECIPE,
+    task: str = TASK,
+    reason: str = REASON,
+    store: Path | None = STORE,
+    as_json: bool = JSON,
+) -> None:
+    """End a freeze."""
+    _show_hold(_hold("unfreeze", recipe, task, reason, store), as_json)

@@ -199,7 +199,7 @@ def _make_live(workspace: Workspace, weight_hash: str) -> None:
     live = registry.live(TENANT, name)
     if live is None or live.weight_hash != weight_hash:
         reason = "the simulated loop starts again from the base"
-        registry.promote(TENANT, name, weight_hash, "noria run", reason)
+        registry.promote(TENANT, name, weight_hash, "noria run", reason, automatic=True)
 
 
 def _asked_to_json(asked: Asked) -> dict[str, Any]:

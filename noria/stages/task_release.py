@@ -13,6 +13,7 @@ from noria.evaluate.compare import sentence
 from noria.evaluate.results import Answers
 from noria.recipe import TENANT, Recipe
 from noria.registry import Registry, Version
+from noria.stages.promoting import promote_unless_held
 from noria.stages.task_choice import difference_of
 from noria.stages.task_data import examples_of
 from noria.stages.task_examples import Examples, examples_for
@@ -61,7 +62,7 @@ def release_task(workspace: Workspace, name: str, data: Artifact, model: Artifac
     elif live.weight_hash != weight_hash and not registry.was_ever_live(TENANT, known, weight_hash):
         reason = _why_not_worse(workspace, name, data, model, live)
         if reason:
-            registry.promote(TENANT, known, weight_hash, ACTOR, reason)
+            promote_unless_held(workspace, known, weight_hash, ACTOR, reason)
     now = registry.live(TENANT, known)
     assert now is not None  # one was live, or the first version is
     if now.weight_hash != weight_hash:

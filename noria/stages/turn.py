@@ -34,6 +34,7 @@ from noria.stages.measuring import (
     score_of,
     split_records,
 )
+from noria.stages.promoting import promote_unless_held
 from noria.stages.reading import clean_documents
 from noria.stages.stage import Facts, plain, run_stage
 from noria.stages.watching import watched
@@ -315,8 +316,7 @@ def promote_if_earned(workspace: Workspace, turn: Turn, actor: str) -> bool:
         return False
     name, weight_hash = workspace.recipe.name, turn.challenger.facts["weight_hash"]
     if not workspace.registry.was_ever_live(TENANT, name, weight_hash):
-        workspace.registry.promote(
-            TENANT, name, weight_hash, actor, "the gate said yes", turn.judged.key
-        )
+        reason = "the gate said yes"
+        promote_unless_held(workspace, name, weight_hash, actor, reason, turn.judged.key)
     live = workspace.registry.live(TENANT, name)
     return live is not None and live.weight_hash == weight_hash

@@ -1,0 +1,102 @@
+"""Pins and freezes hold what is live; the page's requests are kept until they are done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from noria.errors import Held, UnknownName, UsageError
+from noria.registry import Registry
+
+A, B, C = (letter * 64 for letter in "abc")
+NAME = ("acme", "helpdesk")
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    registry = Registry(tmp_path / "registry.sqlite")
+    for weights in (A, B, C):
+        (tmp_path / "artifacts" / weights[:8]).mkdir(parents=True)
+        registry.register(*NAME, weights, f"artifacts/{weights[:8]}", "trained", "")
+    for weights in (A, B):
+        registry.promote(*NAME, weights, "ann", "first")
+    yield registry
+    registry.verify_chain()
+    registry.close()
+
+
+def live(registry: Registry) -> str:
+    found = registry.live(*NAME)
+    assert found is not None
+    return found.weight_hash
+
+
+def test_a_pinned_name_moves_by_hand_only(registry: Registry) -> None:
+    registry.hold(*NAME, "pin", "ann", "a demonstration tomorrow")
+    with pytest.raises(Held, match=r"pinned.*noria unpin"):
+        registry.promote(*NAME, C, "noria improve", "better", automatic=True)
+    with pytest.raises(Held, match="pinned"):
+        registry.rollback(*NAME, "noria improve", "errors", automatic=True)
+    assert live(registry) == B
+    registry.promote(*NAME, C, "ann", "by hand")
+    registry.rollback(*NAME, "ann", "by hand")
+    assert registry.holds(*NAME) == {"pin"}
+    registry.hold(*NAME, "unpin", "ann", "over")
+    assert registry.promote(*NAME, C, "noria improve", "better", automatic=True).weight_hash == C
+
+
+def test_a_frozen_name_is_moved_by_nobody_until_it_is_unfrozen(registry: Registry) -> None:
+    registry.hold(*NAME, "freeze", "ann", "an audit")
+    registry.hold(*NAME, "unpin", "ann", "does not help")
+    for automatic in (True, False):
+        with pytest.raises(Held, match=r"frozen.*noria unfreeze"):
+            registry.promote(*NAME, C, "ann", "better", automatic=automatic)
+        with pytest.raises(Held, match="frozen"):
+            registry.rollback(*NAME, "ann", "worse", automatic=automatic)
+    assert registry.promote(*NAME, B, "ann", "is live").weight_hash == B  # moves nothing
+    registry.hold(*NAME, "unfreeze", "ann", "over")
+    assert registry.rollback(*NAME, "ann", "worse").weight_hash == A
+
+
+def test_holding_twice_changes_nothing_and_each_change_is_in_the_trail(registry: Registry) -> None:
+    for action in ("pin", "pin", "freeze", "unpin", "unpin", "unfreeze"):
+        registry.hold(*NAME, action, "ann", "a reason")
+        registry.verify_chain()
+    said = [entry.action for entry in registry.history(*NAME)][-4:]
+    assert said == ["pin", "freeze", "unpin", "unfreeze"]
+    assert registry.holds(*NAME) == frozenset()
+
+
+def test_what_is_not_live_or_not_known_is_not_held(registry: Registry) -> None:
+    with pytest.raises(UnknownName):
+        registry.hold("other", "helpdesk", "pin", "eve", "theirs")
+    with pytest.raises(UsageError, match="one of pin"):
+        registry.hold(*NAME, "glue", "ann", "?")
+    assert registry.holds("other", "helpdesk") == frozenset()
+
+
+def test_requests_are_open_until_they_are_closed_once(registry: Registry) -> None:
+    first = registry.request(*NAME, "promote", C, "page: p-1")
+    second = registry.request(*NAME, "improve", "", "page: p-2")
+    assert [one.id for one in registry.open_requests()] == [first, second] == [1, 2]
+    registry.close_request(first, "promoted")
+    assert [one.action for one in registry.open_requests()] == ["improve"]
+    with pytest.raises(UnknownName, match="no open request"):
+        registry.close_request(first, "again")
+    done, still = registry.requests(*NAME)
+    assert (done.outcome, done.weight_hash, done.actor) == ("promoted", C, "page: p-1")
+    assert done.closed_at is not None and still.closed_at is None
+    assert registry.requests("other", "helpdesk") == []
+
+
+@pytest.mark.parametrize(
+    ("action", "weights"), [("erase", ""), ("promote", ""), ("rollback", A), ("improve", A)]
+)
+def test_a_request_that_makes_no_sense_is_refused(
+    registry: Registry, action: str, weights: str
+) -> None:
+    with pytest.raises(UsageError):
+        registry.request(*NAME, action, weights, "eve")
+    assert registry.open_requests() == []
