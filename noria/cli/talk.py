@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -70,15 +71,32 @@ def serve(
     stop_with_stdin: bool = typer.Option(
         False, "--stop-with-stdin", help="Stop when standard input closes."
     ),
+    tls_cert: Path | None = typer.Option(
+        None, "--tls-cert", help="Serve over TLS: the certificate with its chain, PEM."
+    ),
+    tls_key: Path | None = typer.Option(None, "--tls-key", help="The certificate's key, PEM."),
+    log: str = typer.Option(
+        "", "--log", help="Write the log as JSON lines to this file; '-': standard error."
+    ),
+    trace: str = typer.Option(
+        "", "--trace", help="Send a span for each request to this OTLP/HTTP address (extra otel)."
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Serve the live model, OpenAI-compatible; a promotion is followed without a restart."""
+    from noria.serve.log_lines import json_log
+    from noria.serve.run import Tls
     from noria.serve.run import serve as serve_app
+    from noria.serve.tracing import tracer_to
     from noria.talk import build_app
 
-    with Opened(recipe, store, quiet=True) as workspace:
+    if (tls_cert is None) != (tls_key is None):
+        raise UsageError("one of --tls-cert and --tls-key", "both or none", "name both files")
+    tls = Tls(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
+    logged = json_log(log) if log else nullcontext()
+    with Opened(recipe, store, quiet=True) as workspace, logged:
         settings = workspace.recipe.serve
-        app = build_app(workspace)
+        app = build_app(workspace, tracer_to(trace) if trace else None)
         secret = ""
         now = time.time()
         usable = any(key.state(now) == "active" for key in workspace.keys.list(TENANT))
@@ -99,6 +117,8 @@ def serve(
             settings.port if port < 0 else port,
             ready,
             stop_with_stdin=stop_with_stdin,
+            drain=app.state.admission,
+            tls=tls,
         )
 
 

@@ -11,7 +11,7 @@ import asyncio
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,9 +22,11 @@ from noria.errors import NoriaError, UsageError
 from noria.feedback.interactions import Interaction
 from noria.feedback.store import FeedbackStore
 from noria.generate.loaded import LanguageModel
+from noria.records import content_text
 from noria.serve.admission import Admission, Place
 from noria.serve.bodies import Head
 from noria.serve.live import LiveModel, LiveModels
+from noria.serve.policy import NO_POLICY, Policy
 from noria.serve.protocol import ChatRequest, CompletionRequest
 from noria.serve.scored import prompt_ids, scored_pieces
 from noria.tasks.answer import Piece, answer_pieces
@@ -50,6 +52,8 @@ class Asked:
     tenant: str
     request: ChatRequest | CompletionRequest
     idempotency_key: str = ""
+    policy: Policy = NO_POLICY
+    on_end: Callable[[Piece, float], None] | None = None  # told the last piece, and seconds
 
     def __post_init__(self) -> None:
         request = self.request
@@ -115,6 +119,7 @@ class Answer:
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Queue[Piece | Exception] = asyncio.Queue()
         self._cancelled = threading.Event()
+        self._began_at = time.monotonic()
 
     async def next(self) -> Piece:
         """The next piece; after one with `finish` there is none. Raises what went wrong."""
@@ -147,7 +152,8 @@ class Answer:
 
     def _written(self) -> Piece:
         texts: list[str] = []
-        with closing(cast(Any, self._asked.pieces(self._live))) as pieces:
+        drawn = self._asked.pieces(self._live)
+        with closing(cast(Any, self._asked.policy.screened(drawn))) as pieces:
             for piece in pieces:
                 texts.append(piece.text)
                 if piece.finish is not None or self._cancelled.is_set():
@@ -159,6 +165,8 @@ class Answer:
     def _end(self, last: Piece | Exception) -> None:
         # The place is free before the client hears the end: its next request finds it so.
         self._place.leave()
+        if isinstance(last, Piece) and self._asked.on_end is not None:
+            self._asked.on_end(last, time.monotonic() - self._began_at)
         self._ready.put_nowait(last)
 
     def _store(self, text: str, last: Piece) -> None:
@@ -218,7 +226,7 @@ class Desk:
 
         The place is given back when the answer is written. Raises Busy, NothingLive.
         """
-        place = await self.admission.enter()
+        place = await self.admission.enter(asked.tenant)
         try:
             live = self.models.get(asked.tenant)
             if live is None:
@@ -236,3 +244,18 @@ class Desk:
         for answer in list(self._answers):
             answer.cancel()
         await asyncio.to_thread(self._threads.shutdown)
+
+
+def refused_by(policy: Policy, asked: Asked, desk: Desk) -> str:
+    """Why the policy refuses a request's prompt, "" if it does not. Raises NothingLive."""
+    request = asked.request
+    if isinstance(request, ChatRequest):
+        texts = [content_text(turn.content) for turn in request.as_messages()]
+    elif isinstance(request.given, str):
+        texts = [request.given]
+    else:
+        live = desk.models.get(asked.tenant)
+        if live is None:
+            raise NothingLive("no model is live", "a promoted version", "promote one first")
+        texts = [asked.prompt(live.model.tokenizer)]
+    return policy.refused_prompt(asked.tenant, texts)

@@ -11,6 +11,7 @@ import asyncio
 from dataclasses import asdict
 from typing import Any
 
+from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
@@ -21,6 +22,7 @@ from noria.generate.loaded import LanguageModel
 from noria.serve.admission import Admission
 from noria.serve.live import LiveModels
 from noria.serve.refusals import refusal
+from noria.serve.rights import UserOrReader
 from noria.tokenizer.chat import answer_lead, render_chat
 
 
@@ -45,7 +47,7 @@ class Explainer:
 
     async def reply(self, tenant: str, asked: ExplainRequest) -> Response:
         """Explain an answer of this tenant. Raises UnknownName, UsageError, Busy."""
-        place = await self._admission.enter()
+        place = await self._admission.enter(tenant)
         try:
             return await asyncio.to_thread(self._explained, tenant, asked)
         finally:
@@ -82,3 +84,11 @@ def _ids(model: LanguageModel, interaction: Interaction) -> tuple[list[int], lis
         prompt = [*tokenizer.start_ids, *tokenizer.encode(interaction.prompt)]
         prompt, answer = prompt or [tokenizer.end_id], interaction.answer
     return prompt[-interaction.num_prompt_tokens :], tokenizer.encode(answer, continues=True)
+
+
+def add_explanations(app: FastAPI, explainer: Explainer) -> None:
+    """Put the route on the application."""
+
+    @app.post("/v1/explain")
+    async def explain_answer(body: ExplainRequest, user: UserOrReader) -> Response:
+        return await explainer.reply(user.tenant, body)

@@ -21,6 +21,7 @@ from noria.serve.refusals import refusal, refusal_of
 from noria.serve.sessions import Forged, Sessions
 
 MAX_BODY_BYTES = 1 << 20
+MAX_BODY_S = 30.0
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -28,6 +29,7 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+TLS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}  # a year (RFC 6797)
 
 
 def bearer_secret(headers: Headers) -> str:
@@ -55,7 +57,7 @@ class Guard:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})  # policy: nothing speaks it here
             return
-        send = _with_headers(send)
+        send = _with_headers(send, scope["scheme"] == "https")
         headers = Headers(scope=scope)
         try:
             principal = await self._principal(scope, headers)
@@ -102,11 +104,18 @@ def _too_large() -> ASGIApp:
 
 def _limited(receive: Receive) -> Receive:
     num_bytes = 0
+    deadline: float | None = asyncio.get_running_loop().time() + MAX_BODY_S
 
     async def receive_some() -> Message:
-        nonlocal num_bytes
-        message = await receive()
+        nonlocal num_bytes, deadline
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, f"a body that is whole after {MAX_BODY_S:g} s") from None
         num_bytes += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            deadline = None  # what comes now is the client's going, at any time
         if num_bytes > MAX_BODY_BYTES:  # sent in chunks, without a length
             raise HTTPException(413, f"a body of at most {MAX_BODY_BYTES} bytes")
         return message
@@ -114,12 +123,14 @@ def _limited(receive: Receive) -> Receive:
     return receive_some
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, over_tls: bool) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)  # the page names its own sources
+            if over_tls:
+                headers.update(TLS_HEADERS)
         await send(message)
 
     return send_with_headers

@@ -13,7 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse, Response
 
 from noria.errors import FormatError, InputError, UnknownName
 from noria.evaluate.scores import Score, read_scores, score_to_json
@@ -21,6 +23,7 @@ from noria.feedback.interactions import Feedback
 from noria.feedback.store import FeedbackStore
 from noria.registry import AuditEntry, Registry, Version
 from noria.registry.trail import lives
+from noria.serve.rights import Promoter, Reader
 
 NUM_HISTORY = 30
 MAX_CARD_BYTES = 1 << 20
@@ -149,3 +152,19 @@ def _entry(entry: AuditEntry) -> dict[str, Any]:
     return {
         name: getattr(entry, name) for name in ("at", "action", "weight_hash", "actor", "reason")
     }
+
+
+def add_loop(app: FastAPI, loop: Loop) -> None:
+    """Put the routes on the application."""
+
+    @app.get("/v1/loop")
+    def loop_now(reader: Reader) -> Response:
+        return JSONResponse(loop.state(reader.tenant))
+
+    @app.get("/v1/loop/cards")
+    def cards(reader: Reader) -> Response:
+        return JSONResponse(loop.cards(reader.tenant))
+
+    @app.post("/v1/loop/requests")
+    def ask_for(body: LoopRequest, promoter: Promoter) -> Response:
+        return JSONResponse(loop.act(promoter.tenant, body, f"key {promoter.key_id}"))
