@@ -16,6 +16,7 @@ from noria.records import Message, text_content
 from noria.serve.answers import NothingLive
 from noria.serve.app import create_app
 from noria.serve.live import LiveModels
+from noria.serve.loop_route import Loop
 from noria.serve.policy import policy_of
 from noria.serve.tracing import Tracer
 from noria.stages.policy import check_topics, labels_of
@@ -94,6 +95,8 @@ def build_app(workspace: Workspace, tracer: Tracer | None = None) -> FastAPI:
         load_task_model(root / task_version(registry, recipe, name).artifact_path)
     check_topics(workspace)
     settings = recipe.serve
+    names = [recipe.name] if models is not None else []
+    names += [task_name(recipe, name) for name in recipe.tasks]
     tasks = {
         name: LiveModels(registry, task_name(recipe, name), root, load_task_model)
         for name in recipe.tasks
@@ -116,4 +119,5 @@ def build_app(workspace: Workspace, tracer: Tracer | None = None) -> FastAPI:
         tasks=tasks,
         tracer=tracer,
         policy=policy_of(settings, topics_of),
+        loop=Loop(registry, workspace.feedback, root, TENANT, names),
     )
