@@ -19,14 +19,15 @@ from noria.errors import NoriaError, StorageError
 
 MAX_BATCH = 512  # far below the number of values that a statement may have
 GATHER_S = 0.002  # who was just answered comes again; about the time of one fsync
+SLOW_S = 1.0  # what fails so slowly was waited for in vain, and would be again for each item
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass
+@dataclass(eq=False)
 class _Waiting(Generic[Item, Result]):
-    """One item and what came of it; who is woken without an outcome writes next."""
+    """One item and what came of it; who is woken without an outcome writes."""
 
     tenant: str
     item: Item
@@ -61,13 +62,30 @@ class GroupWriter(Generic[Item, Result]):
         mine: _Waiting[Item, Result] = _Waiting(tenant, item)
         with self._lock:
             self._queue.append(mine)
-            waits = self._somebody_writes
-            self._somebody_writes = True
-        if waits:
+            if not self._somebody_writes:
+                self._wake_next()
+        try:
             mine.woken.wait()
-        if mine.outcome is None:
-            self._write_some()
+            if mine.outcome is None:
+                self._write_some()
+        except BaseException:
+            self._leave(mine)
+            raise
         return mine.result()
+
+    def _wake_next(self) -> None:
+        """Let the first in the queue write; the caller holds the lock."""
+        self._somebody_writes = bool(self._queue)
+        if self._queue:
+            self._queue[0].woken.set()
+
+    def _leave(self, mine: _Waiting[Item, Result]) -> None:
+        """Out of the queue, because this thread was interrupted; if it was to write, another is."""
+        with self._lock:
+            if mine in self._queue:
+                self._queue.remove(mine)
+                if mine.woken.is_set():
+                    self._wake_next()
 
     def _write_some(self) -> None:
         """Write what the one who has waited longest and others of that tenant wait for."""
@@ -86,17 +104,18 @@ class GroupWriter(Generic[Item, Result]):
                 if one.outcome is None:
                     one.outcome = None, StorageError("the write was interrupted", "", "try again")
             with self._lock:
-                self._somebody_writes = bool(self._queue)
-                following = self._queue[:1]
-            for one in (*following, *batch):
+                self._wake_next()
+            for one in batch:
                 one.woken.set()
 
     def _write_batch(self, tenant: str, batch: Sequence[_Waiting[Item, Result]]) -> None:
+        begun_at = time.monotonic()
         try:
             stored = self._store(tenant, [one.item for one in batch])
         except Exception as error:
-            if len(batch) == 1:
-                batch[0].outcome = None, error
+            if len(batch) == 1 or time.monotonic() - begun_at > SLOW_S:
+                for one in batch:
+                    one.outcome = None, error
                 return
             for one in batch:
                 self._write_batch(tenant, [one])
