@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from noria.corpus.deidentify import require_names
+from noria.evaluate.explain import explain, ids_of
 from noria.feedback.interactions import Interaction
 from noria.generate.loaded import LanguageModel, load_language_model
 from noria.generate.sampling import Sampling
@@ -76,6 +78,18 @@ class Talk:
             "weight_hash": self.weight_hash,
             "finish": finish,
         }
+
+
+def explained(workspace: Workspace, interaction_id: str) -> dict[str, Any]:
+    """Why an answer is what it is, by the weights that gave it, live or not.
+
+    Raises UnknownName for an unknown answer or version, UsageError for an application's.
+    """
+    interaction = workspace.feedback.find(TENANT, interaction_id)
+    version = workspace.version(interaction.weight_hash)
+    model = load_language_model(workspace.root / version.artifact_path)
+    found = explain(model, *ids_of(model, interaction))
+    return {"id": interaction.id, "weight_hash": interaction.weight_hash, **asdict(found)}
 
 
 def build_app(workspace: Workspace, tracer: Tracer | None = None) -> FastAPI:

@@ -1,10 +1,11 @@
 """Why this answer: how likely each of its tokens was, what else could have stood there, and what
 the model looked at when it came to a token.
 
-In: a loaded model, a prompt's ids and an answer's. Out: plain values for a page or a terminal.
-Probabilities are those before any temperature. Attention says where a head read, not why the answer
-is what it is (Jain and Wallace 2019, "Attention is not Explanation"): it is shown as what it is.
-This module knows no HTTP and no store of answers. Legend: L layers, H heads, T tokens.
+In: a loaded model, and an answer that is stored or its ids. Out: plain values for a page or a
+terminal. Probabilities are those before any temperature. Attention says where a head read, not why
+the answer is what it is (Jain and Wallace 2019, "Attention is not Explanation"): it is shown as
+what it is.
+This module knows no HTTP and no store. Legend: L layers, H heads, T tokens.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from dataclasses import dataclass
 import torch
 
 from noria.errors import UsageError
+from noria.feedback.interactions import Interaction
 from noria.generate.loaded import LanguageModel
 from noria.generate.scoring import score_tokens
 from noria.model.trace import trace
+from noria.tokenizer.chat import answer_lead, render_chat
 from noria.tokenizer.load import Tokenizer
 
 NUM_ALTERNATIVES = 6
@@ -107,6 +110,24 @@ def attention_before(
         [[round(one, _DECIMALS) for one in head] for head in weights[0, :, -1].float().tolist()]
         for weights in traced.stack.attention  # (1, H, T, T)
     ]
+
+
+def ids_of(model: LanguageModel, interaction: Interaction) -> tuple[list[int], list[int]]:
+    """What the model read and what it wrote, as its tokenizer cuts the stored texts.
+
+    Raises UsageError for an application's answer, which has no tokens.
+    """
+    tokenizer = model.tokenizer
+    if interaction.kind == "task":
+        raise UsageError("an application's answer", "a chat or a completion", "name one of those")
+    if interaction.kind == "chat":
+        rendered = render_chat(tokenizer, interaction.messages, add_answer_prompt=True)
+        prompt = [*tokenizer.start_ids, *rendered.ids]
+        answer = answer_lead(tokenizer) + interaction.answer
+    else:
+        prompt = [*tokenizer.start_ids, *tokenizer.encode(interaction.prompt)]
+        prompt, answer = prompt or [tokenizer.end_id], interaction.answer
+    return prompt[-interaction.num_prompt_tokens :], tokenizer.encode(answer, continues=True)
 
 
 def _fitted(

@@ -15,15 +15,13 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
-from noria.evaluate.explain import attention_before, explain
-from noria.feedback.interactions import Interaction
+from noria.evaluate.explain import attention_before, explain, ids_of
 from noria.feedback.store import FeedbackStore
 from noria.generate.loaded import LanguageModel
 from noria.serve.admission import Admission
 from noria.serve.live import LiveModels
 from noria.serve.refusals import refusal
 from noria.serve.rights import UserOrReader
-from noria.tokenizer.chat import answer_lead, render_chat
 
 
 class ExplainRequest(BaseModel):
@@ -61,7 +59,7 @@ class Explainer:
         if live is None or live.version.weight_hash != interaction.weight_hash:
             message = "the weights that gave this answer are not live any more; ask again"
             return refusal(409, message, "other_weights")
-        prompt_ids, answer_ids = _ids(live.model, interaction)
+        prompt_ids, answer_ids = ids_of(live.model, interaction)
         body: dict[str, Any] = {
             "id": interaction.id,
             "object": "explanation",
@@ -71,19 +69,6 @@ class Explainer:
             attention = attention_before(live.model, prompt_ids, answer_ids, asked.token)
             return JSONResponse({**body, "token": asked.token, "attention": attention})
         return JSONResponse({**body, **asdict(explain(live.model, prompt_ids, answer_ids))})
-
-
-def _ids(model: LanguageModel, interaction: Interaction) -> tuple[list[int], list[int]]:
-    """What the model read, and what it wrote, as its tokenizer cuts the stored texts."""
-    tokenizer = model.tokenizer
-    if interaction.kind == "chat":
-        rendered = render_chat(tokenizer, interaction.messages, add_answer_prompt=True)
-        prompt = [*tokenizer.start_ids, *rendered.ids]
-        answer = answer_lead(tokenizer) + interaction.answer
-    else:
-        prompt = [*tokenizer.start_ids, *tokenizer.encode(interaction.prompt)]
-        prompt, answer = prompt or [tokenizer.end_id], interaction.answer
-    return prompt[-interaction.num_prompt_tokens :], tokenizer.encode(answer, continues=True)
 
 
 def add_explanations(app: FastAPI, explainer: Explainer) -> None:

@@ -88,10 +88,9 @@ class Guard:
         if "authorization" in headers:
             secret = bearer_secret(headers)
             return await asyncio.to_thread(self._keys.check, secret) if secret else None
-        session = self._sessions.of_request(scope, headers)
-        if session is None:
+        if "cookie" not in headers:
             return None
-        return await asyncio.to_thread(self._sessions.principal, session)
+        return await asyncio.to_thread(self._sessions.principal_of, scope, headers)
 
 
 def _forged() -> ASGIApp:

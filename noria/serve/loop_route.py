@@ -21,8 +21,7 @@ from noria.errors import FormatError, InputError, UnknownName
 from noria.evaluate.scores import Score, read_scores, score_to_json
 from noria.feedback.interactions import Feedback
 from noria.feedback.store import FeedbackStore
-from noria.registry import AuditEntry, Registry, Version
-from noria.registry.trail import lives
+from noria.registry import AuditEntry, Registry, Request, Version
 from noria.serve.rights import Promoter, Reader
 
 NUM_HISTORY = 30
@@ -30,14 +29,18 @@ MAX_CARD_BYTES = 1 << 20
 
 
 class LoopRequest(BaseModel):
-    """POST /v1/loop/requests; only a promotion names weights."""
+    """POST /v1/loop/requests; only a promotion names weights.
+
+    A promotion or a rollback is done at once, as `noria promote` does it. A turn of the loop trains
+    and is only asked for: `noria improve --watch` takes it up.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(min_length=1, max_length=200)
-    action: Literal["promote", "rollback"]
+    action: Literal["promote", "rollback", "improve"]
     weight_hash: str = Field("", max_length=64)
-    reason: str = Field(min_length=1, max_length=500)
+    reason: str = Field(min_length=1, max_length=500)  # the trail of a change keeps it
 
 
 @dataclass(frozen=True)
@@ -71,25 +74,27 @@ class Loop:
         history = self.registry.history(tenant, name)
         live = self.registry.live(tenant, name)
         gate = next((one for one in reversed(history) if one.action == "gate"), None)
+        words = [one for one in said if not one.implicit]  # what people said, not what they did
         judged_at = gate.at if gate is not None else 0.0
-        waiting = Counter(one.kind for one in said if one.created_at > judged_at)
-        before = lives(history)[-2:-1]  # what a rollback would return to
+        waiting = Counter(one.kind for one in words if one.created_at > judged_at)
         moves = [one for one in history if one.action in ("promote", "rollback")]
         return {
             "name": name,
             "live": _told(live, live_since=moves[-1].at) if live is not None and moves else None,
-            "previous": _told(versions.get(before[0])) if before else None,
+            "previous": _told(self.registry.previous(tenant, name)),
             "challenger": _told(versions.get(gate.weight_hash)) if gate is not None else None,
             "verdict": _verdict(gate) if gate is not None else None,
             "scores": self._scores(gate, versions) if gate is not None else [],
-            "feedback": {"total": len(said), "waiting": dict(waiting)},
+            "feedback": {"total": len(words), "waiting": dict(waiting)},
             "history": [_entry(one) for one in reversed(history[-NUM_HISTORY:])],
-            "requests": [],
+            "holds": sorted(self.registry.holds(tenant, name)),
+            "requests": [_asked(one) for one in self.registry.requests(tenant, name)],
         }
 
     def _scores(self, gate: AuditEntry, versions: Mapping[str, Version]) -> list[dict[str, Any]]:
         """What the gate compared: a row for each metric, with champion, challenger and control."""
-        path = self.root / "artifacts" / f"gate-{gate.detail['verdict_key'][:16]}" / "scores.json"
+        folder = f"*gate-{gate.detail['verdict_key'][:16]}"  # an application's has its name before
+        path = next((self.root / "artifacts").glob(folder), self.root) / "scores.json"
         try:
             scores = read_scores(path)
         except FormatError:  # tidied away, or of another kind: the verdict itself is in the trail
@@ -121,6 +126,9 @@ class Loop:
         """Do what a person asks for. Raises UnknownName, UsageError, IntegrityError."""
         if asked.name not in self.names:
             raise UnknownName("no such loop", f"one of {', '.join(self.names)}")
+        if asked.action == "improve":
+            number = self.registry.request(tenant, asked.name, "improve", "", actor)
+            return {"object": "request", "id": number}
         if asked.action == "promote":
             version = self.registry.promote(
                 tenant, asked.name, asked.weight_hash, actor, asked.reason
@@ -137,6 +145,11 @@ def _told(version: Version | None, **more: Any) -> dict[str, Any] | None:
     shown = asdict(version)
     del shown["artifact_path"], shown["tenant"]
     return {**shown, **more}
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    names = ("id", "action", "weight_hash", "at", "outcome", "closed_at")
+    return {name: getattr(request, name) for name in names}
 
 
 def _verdict(gate: AuditEntry) -> dict[str, Any]:

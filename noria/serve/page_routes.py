@@ -84,12 +84,12 @@ def add_page(
             "speaks": ("completion" if plain else "chat") if models is not None else None,
         }
 
-    @app.get("/session")
+    @app.get("/session", include_in_schema=False)
     def session_now(request: Request) -> Response:
         token = token_of(request.scope, request.headers)
         return JSONResponse(told(sessions.find(token)))
 
-    @app.post("/session")
+    @app.post("/session", include_in_schema=False)
     def sign_in(request: Request, body: SignIn) -> Response:
         if not is_same_origin(request.headers):  # no other site signs anybody in here
             return refusal(403, "sign in on the page itself", "forged")
@@ -101,7 +101,7 @@ def add_page(
         set_cookie(response, request.scope, token)
         return response
 
-    @app.delete("/session")
+    @app.delete("/session", include_in_schema=False)
     def sign_out(request: Request) -> Response:
         sessions.end(token_of(request.scope, request.headers))
         response = JSONResponse({"signed_in": False})
@@ -114,7 +114,7 @@ def _add_file(app: FastAPI, name: str) -> None:
     path = "/" if name == "index.html" else f"/page/{name}"
     kind = _TYPES[name.rpartition(".")[2]]
 
-    @app.get(path)
+    @app.get(path, include_in_schema=False)
     def page_file() -> Response:
         headers = {"Content-Security-Policy": PAGE_POLICY}
         return Response(content, media_type=f"{kind}; charset=utf-8", headers=headers)

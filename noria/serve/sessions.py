@@ -91,18 +91,24 @@ class Sessions:
         self._sessions = {at: one for at, one in self._sessions.items() if now < one.ends_at}
         return list(self._sessions.items())
 
-    def of_request(self, scope: Scope, headers: Headers) -> Session | None:
-        """The session that a request's cookie names, or None.
+    def principal_of(self, scope: Scope, headers: Headers) -> Principal | None:
+        """Whom a request's cookie lets in, or None; a session whose key holds no longer ends here.
 
         Raises Forged if the request changes something and does not prove that it is the page's.
         """
-        session = self.find(token_of(scope, headers))
-        if session is None or scope["method"] in SAFE_METHODS:
-            return session
-        given = headers.get(CSRF_HEADER, "").encode("utf-8")
-        if not is_same_origin(headers) or not hmac.compare_digest(given, session.csrf.encode()):
-            raise Forged
-        return session
+        token = token_of(scope, headers)
+        session = self.find(token) if token else None
+        if session is None:
+            return None
+        principal = self.principal(session)
+        if principal is None:
+            self.end(token)
+        elif scope["method"] not in SAFE_METHODS:
+            given = headers.get(CSRF_HEADER, "").encode("utf-8")
+            same = hmac.compare_digest(given, session.csrf.encode("utf-8"))
+            if not same or not is_same_origin(headers):
+                raise Forged
+        return principal
 
 
 def is_same_origin(headers: Headers) -> bool:

@@ -4,7 +4,7 @@ import { answerTools, copyButton, openForm } from "./answers.js";
 import { feedback, stream, told } from "./ask.js";
 import { announce, button, element } from "./elements.js";
 import { explanation } from "./explain.js";
-import { say, words } from "./words.js";
+import { named, say, words } from "./words.js";
 
 const MAX_TOKENS = { chat: 300, completion: 80 };
 
@@ -100,6 +100,7 @@ export function chatPanel(session) {
     text.removeAttribute("aria-busy");
     if (problem) turn.shown.append(element("p", { class: "problem", role: "alert" }, problem));
     else announce(words("written", { text: turn.answer }));
+    text.replaceChildren(...formatted(turn.answer));
     if (!turn.answer && !problem) say(text, "text", "noText");
     if (answer.id) turn.shown.append(toolsOf(turn, answer));
     else turn.shown.append(againButton(turn, null));
@@ -151,12 +152,17 @@ function read(event, answer, turn) {
   if (event.id) [answer.id, answer.weightHash] = [event.id, event.weight_hash];
   for (const choice of event.choices) {
     turn.answer += choice.delta?.content ?? choice.text ?? "";
-    if (choice.finish_reason) answer.facts.push(["details.finish", { finish: words(`finish.${choice.finish_reason}`) }]);
+    if (choice.finish_reason) answer.facts.push(["details.finish", { finish: named("finish", choice.finish_reason) }]);
   }
   if (event.usage) {
     const { prompt_tokens: read, completion_tokens: written } = event.usage;
     answer.facts.push(["details.tokens", { read, written }]);
   }
+}
+
+// Code between lines of ``` in a box of its own; every other character as the model wrote it.
+function formatted(text) {
+  return text.split(/\n*```[\w+-]*\n([\s\S]*?)\n?```\n*/).map((part, at) => (at % 2 ? element("code", { class: "block" }, part) : part));
 }
 
 // Scroll on with the text, unless the reader has scrolled up.

@@ -4,7 +4,7 @@
 import { ask, told } from "./ask.js";
 import { announce, button, element, short } from "./elements.js";
 import { cards } from "./cards.js";
-import { date, words } from "./words.js";
+import { date, named, words } from "./words.js";
 
 const REFRESH_MS = 5000;
 
@@ -18,6 +18,10 @@ export function loopPanel(session) {
   const look = async () => {
     clearTimeout(timer);
     if (!panel.isConnected || panel.hidden) return;
+    if (document.hidden) {
+      timer = setTimeout(look, REFRESH_MS); // nobody looks: nothing is asked
+      return;
+    }
     try {
       const found = await ask("GET", "/v1/loop");
       problem.textContent = "";
@@ -69,7 +73,7 @@ function feedbackTile({ feedback }) {
   return tile(
     "loop.feedback",
     element("p", { class: "big" }, String(total)),
-    element("p", { class: "quiet small" }, kinds.map(([kind, count]) => `${words(`kind.${kind}`)} ${count}`).join(" · ") || words("loop.noFeedback")),
+    element("p", { class: "quiet small" }, kinds.map(([kind, count]) => `${named("kind", kind)} ${count}`).join(" · ") || words("loop.noFeedback")),
   );
 }
 
@@ -82,15 +86,16 @@ function askTile(session, loop, look) {
       buttons.append(asking("promote", loop, challenger, look));
     }
     if (loop.previous) buttons.append(asking("rollback", loop, loop.previous, look));
-    if (loop.can_improve) buttons.append(asking("improve", loop, loop.live, look));
+    if (loop.live) buttons.append(asking("improve", loop, loop.live, look));
   }
   const open = loop.requests.filter((one) => one.closed_at === null);
   const done = loop.requests.filter((one) => one.closed_at !== null).slice(-1);
   const rows = [...done, ...open].map((one) =>
-    element("li", {}, words(`request.${one.action}`), " ", one.weight_hash ? short(one.weight_hash) : "", ` · ${one.closed_at === null ? words("request.open") : one.outcome}`),
+    element("li", {}, named("request", one.action), " ", one.weight_hash ? short(one.weight_hash) : "", ` · ${one.closed_at === null ? words("request.open") : one.outcome}`),
   );
   return tile(
     "loop.change",
+    loop.holds.length ? element("p", {}, ...loop.holds.map((one) => element("span", { class: "chip bad", words: `hold.${one}` }))) : null,
     may ? buttons : element("p", { class: "quiet", words: "loop.noRight" }),
     rows.length ? element("ul", { class: "small plain-list" }, ...rows) : null,
   );
@@ -99,13 +104,13 @@ function askTile(session, loop, look) {
 // A button that asks once more before it changes what every user is answered with.
 function asking(action, loop, target, look) {
   const values = { version: `#${target.number} ${target.weight_hash.slice(0, 12)}` };
-  const reason = element("input", { type: "text", maxlength: "500", required: true });
+  const reason = element("input", { type: "text", maxlength: "500", required: true, value: action === "improve" ? words("request.improve") : "" });
   const problem = element("p", { class: "problem", role: "alert" });
   const yes = element("button", { type: "submit", class: "main", words: `request.${action}` });
   const form = element(
     "form", {},
     element("p", { words: `sure.${action}`, values }),
-    element("label", {}, element("span", { words: "sure.reason" }), reason),
+    action === "improve" ? null : element("label", {}, element("span", { words: "sure.reason" }), reason),
     problem,
     element("p", { class: "buttons" }, yes, button("cancel", () => dialog.close(), { class: "quiet" })),
   );
@@ -131,7 +136,9 @@ function asking(action, loop, target, look) {
 
 function verdictOf({ verdict, challenger }) {
   if (!verdict) return element("section", { class: "card" }, element("h3", { words: "loop.verdict" }), element("p", { words: "loop.noVerdict" }));
-  const said = element("span", { class: `chip ${verdict.promote ? "good" : "bad"}`, words: verdict.promote ? "verdict.yes" : "verdict.no" });
+  const decision = verdict.promote ? "yes" : verdict.decision === "not enough evidence" ? "undecided" : "no";
+  const kinds = { yes: "good", no: "bad", undecided: "" };
+  const said = element("span", { class: `chip verdict-chip ${kinds[decision]}`, words: `verdict.${decision}` });
   return element(
     "section", { class: "card" },
     element("h3", { words: "loop.verdict" }),
@@ -140,7 +147,7 @@ function verdictOf({ verdict, challenger }) {
     table(
       "loop.requirements", ["column.requirement", "column.difference", "column.bound", "column.holds"],
       verdict.requirements.map((one) => [
-        one.requirement, interval(one.difference), one.bound.toFixed(3),
+        one.requirement, interval(one.difference), `${one.higher_is_better ? ">" : "<"} ${number(one.bound)}`,
         words(one.passed ? "holds.yes" : "holds.no"),
       ]),
     ),
@@ -186,7 +193,7 @@ function picture({ value, low, high }, highest) {
 }
 
 function historyOf({ history }) {
-  const rows = history.map((one) => [date(one.at), words(`action.${one.action}`), short(one.weight_hash), one.actor, one.reason]);
+  const rows = history.map((one) => [date(one.at), named("action", one.action), short(one.weight_hash), one.actor, one.reason]);
   return element(
     "details", { class: "card" }, element("summary", { words: "loop.history" }),
     table("loop.history", ["column.when", "column.what", "column.weights", "column.who", "column.why"], rows),

@@ -35,6 +35,12 @@ export function words(key, values = {}) {
   return found.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 }
 
+// The word for a value that the server names, or the value itself where there is none yet.
+export function named(kind, value) {
+  const key = `${kind}.${value}`;
+  return key in en ? words(key) : value;
+}
+
 // Put words into an element (its text, its label or its hint) and keep them there in any language.
 export function say(target, where, key, values = {}) {
   target.dataset[WHERE[where]] = key;
