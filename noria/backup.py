@@ -1,8 +1,8 @@
 """A consistent copy of what people and decisions left in a workspace, while servers run.
 
-In: a workspace. Out: a folder with copies of the feedback store, the registry and the keys, whole
-or not there, and what a check of it found. The master key stays out: who has the copy alone reads
-no text. Feedback is copied first: the versions that it speaks of are in a registry copied later.
+In: a workspace. Out: a folder with copies of feedback, reviews, registry and keys, whole or not
+there, and what a check of it found. The master key stays out: who has the copy alone reads no text.
+Feedback is copied first: the versions that it speaks of are in a registry copied later.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from pathlib import Path
 from noria.artifacts import atomic_folder, file_digest, value_digest
 from noria.errors import InputError, IntegrityError, StorageError
 from noria.feedback.cipher import MasterKeys
+from noria.feedback.reviews import ReviewStore
 from noria.feedback.store import FeedbackStore
 from noria.registry import Registry
 from noria.serve.auth import KeyStore
 from noria.workspace import Workspace
 
 BACKUP_FORMAT = 1
-FILES = ("feedback.sqlite", "registry.sqlite", "keys.sqlite")
+FILES = ("feedback.sqlite", "reviews.sqlite", "registry.sqlite", "keys.sqlite")
 MANIFEST = "backup.json"
 ELSEWHERE = "in PostgreSQL, which pg_dump copies"
 
@@ -117,5 +118,5 @@ def _counts(folder: Path, master: MasterKeys) -> dict[str, int | str]:
             counts["feedback"] = sum(len(store.feedback(one)) for one in tenants)
     with closing(Registry(folder / "registry.sqlite")) as registry:
         registry.verify_chain()
-    with closing(KeyStore(folder / "keys.sqlite")):
-        return counts
+    with closing(ReviewStore(folder / "reviews.sqlite")), closing(KeyStore(folder / "keys.sqlite")):
+        return counts  # both are of a format that is known, and whole

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from noria.artifacts import file_digest
-from noria.backup import check_backup, make_backup, newest_backup
+from noria.backup import FILES, check_backup, make_backup, newest_backup
 from noria.cli.screen import Silent
 from noria.errors import InputError, IntegrityError
 from noria.feedback.cipher import MasterKeys, new_key
@@ -77,6 +77,15 @@ def test_a_backup_without_changes_is_the_one_there(workspace: Workspace, tmp_pat
     assert len(list(folder.iterdir())) == 2
 
 
+def test_every_database_of_a_workspace_is_in_its_backup(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    made = make_backup(workspace, tmp_path / "backups")
+    assert {path.name for path in made.glob("*.sqlite")} == {
+        path.name for path in workspace.root.glob("*.sqlite")
+    }
+
+
 def test_a_backup_tells_no_text_and_has_no_master_key(workspace: Workspace, tmp_path: Path) -> None:
     made = make_backup(workspace, tmp_path / "backups")
     key = workspace.feedback.keyring.master.keys[0]
@@ -95,7 +104,7 @@ def test_a_restored_backup_is_the_store_that_was(workspace: Workspace, tmp_path:
     made = make_backup(workspace, tmp_path / "backups")
     root, recipe = workspace.root, workspace.recipe_path
     workspace.close()
-    for name in ("feedback.sqlite", "registry.sqlite", "keys.sqlite"):
+    for name in FILES:
         for path in root.glob(f"{name}*"):
             path.unlink()
         shutil.copy(made / name, root / name)
