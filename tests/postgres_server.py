@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -83,7 +82,7 @@ def running_server() -> Iterator[Server]:
     if os.geteuid() == 0:
         os.chown(folder, pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid)
     server = Server(folder)
-    try:
+    with _stopped_with_us(folder):
         server.run("initdb", "-D", f"{folder}/data", "-U", OWNER, "-E", "utf8", "--auth=trust")
         server.start()
         try:
@@ -91,5 +90,22 @@ def running_server() -> Iterator[Server]:
             yield server
         finally:
             server.stop("immediate")
+
+
+@contextmanager
+def _stopped_with_us(folder: Path) -> Iterator[None]:
+    """A shell that hears when this process ends, however it ends, and then clears up."""
+    clear = 'cat; "$0" -D "$1/data" -m immediate stop; rm -rf "$1"'
+    watcher = subprocess.Popen(
+        ["sh", "-c", clear, str(programs() / "pg_ctl"), str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+        **_as_nobody(),
+    )
+    try:
+        yield
     finally:
-        shutil.rmtree(folder)
+        watcher.communicate()

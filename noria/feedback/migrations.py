@@ -28,7 +28,7 @@ _KEY_TABLES = (
     """CREATE TABLE data_keys (
         tenant TEXT NOT NULL, id TEXT NOT NULL, person TEXT NOT NULL, wrapped BLOB NOT NULL,
         PRIMARY KEY (tenant, id), UNIQUE (tenant, person))""",
-    "CREATE INDEX feedback_of_interaction ON feedback (tenant, interaction_id)",
+    "CREATE INDEX feedback_of_interaction ON feedback (tenant, interaction_id, position)",
 )
 
 

@@ -89,7 +89,7 @@ feedback_table = Table(
     ForeignKeyConstraint(["tenant", "interaction_id"], ["interactions.tenant", "interactions.id"]),
     UniqueConstraint("tenant", "position"),
     UniqueConstraint("tenant", "idempotency_key"),
-    Index("feedback_of_interaction", "tenant", "interaction_id"),
+    Index("feedback_of_interaction", "tenant", "interaction_id", "position"),
 )
 SEALED = {"interactions": ("prompt", "answer"), "feedback": ("value",)}
 
