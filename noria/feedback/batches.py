@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, bindparam, func, insert, select
+from sqlalchemy import BindParameter, Connection, RowMapping, Table, bindparam, func, insert, select
 
 from noria.errors import NoriaError, UnknownName, UsageError
 from noria.feedback.cipher import DataKey
@@ -27,7 +27,8 @@ from noria.feedback.tables import (
 )
 
 # Statements of every write are built once: building costs as much as running them.
-_TENANT, _VALUES = bindparam("of_tenant"), bindparam("values", expanding=True)
+_TENANT: BindParameter[str] = bindparam("of_tenant")
+_VALUES: BindParameter[list[str]] = bindparam("values", expanding=True)
 _TABLES = (interactions_table, feedback_table)
 _WITH = {
     (table.name, column): select(table).where(
