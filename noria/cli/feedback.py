@@ -25,6 +25,7 @@ RECIPE = typer.Option(Path("noria.toml"), "--recipe", "-r", help="The recipe.")
 TASK = typer.Option("", "--task", help="Of this application, not of the language model.")
 BY = typer.Option("", "--by", help="Who decides; default: the user of this computer.")
 MAX_SHOWN_CHARACTERS = 300
+MAX_SHOWN_ROWS = 50
 
 
 class _GiveFirst(TyperGroup):
@@ -199,7 +200,9 @@ def import_file(
         f"feedback), {told.num_known:,} were there, {told.num_silent:,} without feedback, "
         f"{len(told.wrong):,} can't be read",
     ]
-    lines += [f"  {file.name}:{one.line}: {one.reason}" for one in told.wrong]
+    lines += [f"  {file.name}:{one.line}: {one.reason}" for one in told.wrong[:MAX_SHOWN_ROWS]]
+    if len(told.wrong) > MAX_SHOWN_ROWS:
+        lines.append(f"  and {len(told.wrong) - MAX_SHOWN_ROWS:,} more: --json lists all")
     show(value, as_json, "\n".join(lines))
     if told.wrong:
         raise typer.Exit(1)

@@ -28,7 +28,7 @@ from noria.corpus.read.jsonrows import json_line_rows
 from noria.corpus.read.quarantine import Quarantined, quarantined
 from noria.corpus.read.shapes import Row
 from noria.corpus.read.tables import table_rows
-from noria.errors import InputError, NoriaError, StorageError, UnknownName
+from noria.errors import InputError, IntegrityError, NoriaError, StorageError, UnknownName
 from noria.feedback.import_columns import FEEDBACK_ROLES, Columns, thumb_of, understand_columns
 from noria.feedback.interactions import chat_prompt
 from noria.feedback.store import FeedbackStore
@@ -97,7 +97,7 @@ def import_feedback(
             continue
         try:
             num_stored, num_known = writer.write(row.values)
-        except StorageError:
+        except (StorageError, IntegrityError):  # of the store, not of this row
             raise
         except (_Wrong, NoriaError) as error:
             told.wrong.append(quarantined(file.name, row.source.line, "", str(error)))
