@@ -24,6 +24,8 @@ REQUIREMENT_PATTERN = re.compile(
     r"\s*(?P<relation><=|<|>=|>)\s*(?P<rival>champion|control)"
 )
 TEXT_SETS = ("corpus", "feedback", "frozen", "general")  # on which a language model is measured
+# No password stands in a recipe: it is shared, and reports tell it.
+DATABASE_PATTERN = re.compile(r"(postgresql(\+psycopg)?://(?!.*password)([^\s:@/]+@)?[^\s@]*)?")
 
 
 @dataclass(frozen=True)
@@ -249,12 +251,52 @@ class ServeSettings:
     port: int = setting(8642, "Port to listen on; 0: any free one.", low=0, high=65_535)
     max_running: int = setting(2, "Answers written at the same time.", low=1, high=1024)
     max_waiting: int = setting(64, "Requests that wait; beyond them 429.", low=0, high=100_000)
+    max_wait_s: float = setting(
+        60.0, "Seconds that a request waits for its turn; beyond them 503.", low=0.01, high=86_400.0
+    )
+    tenant_tokens_per_minute: int = setting(
+        0,
+        "Tokens of prompts and answers that a tenant may use in a minute; beyond them 429. 0: any.",
+        low=0,
+        high=10**9,
+    )
+    max_prompt_characters: int = setting(
+        0, "Longest prompt, all its turns together; longer ones 400. 0: any.", low=0, high=10**7
+    )
+    refused_prompts: tuple[str, ...] = setting(
+        (), "Regular expressions; a prompt in which one is found is refused with 400."
+    )
+    refused_answers: tuple[str, ...] = setting(
+        (), "Regular expressions; an answer in which one is found is withheld (`content_filter`)."
+    )
+    topics_by: str = setting(
+        "", "An application of this recipe that classifies: it tells a prompt's topic."
+    )
+    refused_topics: tuple[str, ...] = setting(
+        (), "Labels of that application; a prompt whose last turn has one is refused with 400."
+    )
 
 
 @dataclass(frozen=True)
 class FeedbackSettings:
-    """Simulated users: held-back text of another kind corrects the model's answers."""
+    """Where what users say is kept, and for how long; and simulated users.
 
+    Their held-back text of another kind corrects the model's answers.
+    """
+
+    database: str = setting(
+        "",
+        "A PostgreSQL in the place of `feedback.sqlite`; needs the extra `postgres`. With a "
+        "password it goes into `NORIA_DATABASE`, which comes first.",
+        pattern=DATABASE_PATTERN,
+        example="postgresql://noria@localhost/noria",
+    )
+    keep_days: int = setting(
+        0,
+        "Interactions and feedback older than that are deleted; 0: none.",
+        low=0,
+        high=36_500,
+    )
     simulate: tuple[str, ...] = setting(
         (), "Globs of text whose passages play the users; empty: nobody is simulated."
     )

@@ -111,7 +111,7 @@ def curate(
     examples = _without_right_ones(counted.examples, wishes, reference, decisions)
     examples = _without_suspects(examples, own, reference, decisions)
     examples = _without_those_above_caps(examples, decisions)
-    decisions += [decided(one, TAKEN, _why_taken(one)) for one in examples]
+    decisions += [_taken(one) for one in examples]
     train, held_out = _split(examples, held_out_share)
     preferred = (
         gather_preferences(own, interactions) if isinstance(wishes, TextWishes) else Preferred()
@@ -129,12 +129,13 @@ def _is_taken_by_hand(example: Example) -> bool:
     return example.reviewed is not None  # what a reviewer left is no example
 
 
-def _why_taken(example: Example) -> str:
+def _taken(example: Example) -> Decision:
     if example.reviewed is not None:
-        return f"a reviewer took it: {example.reviewed.actor}"
+        return decided(example, TAKEN, "a reviewer took it", example.reviewed.actor)
     if example.num_against:
-        return "most people want it"
-    return "it keeps an answer right" if example.confirmed else "it changes the answer"
+        return decided(example, TAKEN, "most people want it")
+    keeps = example.confirmed
+    return decided(example, TAKEN, "it keeps an answer right" if keeps else "it changes the answer")
 
 
 def _without_right_ones(

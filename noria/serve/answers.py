@@ -11,7 +11,7 @@ import asyncio
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from noria.serve.admission import Admission, Place
 from noria.serve.bodies import Head
 from noria.serve.live import LiveModel, LiveModels
 from noria.serve.live_signals import LiveSignals
+from noria.serve.policy import NO_POLICY, Policy
 from noria.serve.protocol import ChatRequest, CompletionRequest
 from noria.serve.scored import prompt_ids, scored_pieces
 from noria.serve.shadow import Shadow
@@ -54,6 +55,8 @@ class Asked:
     tenant: str
     request: ChatRequest | CompletionRequest
     idempotency_key: str = ""
+    policy: Policy = NO_POLICY
+    on_end: Callable[[Piece, float], None] | None = None  # told the last piece, and seconds
 
     def __post_init__(self) -> None:
         request = self.request
@@ -133,6 +136,7 @@ class Answer:
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Queue[Piece | Exception] = asyncio.Queue()
         self._cancelled = threading.Event()
+        self._began_at = time.monotonic()
 
     async def next(self) -> Piece:
         """The next piece; after one with `finish` there is none. Raises what went wrong."""
@@ -178,7 +182,8 @@ class Answer:
 
     def _written(self) -> Piece:
         texts: list[str] = []
-        with closing(cast(Any, self._asked.pieces(self._live))) as pieces:
+        drawn = self._asked.pieces(self._live)
+        with closing(cast(Any, self._asked.policy.screened(drawn))) as pieces:
             for piece in pieces:
                 texts.append(piece.text)
                 if piece.finish is not None or self._cancelled.is_set():
@@ -191,6 +196,8 @@ class Answer:
     def _end(self, last: Piece | Exception) -> None:
         # The place is free before the client hears the end: its next request finds it so.
         self._place.leave()
+        if isinstance(last, Piece) and self._asked.on_end is not None:
+            self._asked.on_end(last, time.monotonic() - self._began_at)
         self._ready.put_nowait(last)
 
     def _store(self, text: str, last: Piece) -> None:
@@ -251,7 +258,7 @@ class Desk:
 
         The place is given back when the answer is written. Raises Busy, NothingLive.
         """
-        place = await self.admission.enter()
+        place = await self.admission.enter(asked.tenant)
         try:
             # Whoever does not say who asks is somebody else each time.
             live = self.models.choose(asked.tenant, asked.person or uuid.uuid4().hex)
@@ -284,3 +291,18 @@ class Desk:
             answer.cancel()
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self._shadow.close)
+
+
+def refused_by(policy: Policy, asked: Asked, desk: Desk) -> str:
+    """Why the policy refuses a request's prompt, "" if it does not. Raises NothingLive."""
+    request = asked.request
+    if isinstance(request, ChatRequest):
+        texts = [content_text(turn.content) for turn in request.as_messages()]
+    elif isinstance(request.given, str):
+        texts = [request.given]
+    else:
+        live = desk.models.get(asked.tenant)
+        if live is None:
+            raise NothingLive("no model is live", "a promoted version", "promote one first")
+        texts = [asked.prompt(live.model.tokenizer)]
+    return policy.refused_prompt(asked.tenant, texts)

@@ -13,8 +13,8 @@ from noria.improve.limits import Watched, crossed_again, crossed_limits
 from noria.improve.sequential import share_bounds
 from noria.recipe import RollbackSettings
 
-NUM_CANARIES = 120
-NUM_REQUESTS = 300
+NUM_CANARIES = 60
+NUM_REQUESTS = 200
 
 
 def canary(seed: int, live_share: float, tried_share: float) -> Decision:
