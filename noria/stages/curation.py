@@ -28,7 +28,7 @@ from noria.improve.worth import Worth, most_worth
 from noria.recipe import TENANT
 from noria.records import Labelled, Record, Tagged, record_from_json, record_texts
 from noria.stages.task_release import require_task, task_name
-from noria.tasks.tag import TAG
+from noria.tasks.tag import TAG, tags_in
 from noria.tasks.task_model import TaskModel, load_task_model
 from noria.workspace import Workspace
 
@@ -68,7 +68,7 @@ def open_subject(workspace: Workspace, task: str = "", learned: Collection[str] 
     said = model.description
     wishes: LabelWishes | SpanWishes
     if said.kind == TAG.kind:
-        wishes = SpanWishes(name, said.labels)
+        wishes = SpanWishes(name, tags_in(said.labels))
     else:
         wishes = LabelWishes(name, said.labels, said.many, recipe.tasks[task].out_of_scope)
     return Subject(wishes, _reference(workspace, artifact, task, model, wishes, learned))
