@@ -48,6 +48,18 @@ def check_topics(workspace: Workspace) -> None:
         )
 
 
+def _topics_of(workspace: Workspace) -> TopicsOf | None:
+    """The classifier of the recipe's topics, None where it has none."""
+    if not workspace.recipe.serve.topics_by:
+        return None
+    model = _live(workspace)
+
+    def topics_of(_: str, text: str) -> tuple[str, ...]:
+        return labels_of(model, text)
+
+    return topics_of
+
+
 def _live(workspace: Workspace) -> TaskModel:
     settings = workspace.recipe.serve
     version = task_version(workspace.registry, workspace.recipe, settings.topics_by)
@@ -66,14 +78,7 @@ def false_refusals(workspace: Workspace, path: Path) -> dict[str, Any]:
     if not texts:
         raise InputError(f"{path} has no text", "texts, one a line", "name another file")
     check_topics(workspace)
-    topics_of: TopicsOf | None = None
-    if workspace.recipe.serve.topics_by:
-        model = _live(workspace)
-
-        def topics_of(_: str, text: str) -> tuple[str, ...]:
-            return labels_of(model, text)
-
-    policy = policy_of(workspace.recipe.serve, topics_of)
+    policy = policy_of(workspace.recipe.serve, _topics_of(workspace))
     why = Counter(policy.refused_prompt(TENANT, [text]) for text in texts)
     prompts = share_interval(len(texts) - why.pop("", 0), len(texts))
     answers = share_interval(sum(map(policy.refuses_answer, texts)), len(texts))
