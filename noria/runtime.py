@@ -114,6 +114,16 @@ def keep_hugging_face_offline() -> None:
     os.environ.setdefault("HF_DATASETS_CACHE", str(cache_folder() / "datasets"))
 
 
+def database_url() -> str:
+    """Where feedback is kept in the place of a file: $NORIA_DATABASE, or "" for the recipe's."""
+    return os.environ.get("NORIA_DATABASE", "")
+
+
+def master_key_text() -> str:
+    """The keys that feedback is sealed under: $NORIA_MASTER_KEY, or "" for the file's."""
+    return os.environ.get("NORIA_MASTER_KEY", "")
+
+
 def cache_folder() -> Path:
     """The user's cache, where fetched packages lie: $XDG_CACHE_HOME/noria or ~/.cache/noria."""
     root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from noria.corpus.deidentify import require_names
+from noria.evaluate.explain import explain, ids_of
 from noria.feedback.interactions import Interaction
 from noria.generate.loaded import LanguageModel, load_language_model
 from noria.generate.sampling import Sampling
@@ -16,6 +18,7 @@ from noria.records import Message, text_content
 from noria.serve.answers import NothingLive
 from noria.serve.app import create_app
 from noria.serve.live import LiveModels
+from noria.serve.loop_route import Loop
 from noria.serve.policy import policy_of
 from noria.serve.tracing import Tracer
 from noria.stages.policy import check_topics, labels_of
@@ -77,6 +80,18 @@ class Talk:
         }
 
 
+def explained(workspace: Workspace, interaction_id: str) -> dict[str, Any]:
+    """Why an answer is what it is, by the weights that gave it, live or not.
+
+    Raises UnknownName for an unknown answer or version, UsageError for an application's.
+    """
+    interaction = workspace.feedback.find(TENANT, interaction_id)
+    version = workspace.version(interaction.weight_hash)
+    model = load_language_model(workspace.root / version.artifact_path)
+    found = explain(model, *ids_of(model, interaction))
+    return {"id": interaction.id, "weight_hash": interaction.weight_hash, **asdict(found)}
+
+
 def build_app(workspace: Workspace, tracer: Tracer | None = None) -> FastAPI:
     """The server's application for this workspace: its language model and its applications.
 
@@ -94,6 +109,8 @@ def build_app(workspace: Workspace, tracer: Tracer | None = None) -> FastAPI:
         load_task_model(root / task_version(registry, recipe, name).artifact_path)
     check_topics(workspace)
     settings = recipe.serve
+    names = [recipe.name] if models is not None else []
+    names += [task_name(recipe, name) for name in recipe.tasks]
     tasks = {
         name: LiveModels(registry, task_name(recipe, name), root, load_task_model)
         for name in recipe.tasks
@@ -116,4 +133,5 @@ def build_app(workspace: Workspace, tracer: Tracer | None = None) -> FastAPI:
         tasks=tasks,
         tracer=tracer,
         policy=policy_of(settings, topics_of),
+        loop=Loop(registry, workspace.feedback, root, TENANT, names),
     )

@@ -23,13 +23,13 @@ from noria.evaluate.exact import mcnemar
 from noria.stages.improve_task import improve_task
 from noria.stages.tasks import build_task
 
-NUM_TURNS, NUM_TEST, EACH, MOST_S = 100, 2_000, 60, 20.0
+NUM_TURNS, NUM_TEST, EACH, MOST_S = 100, 2_000, 30, 20.0
 
 
 def test_no_significantly_worse_model_goes_live_in_a_hundred_turns(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = home_requests(NUM_TEST + 1_500 + 6_000, 9)
+    rows = home_requests(NUM_TEST + 1_500 + 3_750, 9)
     world = make_world(tmp_path, rows, NUM_TEST, 1_500, seed=9)
     asked = list(world.asked)
     Random(3).shuffle(asked)

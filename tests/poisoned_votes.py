@@ -110,7 +110,9 @@ def answers(model: TfidfClassifier, texts: Sequence[str]) -> list[str]:
     return [model.labels[place] for place in model.probabilities(texts).argmax(axis=1)]
 
 
-def make_world(rows: Rows, num_original: int, num_answers: int, seed: int) -> World:
+def make_world(
+    rows: Rows, num_original: int, num_answers: int, seed: int, num_test: int = 1500
+) -> World:
     """Honest people correct a model that was trained on a part of real rows."""
     draw = random.Random(seed)
     rows = rows[:]
@@ -130,7 +132,7 @@ def make_world(rows: Rows, num_original: int, num_answers: int, seed: int) -> Wo
             thumb = "up" if answer == label else "down"
             votes.append(_by_somebody(interaction, thumb, "thumb", draw))
     distance = TfidfDistance([text for text, _ in original])
-    return World(original, model, distance, votes, rest[1500:], rest[:1500], seed)
+    return World(original, model, distance, votes, rest[num_test:], rest[:num_test], seed)
 
 
 def _by_somebody(interaction: Interaction, value: str, kind: str, draw: random.Random) -> Said:

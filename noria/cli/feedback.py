@@ -127,12 +127,11 @@ def review(
     """Decide what is learned from: what is in quarantine, and where people disagree."""
     from noria.stages import curation
 
-    who = by or _user()
     with Opened(recipe, store, quiet=True) as workspace:
         wishes = curation.open_subject(workspace, task).wishes
         if decide[0]:
             found = curation.decide(
-                workspace, decide[0], decide[1], who, note=note, text=text, wishes=wishes
+                workspace, *decide, by or _user(), note=note, text=text, wishes=wishes
             )
             show(asdict(found), as_json, f"{found.action}: {found.feedback_id}, by {found.actor}")
             return
@@ -143,7 +142,7 @@ def review(
             texts = "\n\n".join(map(_decision_text, queue))
             show({"queue": rows}, as_json, texts or "nothing waits for a person")
             return
-        _ask(workspace, queue, who, wishes)
+        _ask(workspace, queue, by or _user(), wishes)
 
 
 @feedback.command("worth")

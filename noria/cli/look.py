@@ -1,4 +1,4 @@
-"""trace, compare, doctor: where things come from, which is better, and whether all is in order."""
+"""trace, explain, compare, doctor: where things come from, why, which is better, is all well."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from noria.errors import UsageError
 def add_verbs(app: typer.Typer) -> None:
     """Put this file's verbs on the command line."""
     app.command()(trace)
+    app.command()(explain)
     app.command()(compare)
     app.command()(doctor)
 
@@ -113,6 +114,33 @@ def _describe_record(found: dict[str, Any]) -> str:
     lines += [f"         {original['problem']}"] if original["problem"] else []
     for what, text in (("what stands there", original["raw"]), ("read as", original["read"])):
         lines += [f"── {what}", text] if text else []
+    return "\n".join(lines)
+
+
+def explain(
+    interaction: str = typer.Argument(..., help="The id of an answer, as chat or the server gave."),
+    recipe: Path = typer.Option(Path("noria.toml"), "--recipe", "-r", help="The recipe."),
+    store: Path | None = STORE,
+    as_json: bool = JSON,
+) -> None:
+    """How likely each token of an answer was, and what else could have stood there."""
+    from noria.talk import explained
+
+    with Opened(recipe, store, as_json) as workspace:
+        found = explained(workspace, interaction)
+    show(found, as_json, _explained(found))
+
+
+def _explained(found: dict[str, Any]) -> str:
+    lines = [f"weights {found['weight_hash'][:12]}"]
+    for token in found["tokens"][found["answer_start"] :]:
+        others = [
+            f"{one['text']!r} {one['probability']:.1%}"
+            for one in token["alternatives"]
+            if not one["chosen"]
+        ]
+        likely = "" if token["probability"] is None else f"{token['probability']:.1%}"
+        lines.append(f"{token['text']!r:<20} {likely:>6}   {', '.join(others[:3])}")
     return "\n".join(lines)
 
 

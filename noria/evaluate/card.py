@@ -1,4 +1,4 @@
-"""The model card and the JSON of a report: the same values as the page, for people and programs.
+"""The cards and the JSON of a report: the same values as the page, for people and programs.
 
 In: a Report. Out: Markdown (after Mitchell et al. 2019, "Model Cards for Model Reporting"), and
 plain JSON values. This module measures nothing and knows no file but the one that it writes.
@@ -65,6 +65,41 @@ def card_markdown(report: Report) -> str:
         parts += _list("Limits", card.limits)
         parts += _list("What was not measured", card.not_measured)
     return "\n".join(parts).rstrip() + "\n"
+
+
+def write_data_card(report: Report, path: Path) -> None:
+    """Write the data card, whole or not at all."""
+    atomic_write(path, data_card_markdown(report).encode("utf-8"))
+
+
+def data_card_markdown(report: Report) -> str:
+    """What the model learned from, after Gebru et al. 2021, "Datasheets for Datasets".
+
+    Sources and licences, what was left out and why, what tokens cost by language, which identities
+    were replaced, what of the tests was in the training text; a part without values is left out.
+    """
+    parts = [f"# {_text(report.name)}", ""]
+    if report.card is not None:
+        parts += _data(report.card)
+    parts += _left_out(report)
+    if report.identities is not None:
+        lines = [f"{kind}: {count:,}" for kind, count in report.identities.counts]
+        parts += _list("Identities replaced", [report.identities.names, *lines])
+    rows = [
+        (_text(row.language), f"{row.num_tokens:,}", f"{row.bytes_per_token:.2f}")
+        for row in report.fertility
+    ]
+    if rows:
+        columns = ("language", "#tokens", "#bytes a token")
+        parts += ["## Tokens", "", *_table(columns, rows)]
+    if report.card is not None:
+        parts += _list("Contamination", report.card.contamination)
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _left_out(report: Report) -> list[str]:
+    rows = [(_text(row.reason), f"{row.count:,}", _text(row.place)) for row in report.quarantine]
+    return ["## Left out", "", *_table(("why", "#pieces", "the first"), rows)] if rows else []
 
 
 def _text(text: str) -> str:

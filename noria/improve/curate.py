@@ -111,7 +111,7 @@ def curate(
     examples = _without_right_ones(counted.examples, wishes, reference, decisions)
     examples = _without_suspects(examples, own, reference, decisions)
     examples = _without_those_above_caps(examples, decisions)
-    decisions += [decided(one, TAKEN, _why_taken(one)) for one in examples]
+    decisions += [_taken(one) for one in examples]
     train, held_out = _split(examples, held_out_share)
     preferred = (
         gather_preferences(own, interactions) if isinstance(wishes, TextWishes) else Preferred()
@@ -129,12 +129,13 @@ def _is_taken_by_hand(example: Example) -> bool:
     return example.reviewed is not None  # what a reviewer left is no example
 
 
-def _why_taken(example: Example) -> str:
+def _taken(example: Example) -> Decision:
     if example.reviewed is not None:
-        return f"a reviewer took it: {example.reviewed.actor}"
+        return decided(example, TAKEN, "a reviewer took it", example.reviewed.actor)
     if example.num_against:
-        return "most people want it"
-    return "it keeps an answer right" if example.confirmed else "it changes the answer"
+        return decided(example, TAKEN, "most people want it")
+    keeps = example.confirmed
+    return decided(example, TAKEN, "it keeps an answer right" if keeps else "it changes the answer")
 
 
 def _without_right_ones(
@@ -195,7 +196,8 @@ def _order_digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode("utf-8")).hexdigest()
 
 
-def _is_held_out(prompt: str, share: float) -> bool:
+def is_held_out(prompt: str, share: float) -> bool:
+    """Whether nothing trains on what was said of this prompt; only its words decide."""
     return int(_order_digest("held-out", prompt)[:12], 16) / 16**12 < share
 
 
@@ -205,5 +207,5 @@ def _split(
     sides: dict[bool, list[CuratedRecord]] = {True: [], False: []}
     ordered = sorted(examples, key=lambda one: _order_digest(one.interaction.prompt, one.wanted))
     for one in ordered:
-        sides[_is_held_out(one.interaction.prompt, held_out_share)].append(one.record)
+        sides[is_held_out(one.interaction.prompt, held_out_share)].append(one.record)
     return tuple(sides[False]), tuple(sides[True])

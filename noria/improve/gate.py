@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,8 +86,12 @@ def decide(
     spent, following = (alpha_of_read(reads_before + k) for k in (1, 2))
     levels = spent / len(metrics), following / len(metrics)
 
+    @cache
+    def compared(metric: str, rival: str) -> Paired:
+        return _compared(sides, metric, rival, 1 - 2 * levels[0], seed, num_resamples)
+
     def judge(requirement: str, metric: str, rival: str, relation: str) -> Judged:
-        found = _compared(sides, metric, rival, 1 - 2 * levels[0], seed, num_resamples)
+        found = compared(metric, rival)
         return _judged(requirement, (metric, relation, rival), found, settings, levels)
 
     requirements = tuple(

@@ -159,6 +159,12 @@ class Registry:
         with self._database.read() as connection:
             return _live(connection, tenant, name)
 
+    def previous(self, tenant: str, name: str) -> Version | None:
+        """What a rollback would make live, or None if there is nothing to go back to."""
+        with self._database.read() as connection:
+            weight_hash = previous_hash(connection, tenant, name)
+            return find_exactly(connection, tenant, name, weight_hash) if weight_hash else None
+
     def live_by_tenant(self, name: str) -> dict[str, Version]:
         """The live version of that name of every tenant that has one, for a server of them all."""
         with self._database.read() as connection:

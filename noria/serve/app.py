@@ -11,9 +11,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, Request
+from fastapi import FastAPI, Header, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from noria.feedback.store import FeedbackStore
@@ -23,11 +22,14 @@ from noria.serve.answers import Asked, Desk, refused_by
 from noria.serve.auth import KeyStore, Principal
 from noria.serve.doorman import Doorman
 from noria.serve.embeddings import EmbeddingDesk
+from noria.serve.explain_route import Explainer, add_explanations
 from noria.serve.guard import Guard
 from noria.serve.live import LiveModels
+from noria.serve.loop_route import Loop, add_loop
 from noria.serve.meter import Meter
 from noria.serve.metrics import CONTENT_TYPE, Metrics
 from noria.serve.openapi import openapi_document, openapi_page
+from noria.serve.page_routes import PAGE_PATHS, add_page
 from noria.serve.policy import NO_POLICY, Policy
 from noria.serve.protocol import (
     LIVE,
@@ -40,31 +42,15 @@ from noria.serve.protocol import (
 from noria.serve.quota import Quotas
 from noria.serve.refusals import add_refusals, refusal
 from noria.serve.replies import fresh_reply, stored_reply
+from noria.serve.rights import Rater, Reader, User
+from noria.serve.sessions import Sessions
 from noria.serve.task_route import LiveTasks, TaskDesk
 from noria.serve.tracing import Tracer
 from noria.tasks.answer import Piece
 
-OPEN_PATHS = ("/health", "/ready")
+OPEN_PATHS = ("/health", "/ready", *PAGE_PATHS)
 
 IdempotencyKey = Annotated[str, Header(max_length=200)]
-
-
-def needs(right: str) -> Any:
-    """A dependency: the principal of the request, if the key has that right; else 403."""
-
-    def principal_with_right(request: Request) -> Principal:
-        principal = request.state.principal
-        if principal is None or right not in principal.rights:
-            raise HTTPException(403, f"this key may not do that: it needs the right {right!r}")
-        assert isinstance(principal, Principal)
-        return principal
-
-    return Depends(principal_with_right)
-
-
-User = Annotated[Principal, needs("use")]
-Rater = Annotated[Principal, needs("rate")]
-Reader = Annotated[Principal, needs("read")]
 
 
 def create_app(
@@ -77,12 +63,14 @@ def create_app(
     max_wait_s: float | None = None,
     tenant_tokens_per_minute: int = 0,
     tasks: LiveTasks | None = None,
+    loop: Loop | None = None,
     tracer: Tracer | None = None,
     policy: Policy | None = None,
 ) -> FastAPI:
     """The application over these stores; it starts and stops the models, the stores stay open.
 
-    Without `models` there is no language model: only `tasks`, by their names.
+    Without `models` there is no language model: only `tasks`, by their names. With `loop` the page
+    shows it.
 
     At most `max_running` answers are written at once and `max_waiting` requests wait, each for
     `max_wait_s` at most; the next is sent away with 429. A tenant may use so many tokens a minute
@@ -118,18 +106,23 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.admission = admission
+    sessions = Sessions(keys)
     app.add_middleware(Doorman, admission=admission)
-    app.add_middleware(Guard, keys=keys, open_paths=OPEN_PATHS)
+    app.add_middleware(Guard, keys=keys, open_paths=OPEN_PATHS, sessions=sessions)
     app.add_middleware(Meter, metrics=metrics, tracer=tracer)
     add_refusals(app)
     if desk is not None:
         _add_answers(app, desk, metrics, quotas, policy or NO_POLICY)
         _add_embeddings(app, EmbeddingDesk(desk.models, admission), metrics, quotas)
+        add_explanations(app, Explainer(desk.models, feedback, admission))
     _add_tasks(app, task_desk)
     _add_feedback(app, feedback, metrics)
     _add_state(app, models, followed, admission)
     _add_metrics(app, followed, admission, metrics)
     _add_document(app)
+    if loop is not None:
+        add_loop(app, loop)
+    add_page(app, sessions, models, has_loop=loop is not None)
     return app
 
 

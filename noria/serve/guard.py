@@ -1,6 +1,7 @@
 """What every request meets first: no key, no entry; no body beyond the limit; safe headers.
 
-In: raw requests. Out: to the routes only what a key holder sent, with `principal` in its state.
+In: raw requests. Out: to the routes only what a key holder sent, with `principal` in its state;
+the page's requests carry a session's cookie instead of a key.
 This stands before the body is read and before a route is chosen, so a new route is closed until
 its path is put on the list of open ones. This module knows no route.
 """
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from noria.errors import NoriaError
 from noria.serve.auth import KeyStore, Principal
 from noria.serve.refusals import refusal, refusal_of
+from noria.serve.sessions import Forged, Sessions
 
 MAX_BODY_BYTES = 1 << 20
 MAX_BODY_S = 30.0
@@ -39,9 +41,12 @@ def bearer_secret(headers: Headers) -> str:
 class Guard:
     """Wraps the application; `open_paths` are the only ones that are reached without a key."""
 
-    def __init__(self, app: ASGIApp, keys: KeyStore, open_paths: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: KeyStore, open_paths: Collection[str], sessions: Sessions
+    ) -> None:
         self._app = app
         self._keys = keys
+        self._sessions = sessions
         self._open_paths = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,9 +60,12 @@ class Guard:
         send = _with_headers(send, scope["scheme"] == "https")
         headers = Headers(scope=scope)
         try:
-            principal = await self._principal(headers)
+            principal = await self._principal(scope, headers)
         except NoriaError as error:
             await refusal_of(error)(scope, receive, send)
+            return
+        except Forged:
+            await _forged()(scope, receive, send)
             return
         if principal is None and scope["path"] not in self._open_paths:
             refused = refusal(
@@ -75,9 +83,18 @@ class Guard:
         scope.setdefault("state", {})["principal"] = principal
         await self._app(scope, _limited(receive), send)
 
-    async def _principal(self, headers: Headers) -> Principal | None:
-        secret = bearer_secret(headers)
-        return await asyncio.to_thread(self._keys.check, secret) if secret else None
+    async def _principal(self, scope: Scope, headers: Headers) -> Principal | None:
+        """Who sent this: by the key in the header, and only without one by the cookie."""
+        if "authorization" in headers:
+            secret = bearer_secret(headers)
+            return await asyncio.to_thread(self._keys.check, secret) if secret else None
+        if "cookie" not in headers:
+            return None
+        return await asyncio.to_thread(self._sessions.principal_of, scope, headers)
+
+
+def _forged() -> ASGIApp:
+    return refusal(403, "a request that changes something has to come from the page", "forged")
 
 
 def _too_large() -> ASGIApp:
@@ -108,9 +125,11 @@ def _limited(receive: Receive) -> Receive:
 def _with_headers(send: Send, over_tls: bool) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(SECURITY_HEADERS)
+            headers = MutableHeaders(scope=message)
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)  # the page names its own sources
             if over_tls:
-                MutableHeaders(scope=message).update(TLS_HEADERS)
+                headers.update(TLS_HEADERS)
         await send(message)
 
     return send_with_headers

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,7 @@ from noria.improve.votes import DISAGREE, QUARANTINED, Decision, Example, Said
 from noria.improve.wishes import LabelWishes, NoWish, SpanWishes, TextWishes, Wishes
 from noria.improve.worth import Worth, most_worth
 from noria.recipe import TENANT
-from noria.records import Labelled, Tagged, read_records, record_texts
-from noria.stages.measuring import sampled
+from noria.records import Labelled, Record, Tagged, record_from_json, record_texts
 from noria.stages.task_release import require_task, task_name
 from noria.tasks.tag import TAG
 from noria.tasks.task_model import TaskModel, load_task_model
@@ -58,7 +58,8 @@ def open_subject(workspace: Workspace, task: str = "", learned: Collection[str] 
         raise UnknownName(
             f"{name!r} has no live model",
             "a trained one",
-            f"run: noria run {workspace.recipe_path}",
+            f"run: noria run {workspace.recipe_path}"
+            + (f"; or --task, one of: {', '.join(recipe.tasks)}" if recipe.tasks else ""),
         )
     artifact = read_artifact(workspace.root / live.artifact_path)
     if not task:
@@ -77,10 +78,9 @@ def text_reference(
     workspace: Workspace, model: Artifact, learned: Collection[str] = ()
 ) -> Reference:
     """What corrections of a language model's texts are compared with: what it was trained on."""
-    corpus = _ancestor(workspace, model, "corpus")
-    records = read_records(corpus.path / "train.jsonl") if corpus is not None else ()
-    texts = [text for one in sampled(records, MOST_ORIGINAL) for text in record_texts(one)]
-    return Reference([(text, "") for text in texts], learned=learned)
+    records = _original(workspace, model, "corpus")
+    texts = [(text, "") for one in records for text in record_texts(one)]
+    return Reference(texts, learned=learned)
 
 
 def _reference(
@@ -91,7 +91,8 @@ def _reference(
     wishes: LabelWishes | SpanWishes,
     learned: Collection[str],
 ) -> Reference:
-    original = _labelled(workspace, artifact, f"{task}.data")
+    records = _original(workspace, artifact, f"{task}.data")
+    original = [(record_texts(one)[0], _answer_in(one)) for one in records]
     answers = _answers_of(model)
 
     def given(texts: Sequence[str]) -> list[str]:
@@ -124,16 +125,19 @@ def _answers_of(model: TaskModel) -> Callable[[tuple[str, ...]], list[dict[str, 
     return answers
 
 
-def _labelled(workspace: Workspace, artifact: Artifact, stage: str) -> list[tuple[str, str]]:
-    """Texts that an application was trained on, with their answers in the common form."""
+def _original(workspace: Workspace, artifact: Artifact, stage: str) -> list[Record]:
+    """Records that a model was trained on, evenly spaced; the others are not even parsed."""
     found = _ancestor(workspace, artifact, stage)
     if found is None:
         return []
-    records = sampled(read_records(found.path / "train.jsonl"), MOST_ORIGINAL)
-    return [(record_texts(one)[0], _answer_in(one)) for one in records]
+    path = found.path / "train.jsonl"
+    with path.open("rb") as file:
+        step = -(-sum(1 for _ in file) // MOST_ORIGINAL) or 1
+        file.seek(0)
+        return [record_from_json(json.loads(line)) for line in islice(file, 0, None, step)]
 
 
-def _answer_in(record: object) -> str:
+def _answer_in(record: Record) -> str:
     if isinstance(record, Labelled):
         return json.dumps(sorted(set(record.labels)), ensure_ascii=False)
     if isinstance(record, Tagged):

@@ -72,10 +72,13 @@ def _brought(turn: Turn) -> str:
 def improve_recipe(workspace: Workspace, task: str = "") -> dict[str, Any]:
     """A turn of one application, or of the language model and of every application.
 
+    `task`: the name of an application, or of the recipe for its language model alone; empty: all.
     Where there are several, what has too little feedback is told and does not stop the others.
     Raises what the turn raises, where there is only one or none could be tried.
     """
     recipe = workspace.recipe
+    if task == recipe.name and recipe.has_text and task not in recipe.tasks:
+        return improve(workspace)
     if task:
         require_task(recipe, task)
         return improve_task(workspace, task)
@@ -93,11 +96,15 @@ def improve_recipe(workspace: Workspace, task: str = "") -> dict[str, Any]:
             outcomes[name] = turn()
         except (TrainingError, UnknownName) as error:
             errors.append(error)
-            outcomes[name] = {"promoted": False, "decision": "not tried", "reasons": [str(error)]}
+            outcomes[name] = {"released": "", "decision": "not tried", "reasons": [str(error)]}
     if len(errors) == len(turns):
         raise errors[0]
+    released = [one["released"] for one in outcomes.values() if one["released"]]
+    reasons = [f"{name}: {why}" for name, one in outcomes.items() for why in one["reasons"]]
     return {
-        **{key: any(one.get(key) for one in outcomes.values()) for key in ("promoted", "released")},
+        "promoted": any(one.get("promoted") for one in outcomes.values()),
+        "released": ", ".join(released),
+        "reasons": reasons,
         "models": outcomes,
     }
 
@@ -113,7 +120,7 @@ def outcome_text(outcome: dict[str, Any]) -> str:
 
 def _lines(outcome: dict[str, Any]) -> list[str]:
     lines = list(outcome.get("report", ()))
-    if not outcome["promoted"]:
+    if not outcome["released"]:
         lines += [one for one in outcome["reasons"] if one not in (lines[0] if lines else "")]
     if outcome.get("released") in STAGES:
         lines.append(f"begun: {outcome['released']}; noria improve --watch judges it")

@@ -12,7 +12,6 @@ from noria.stages.review import unsigned_review
 from noria.stages.task_feedback import curate_task
 from noria.stages.task_release import task_name, task_version
 from noria.stages.task_turn import TaskTurn, take_task_turn
-from noria.stages.turn import ancestor
 from noria.stages.turn_page import write_turn_page
 from noria.workspace import Workspace
 
@@ -27,7 +26,7 @@ def improve_task(workspace: Workspace, name: str) -> dict[str, Any]:
     known = task_name(workspace.recipe, name)
     live = task_version(workspace.registry, workspace.recipe, name)
     champion = read_artifact(workspace.root / live.artifact_path)
-    curated = curate_task(workspace, name, ancestor(workspace, champion, f"{name}.data"))
+    curated = curate_task(workspace, name)
     turn = take_task_turn(workspace, name, champion, curated)
     reasons = list(turn.verdict.reasons)
     missing = unsigned_review(workspace, known, name) if turn.verdict.promote else ""

@@ -11,7 +11,7 @@ from typing import Any
 
 from noria.artifacts import Artifact
 from noria.corpus.measured import read_measured
-from noria.evaluate.card import write_card, write_report_json
+from noria.evaluate.card import write_card, write_data_card, write_report_json
 from noria.evaluate.metrics import Interval
 from noria.evaluate.picture import Chart, Line
 from noria.evaluate.report import (
@@ -80,7 +80,7 @@ class Made:
 
 
 def write_report(workspace: Workspace, made: Made, tasks: Sequence[TaskMade] = ()) -> Path:
-    """Write report.html, report.json and model_card.md beside the artifacts; returns the first."""
+    """Write report.html, its JSON and the two cards beside the artifacts; returns the first."""
     path = workspace.root / "report.html"
     name = workspace.recipe.name
     live = workspace.registry.live(TENANT, name)
@@ -138,6 +138,7 @@ def write_report(workspace: Workspace, made: Made, tasks: Sequence[TaskMade] = (
     render_report(report, path)
     write_report_json(report, workspace.root / "report.json")
     write_card(report, workspace.root / "model_card.md")
+    write_data_card(report, workspace.root / "data_card.md")
     return path
 
 

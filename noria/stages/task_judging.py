@@ -25,6 +25,7 @@ from noria.evaluate.scores import lock_digest, write_scores
 from noria.evaluate.slices import slices_of
 from noria.improve.curate import Curated
 from noria.improve.evidence import decide_and_keep
+from noria.improve.gate import Masks
 from noria.improve.verdict import Limited, verdict_to_json
 from noria.recipe import GateSettings
 from noria.records import Labelled, Tagged, record_texts, write_records
@@ -48,7 +49,7 @@ class _Measured:
 
     sets: Mapping[str, Examples]
     answers: Mapping[str, Mapping[str, Answers]]
-    afterwards: Mapping[str, Answers]
+    afterwards: Mapping[str, Mapping[str, Answers]]
     limits: tuple[Limited, ...]
 
 
@@ -77,41 +78,26 @@ def judge_task(
             reads_before=reads_before,
             seed=recipe.seed,
             earning=(name,),
-            slices={
-                f"{name}.{metric}": slices_of(splits.held_out.records),
-                f"{name}.feedback.{metric}": {
-                    "held-out feedback": np.ones(len(curated.held_out), dtype=np.bool_)
-                },
-            },
+            slices=_slices(found, name, metric),
             limits=found.limits,
         )
         text = json.dumps(verdict_to_json(verdict), indent=1, ensure_ascii=False)
         (folder / "verdict.json").write_text(text, encoding="utf-8")
         write_records(folder / "feedback_held_out.jsonl", curated.held_out)
         _write_results(workspace, folder, found, by_role, metric)
-
-        def differences(rival: str, sets: Mapping[str, Mapping[str, Answers]]) -> dict[str, Facts]:
-            return {
-                one: difference_facts(
-                    difference_of(
-                        [sets["challenger"][one]], [sets[rival][one]], metric, recipe.seed
-                    )
-                )
-                for one in sets["challenger"]
-            }
-
-        test = {role: {name: answers} for role, answers in found.afterwards.items()}
         return {
             "weight_hashes": {role: one.facts["weight_hash"] for role, one in by_role.items()},
             "metric": metric,
-            "contributions": differences("control", found.answers),
+            "contributions": _differences(found.answers, "control", metric, recipe.seed),
             "promote": verdict.promote,
             "decision": verdict.decision,
             "reasons": list(verdict.reasons),
             "set_digest": set_digest,
             "reads_before": reads_before,
-            "afterwards": differences("champion", test)[name],
-            "afterwards_control": differences("control", test)[name],
+            "afterwards": {
+                rival: _differences(found.afterwards, rival, metric, recipe.seed)[name]
+                for rival in ("champion", "control")
+            },
         }
 
     return run_stage(
@@ -131,6 +117,27 @@ def judge_task(
         },
         result=lambda facts: f"{facts['decision']}: {'; '.join(facts['reasons'])}",
     )
+
+
+def _slices(found: _Measured, name: str, metric: str) -> Masks:
+    """The slices of the frozen rows; held-out feedback, as a whole, is one more."""
+    frozen, heard = (found.sets[one].records for one in (name, f"{name}.feedback"))
+    whole = np.ones(len(heard), dtype=np.bool_)
+    return {
+        f"{name}.{metric}": slices_of(frozen),
+        f"{name}.feedback.{metric}": {"held-out feedback": whole},
+    }
+
+
+def _differences(
+    answers: Mapping[str, Mapping[str, Answers]], rival: str, metric: str, seed: int
+) -> dict[str, Facts]:
+    """Challenger minus rival on each set."""
+    ours, theirs = answers["challenger"], answers[rival]
+    return {
+        one: difference_facts(difference_of([ours[one]], [theirs[one]], metric, seed))
+        for one in ours
+    }
 
 
 def _measure(
@@ -153,7 +160,7 @@ def _measure(
         workspace.watcher.progress(f"asking the {role}", number, len(by_role))
         models[role] = load_task_model(artifact.path)
         answers[role] = {one: answers_of(models[role], sets[one]) for one in sets}
-        afterwards[role] = answers_of(models[role], splits.test)
+        afterwards[role] = {name: answers_of(models[role], splits.test)}
     texts = [record_texts(one)[0] for one in splits.held_out.records]
     limits = _limits(models, by_role, texts, settings)
     return _Measured(sets, answers, afterwards, limits)

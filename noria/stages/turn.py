@@ -20,6 +20,7 @@ from noria.feedback.interactions import Feedback, Interaction
 from noria.improve.challenger import Start, require_feedback, train_from_champion
 from noria.improve.curate import Curated, curate
 from noria.improve.evidence import decide_and_keep
+from noria.improve.heard import NOTHING, Heard, heard_of
 from noria.improve.verdict import (
     PROMOTE,
     REFUSE,
@@ -91,7 +92,7 @@ def turn_choices(workspace: Workspace, champion: Artifact) -> Choices:
 
 
 def _train_one(
-    workspace: Workspace, stage: str, champion: Artifact, feedback: Sequence[Record], digest: str
+    workspace: Workspace, stage: str, champion: Artifact, heard: Heard, digest: str
 ) -> Artifact:
     recipe = workspace.recipe
     start = _start(workspace, champion)
@@ -105,7 +106,8 @@ def _train_one(
     }
 
     def make(folder: Path) -> Facts:
-        name = value_digest([stage, settings, digest, champion.key])[:16]
+        named = [stage, settings, digest, champion.key, *([heard.digest] if heard.digest else [])]
+        name = value_digest(named)[:16]
         checkpoints = workspace.root / "checkpoints" / name
         config, _ = read_config(champion.path)
         tuned = start.base is not None
@@ -114,7 +116,7 @@ def _train_one(
         with watched(workspace, stage, name, settings, choices, flops) as watch:
             facts = train_from_champion(
                 start,
-                feedback,
+                heard,
                 recipe.improve,
                 choices,
                 recipe.seed,
@@ -125,13 +127,18 @@ def _train_one(
         shutil.rmtree(checkpoints, ignore_errors=True)
         return facts
 
-    kind = "with feedback" if feedback else "same steps, no feedback"
+    inputs = {"champion": champion.key}
+    if heard is not NOTHING:
+        inputs["feedback"] = digest
+    if heard.digest:
+        inputs["judged"] = heard.digest
+    kind = "with feedback" if heard is not NOTHING else "same steps, no feedback"
     return run_stage(
         workspace,
         stage,
         make,
         settings=settings,
-        inputs={"champion": champion.key, **({"feedback": digest} if feedback else {})},
+        inputs=inputs,
         result=lambda facts: (
             f"{recipe.improve.steps} steps from {champion.facts['weight_hash'][:12]}, {kind}: "
             f"weights {facts['weight_hash'][:12]}"
@@ -294,22 +301,26 @@ def afterwards(
 def take_turn(
     workspace: Workspace,
     champion: Artifact,
-    corrections: Sequence[tuple[Interaction, Feedback]],
+    said: Sequence[tuple[Interaction, Feedback]],
     unread: Sequence[Record] = (),
 ) -> Turn:
     """Curate, train challenger and control, judge; the registry learns of the verdict.
 
     Raises TrainingError if there is too little feedback.
     """
+    share = workspace.recipe.improve.held_out
+    asked = workspace.feedback.interactions(TENANT)
     curated = curate(
-        corrections,
-        workspace.recipe.improve.held_out,
+        said,
+        share,
         reference=text_reference(workspace, champion),
         reviews=workspace.reviews.latest(TENANT),
+        interactions=asked,
     )
     require_feedback(len(curated.train), len(curated.held_out))
-    challenger = _train_one(workspace, "challenger", champion, curated.train, curated.digest)
-    control = _train_one(workspace, "control", champion, (), "")
+    heard = heard_of(curated, asked, share)
+    challenger = _train_one(workspace, "challenger", champion, heard, curated.digest)
+    control = _train_one(workspace, "control", champion, NOTHING, "")
     judged = _judge(workspace, champion, challenger, control, curated, unread)
     text = (judged.path / "verdict.json").read_text(encoding="utf-8")
     verdict = verdict_from_json(json.loads(text))

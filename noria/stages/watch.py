@@ -242,8 +242,11 @@ class Watch:
         self._say(f"{name}: a turn begins: {why}")
 
     def _task_of(self, name: str) -> str:
+        """What --task is called with; alone, a language model needs no name."""
         prefix = f"{self._workspace.recipe.name}."
-        return name.removeprefix(prefix) if name.startswith(prefix) else ""
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+        return name if self._workspace.recipe.tasks else ""
 
     def _end_turn(self) -> None:
         outcome = self._turn.outcome()

@@ -84,7 +84,7 @@ def test_others_feedback_is_imported_reviewed_and_the_decision_obeyed(
     every = say(own, "review", "--task", "topic", "--all")["queue"]
     mine = next(one for one in every if one["asked"] == torn["asked"] and one["status"] == "taken")
     assert mine["wanted"] == '["Jefferson"]'
-    assert "Ada" in mine["reason"]
+    assert (mine["reason"], mine["detail"]) == ("a reviewer took it", "Ada")
 
 
 def test_an_edit_is_a_correction_of_the_reviewers_own(own: Ran, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import httpx
 import openai
 import torch
 
+from noria.baselines.interface import Baseline
 from noria.baselines.tfidf import train_tfidf
 from noria.feedback.store import FeedbackStore
 from noria.generate.loaded import LanguageModel, load_language_model
@@ -23,6 +24,7 @@ from noria.registry import Registry
 from noria.serve.app import create_app
 from noria.serve.auth import KeyStore
 from noria.serve.live import LiveModels
+from noria.serve.loop_route import Loop
 from noria.serve.policy import Policy
 from noria.serve.run import Tls, serve
 from noria.serve.tracing import Tracer
@@ -75,6 +77,7 @@ class World:
         self.keys = KeyStore(root / "keys.sqlite")
         self.key = self.new_key("use", "rate", "read")
         self.url = ""
+        self.hashes: dict[str, str] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._clients: list[openai.OpenAI | httpx.Client] = []
@@ -83,15 +86,35 @@ class World:
     def new_key(self, *rights: str, tenant: str = TENANT) -> str:
         return self.keys.create(tenant, rights).secret
 
-    def promote(self, always: str, tenant: str = TENANT) -> str:
-        """Make the model that answers with this letter live; returns its weight hash."""
+    def write(
+        self, always: str, tenant: str = TENANT, origin: str = "made by hand", parent: str = ""
+    ) -> str:
+        """Register the model that answers with this letter; returns its weight hash."""
         folder = self.root / "artifacts" / f"always-{always}"
         if (folder / "model.safetensors").exists():
             weights = load_language_model(folder).weight_hash
         else:
             weights = write_model(folder, always)
         path = f"artifacts/{folder.name}"
-        self.registry.register(tenant, NAME, weights, path, "made by hand", "")
+        self.registry.register(tenant, NAME, weights, path, origin, parent)
+        self.hashes[always] = weights
+        return weights
+
+    def promote_part(self, name: str, kind: str, part: Baseline, labels: Sequence[str]) -> None:
+        """Make an application of one trained part live."""
+        folder = self.root / "artifacts" / name
+        (folder / "classical").mkdir(parents=True)
+        part.save(folder / "classical")
+        parts = (Part("classical", "classical", 1.0, part.weight_hash),)
+        said = Description(name, kind, "classical", tuple(labels), False, 1.0, 0.0, parts)
+        write_description(folder, said)
+        weights, whole = said.weight_hash, f"{NAME}.{name}"
+        self.registry.register(TENANT, whole, weights, f"artifacts/{name}", "made by hand")
+        self.registry.promote(TENANT, whole, weights, "test", "test")
+
+    def promote(self, always: str, tenant: str = TENANT) -> str:
+        """Make the model that answers with this letter live; returns its weight hash."""
+        weights = self.write(always, tenant)
         self.registry.promote(tenant, NAME, weights, "test", "test")
         return weights
 
@@ -113,13 +136,16 @@ class World:
         tracer: Tracer | None = None,
         policy: Policy | None = None,
         load: Callable[[Path], LanguageModel] = load_language_model,
+        tasks: Sequence[str] = (),
     ) -> None:
         models = LiveModels(self.registry, NAME, self.root, load=load, poll_s=0.05)
-        tasks = LiveModels(self.registry, f"{NAME}.{TASK}", self.root, load=load_task_model)
         has_task = (self.root / "artifacts" / "tongue").exists()
         app = create_app(
             models=models,
-            tasks={TASK: tasks} if has_task else {},
+            tasks={
+                one: LiveModels(self.registry, f"{NAME}.{one}", self.root, load=load_task_model)
+                for one in (*tasks, *([TASK] if has_task else []))
+            },
             keys=self.keys,
             feedback=self.feedback,
             max_running=max_running,
@@ -128,6 +154,7 @@ class World:
             tenant_tokens_per_minute=tenant_tokens_per_minute,
             tracer=tracer,
             policy=policy,
+            loop=Loop(self.registry, self.feedback, self.root, TENANT, [NAME]),
         )
         self._stop.clear()
         urls: list[str] = []
@@ -170,6 +197,12 @@ class World:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         client = httpx.Client(base_url=self.url, headers=headers, timeout=30)
         self._clients.append(client)
+        return client
+
+    def http_of_page(self) -> httpx.Client:
+        """As a browser asks that shows the page."""
+        client = self.http()
+        client.headers["origin"] = self.url
         return client
 
     def health(self) -> dict[str, Any]:
