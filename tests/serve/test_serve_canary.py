@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from serving_world import NAME, World, write_model
+from serving_world import NAME, TASK, World, write_model, write_task
+from serving_world import TENANT as OTHER
 
 from noria.cli.screen import Silent
 from noria.errors import IntegrityError
@@ -20,6 +22,7 @@ from noria.registry import Trial
 from noria.stages import watch as watching
 from noria.stages.turn_process import TurnProcess
 from noria.stages.watch import Watch
+from noria.tasks.task_model import load_task_model
 from noria.workspace import Workspace, open_workspace
 
 RECIPE = f'name = "{NAME}"\n[corpus]\ndocuments = ["*.txt"]\n'
@@ -286,3 +289,42 @@ def test_a_clock_that_jumps_a_day_changes_neither_order_nor_windows(
         assert [one.at for one in trail] != sorted(one.at for one in trail)
         assert tried.live() == tried.b
         tried.registry.verify_chain()
+
+
+def test_an_applications_canary_and_shadow_answer_their_share_too(tmp_path: Path) -> None:
+    with tried_in(tmp_path) as tried:
+        name, registry = f"{NAME}.{TASK}", tried.registry
+        tried.world.promote_task()
+        tried.key = tried.world.new_key("use", tenant=OTHER)
+        folder = tmp_path / "artifacts" / "other"
+        other = write_task(folder)  # the same parts …
+        said = json.loads((folder / "task.json").read_text())
+        said["threshold"] = 0.99  # … of which the other abstains
+        (folder / "task.json").write_text(json.dumps(said))
+        assert load_task_model(folder).weight_hash != other
+        other = load_task_model(folder).weight_hash
+        registry.register(OTHER, name, other, "artifacts/other", "made by hand")
+        tried.world.start()
+        first = registry.live(OTHER, name)
+        assert first is not None
+
+        def ask(person: str) -> dict[str, Any]:
+            body = {"input": ["Where is my parcel?", "我的包裹在哪里？"], "user": person}
+            found: dict[str, Any] = tried.client().post(f"/v1/tasks/{TASK}", json=body).json()
+            return found
+
+        registry.trials.begin(OTHER, name, other, "shadow", 0.9, 4, "test")
+        time.sleep(0.5)
+        assert {ask(one)["weight_hash"] for one in PERSONS[:8]} == {first.weight_hash}
+        trial = registry.trials.begin(OTHER, name, other, "canary", 0.5, 4, "test")
+        time.sleep(0.5)
+        for one in PERSONS[:8]:
+            expected = other if trial.takes(one) else first.weight_hash
+            assert ask(one)["weight_hash"] == expected
+        tried.world.stop()  # what was counted is stored
+        shadow = registry.signals.total(OTHER, name, other, "shadow")
+        assert shadow.num_requests >= 4 and shadow.num_errors == 0
+        assert shadow.agreement == 0.0  # one says a language, the other that it can't tell
+        shown = [registry.signals.total(OTHER, name, w) for w in (first.weight_hash, other)]
+        assert sum(one.num_requests for one in shown) == 2 * 16
+        assert shown[1].num_requests == 2 * sum(map(trial.takes, PERSONS[:8]))
