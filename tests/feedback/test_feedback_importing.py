@@ -11,7 +11,6 @@ import pytest
 from noria.corpus.deidentify import Deidentifier
 from noria.errors import InputError, UsageError
 from noria.feedback.importing import About, Imported, import_feedback
-from noria.feedback.interactions import pseudonym
 from noria.feedback.store import FeedbackStore
 
 DESK = About("acme", "desk")
@@ -28,7 +27,7 @@ def store(tmp_path: Path) -> Iterator[FeedbackStore]:
 def bring(
     store: FeedbackStore, text: str, name: str = "votes.csv", about: About = DESK, **columns: str
 ) -> Imported:
-    folder = store._database.path.parent
+    folder = store.database.path.parent
     (folder / name).write_text(text, encoding="utf-8")
     return import_feedback(store, folder / name, about, columns)
 
@@ -54,7 +53,7 @@ def test_a_table_is_understood_by_its_names_and_comes_in_once(store: FeedbackSto
         ("thumb", "down"),
         ("comment", "too short"),
     ]
-    assert said[0].person == pseudonym("acme", "ann@example.com")
+    assert said[0].person == store.pseudonym("acme", "ann@example.com")
     assert said[0].created_at == 1793527200.0
     asked = store.interactions("acme")
     assert [one.kind for one in asked] == ["chat", "chat"]
@@ -157,6 +156,6 @@ def test_wrong_names_are_refused(store: FeedbackStore) -> None:
 def test_names_in_imported_texts_are_gone_before_they_are_stored(store: FeedbackStore) -> None:
     bring(store, "prompt,answer,correction\nMail me,ok,write to jo.doe@example.org\n")
     store.close()
-    folder = store._database.path.parent
+    folder = store.database.path.parent
     for path in folder.glob("feedback.sqlite*"):
         assert b"jo.doe@example.org" not in path.read_bytes()
