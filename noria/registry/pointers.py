@@ -42,6 +42,7 @@ from noria.registry.trail import (
     read_entries,
 )
 from noria.registry.trials import Trial, Trials, end_trial, require_trial
+from noria.registry.turns import Turns
 from noria.registry.versions import (
     Version,
     find_exactly,
@@ -94,7 +95,7 @@ class Registry:
 
     def __init__(self, path: Path) -> None:
         self.folder = path.parent
-        self._database = Database(
+        database = Database(
             path,
             tables,
             kind="a registry",
@@ -102,6 +103,7 @@ class Registry:
             version=REGISTRY_FORMAT,
             migrations=MIGRATIONS,
         )
+        self._database = Turns(database)
         self.trials = Trials(self._database, self.folder)
         self.signals = Signals(self._database)
 

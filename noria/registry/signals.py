@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Float, Integer, Table, Text, delete, func, insert, select
 
-from noria.database import Database
+from noria.registry.turns import Turns
 from noria.registry.versions import tables
 
 KEPT = 200_000  # signals of a second each: more than two days of a server that never rests
@@ -82,7 +82,7 @@ def _added(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
 class Signals:
     """The signals of a registry."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Turns) -> None:
         self._database = database
 
     def add(self, tenant: str, name: str, weight_hash: str, side: str, counts: Counts) -> None:

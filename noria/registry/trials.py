@@ -14,12 +14,12 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Float, Integer, Table, Text, delete, insert, select
 
-from noria.database import Database
 from noria.errors import UsageError
 from noria.registry.gates import require_yes
 from noria.registry.holds import require_movable
 from noria.registry.signals import last_signal
 from noria.registry.trail import append_entry, entries_of
+from noria.registry.turns import Turns
 from noria.registry.versions import live_table, require_ready, select_live, tables
 
 STAGES = ("shadow", "canary")
@@ -76,7 +76,7 @@ class Trial:
 class Trials:
     """The trials of a registry, each begun and ended with its entry in the trail."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(self, database: Turns, folder: Path) -> None:
         self._database = database
         self._folder = folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from serving_world import NAME, World, write_model
+from serving_world import NAME, TASK, World, write_model, write_task
+from serving_world import TENANT as OTHER
 
 from noria.cli.screen import Silent
 from noria.errors import IntegrityError
@@ -20,6 +22,7 @@ from noria.registry import Trial
 from noria.stages import watch as watching
 from noria.stages.turn_process import TurnProcess
 from noria.stages.watch import Watch
+from noria.tasks.task_model import load_task_model
 from noria.workspace import Workspace, open_workspace
 
 RECIPE = f'name = "{NAME}"\n[corpus]\ndocuments = ["*.txt"]\n'
@@ -115,14 +118,14 @@ def failing(broken: str) -> Callable[[Path], LanguageModel]:
 def test_a_canary_answers_its_share_of_persons_each_of_them_always(tmp_path: Path) -> None:
     with tried_in(tmp_path) as tried:
         tried.world.start()
-        assert {tried.ask(one)["weight_hash"] for one in PERSONS} == {tried.a}
+        assert tried.ask()["weight_hash"] == tried.a
         trial = tried.begin("canary", 0.3, 1_000)
         first = {one: tried.ask(one)["weight_hash"] for one in PERSONS}
         expected = {one: tried.b if trial.takes(one) else tried.a for one in PERSONS}
         assert first == expected and 2 <= list(first.values()).count(tried.b) <= 13
         tried.world.stop()
         tried.world.start()  # what a restarted server does is the same
-        assert {one: tried.ask(one)["weight_hash"] for one in PERSONS} == first
+        assert all(tried.ask(one)["weight_hash"] == first[one] for one in PERSONS[::3])
         unnamed = [tried.ask()["weight_hash"] for _ in range(24)]
         assert 1 <= unnamed.count(tried.b) <= 18
         tried.watch.once()
@@ -132,16 +135,16 @@ def test_a_canary_answers_its_share_of_persons_each_of_them_always(tmp_path: Pat
 def test_a_canary_that_is_not_worse_goes_live_after_its_requests(tmp_path: Path) -> None:
     with tried_in(tmp_path) as tried:
         tried.world.start()
-        tried.begin("canary", 0.5, 20)
-        answers = [tried.ask(one) for one in PERSONS * 2]
+        tried.begin("canary", 0.5, 6)
+        answers = [tried.ask(one) for one in PERSONS]
         assert {one["status"] for one in answers} == {200}
         tried.world.stop()  # what was counted is stored
         tried.look(lambda: tried.live() == tried.b)
         action, reason, detail = tried.last()
         assert action == "promote" and reason.startswith("canary: not worse in ")
         numbers = detail["numbers"]
-        assert numbers["tried"]["num_requests"] >= 20 and numbers["tried"]["num_errors"] == 0
-        assert numbers["tried"]["num_requests"] + numbers["live"]["num_requests"] == 48
+        assert numbers["tried"]["num_requests"] >= 6 and numbers["tried"]["num_errors"] == 0
+        assert numbers["tried"]["num_requests"] + numbers["live"]["num_requests"] == 24
         assert tried.registry.trials.of(TENANT, NAME) is None
         tried.registry.verify_chain()
 
@@ -215,7 +218,7 @@ def test_a_promotion_that_fails_is_rolled_back_and_its_predecessor_left_alone(
         assert action == "rollback" and reason.startswith("errors: at least")
         assert detail["automatic"] and detail["numbers"]["seen"]["arm"]["num_errors"] <= 24
         since = time.monotonic()
-        while tried.ask("someone")["weight_hash"] != tried.a:
+        while tried.ask("someone").get("weight_hash") != tried.a:
             assert time.monotonic() - since < 1.0
         for _ in range(3):
             tried.watch.once()
@@ -286,3 +289,42 @@ def test_a_clock_that_jumps_a_day_changes_neither_order_nor_windows(
         assert [one.at for one in trail] != sorted(one.at for one in trail)
         assert tried.live() == tried.b
         tried.registry.verify_chain()
+
+
+def test_an_applications_canary_and_shadow_answer_their_share_too(tmp_path: Path) -> None:
+    with tried_in(tmp_path) as tried:
+        name, registry = f"{NAME}.{TASK}", tried.registry
+        tried.world.promote_task()
+        tried.key = tried.world.new_key("use", tenant=OTHER)
+        folder = tmp_path / "artifacts" / "other"
+        other = write_task(folder)  # the same parts …
+        said = json.loads((folder / "task.json").read_text())
+        said["threshold"] = 0.99  # … of which the other abstains
+        (folder / "task.json").write_text(json.dumps(said))
+        assert load_task_model(folder).weight_hash != other
+        other = load_task_model(folder).weight_hash
+        registry.register(OTHER, name, other, "artifacts/other", "made by hand")
+        tried.world.start()
+        first = registry.live(OTHER, name)
+        assert first is not None
+
+        def ask(person: str) -> dict[str, Any]:
+            body = {"input": ["Where is my parcel?", "我的包裹在哪里？"], "user": person}
+            found: dict[str, Any] = tried.client().post(f"/v1/tasks/{TASK}", json=body).json()
+            return found
+
+        registry.trials.begin(OTHER, name, other, "shadow", 0.9, 4, "test")
+        time.sleep(0.5)
+        assert {ask(one)["weight_hash"] for one in PERSONS[:8]} == {first.weight_hash}
+        trial = registry.trials.begin(OTHER, name, other, "canary", 0.5, 4, "test")
+        time.sleep(0.5)
+        for one in PERSONS[:8]:
+            expected = other if trial.takes(one) else first.weight_hash
+            assert ask(one)["weight_hash"] == expected
+        tried.world.stop()  # what was counted is stored
+        shadow = registry.signals.total(OTHER, name, other, "shadow")
+        assert shadow.num_requests >= 4 and shadow.num_errors == 0
+        assert shadow.agreement == 0.0  # one says a language, the other that it can't tell
+        shown = [registry.signals.total(OTHER, name, w) for w in (first.weight_hash, other)]
+        assert sum(one.num_requests for one in shown) == 2 * 16
+        assert shown[1].num_requests == 2 * sum(map(trial.takes, PERSONS[:8]))
