@@ -20,7 +20,8 @@ test: $(VENV)/ready-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
-	$(VENV)/bin/python -m pytest
+	@# Two at once, a file of tests each; threads that wait sleep, for both would spin otherwise.
+	OMP_WAIT_POLICY=passive $(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 # Full counts and long studies: too long for every change. docs/log.md has the results.
 prove: $(VENV)/ready-dev

@@ -155,11 +155,7 @@ def _trace_interaction(workspace: Workspace, interaction_id: str) -> dict[str, A
         interaction = workspace.feedback.find(TENANT, interaction_id)
     except UnknownName:
         return None
-    said = [
-        asdict(one)
-        for one in workspace.feedback.feedback(TENANT)
-        if one.interaction_id == interaction_id
-    ]
+    said = [asdict(one) for one in workspace.feedback.feedback(TENANT, interaction_id)]
     found = {"kind": "interaction", "interaction": asdict(interaction), "feedback": said}
     try:
         version = _trace_version(workspace, interaction.weight_hash)

@@ -31,20 +31,28 @@ def trace(
     token: int = typer.Option(-1, "--token", help="Likewise: a token's position in tokens.bin."),
     split: str = typer.Option("train", "--split", help="Of --example, --token: train or held_out."),
     recipe: Path = typer.Option(Path("noria.toml"), "--recipe", "-r", help="The recipe."),
-    verify: bool = typer.Option(False, "--verify", help="Read every stored byte again."),
+    verify: bool = typer.Option(
+        False, "--verify", help="Read every stored byte and the whole audit trail again."
+    ),
+    again: str = typer.Option(
+        "", "--replay", help="Decide again: a verdict's key (prefix), or a position in the trail."
+    ),
     store: Path | None = STORE,
     as_json: bool = JSON,
 ) -> None:
     """Walk from weights, an answer, a training example or a record back to its files."""
     from noria import lineage
+    from noria.stages.replaying import replay
 
-    if bool(name) + bool(example) + (token >= 0) > 1:
-        raise UsageError("a name, --example or --token together", "one of them")
+    if bool(name) + bool(example) + (token >= 0) + bool(again) > 1:
+        raise UsageError("a name, --example, --token or --replay together", "one of them")
     with Opened(recipe, store, as_json) as workspace:
         found: dict[str, Any] = {}
         if verify:
             found["verified"] = lineage.verify(workspace)
-        if name:
+        if again:
+            found["replayed"] = replay(workspace, again)
+        elif name:
             found |= lineage.trace(workspace, name)
         elif example:
             found |= lineage.trace_example(workspace, split, example)
@@ -61,6 +69,11 @@ def _describe(found: dict[str, Any]) -> str:
         counts = found["verified"]
         lines.append(f"{counts['artifacts']} artifacts and {counts['audit_entries']} audit entries")
         lines[-1] += " are what was stored"
+    if "replayed" in found:
+        one = found["replayed"]
+        lines.append(
+            f"entry {one['position']}: {one['action']} of {one['weight_hash'][:12]}: the same again"
+        )
     if "artifacts" in found:
         lines.append(f"live: {(found['live'] or 'nothing')[:12]}")
         lines += [f"live: {hash_[:12]} ({task})" for task, hash_ in found["tasks"].items()]
@@ -71,7 +84,8 @@ def _describe(found: dict[str, Any]) -> str:
         ]
         lines.append("audit:")
         lines += [
-            f"  {time.strftime('%F %T', time.gmtime(e['at']))}  {e['action']:<9} "
+            f"  {e['position']:>4}  {time.strftime('%F %T', time.gmtime(e['at']))}  "
+            f"{e['action']:<9} "
             f"{e['weight_hash'][:12]}  {e['actor']}: {e['reason']}"
             for e in found["audit"]
         ]

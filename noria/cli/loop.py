@@ -1,15 +1,13 @@
-"""feedback, improve, promote, rollback, pin, freeze: the wheel turns, by itself or by hand."""
+"""improve, promote, rollback, pin, freeze: the wheel turns, by itself or by hand."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from noria.cli.screen import JSON, RECIPE, STORE, Opened, show
-from noria.errors import UsageError
 from noria.recipe import TENANT, Recipe
 
 TASK = typer.Option("", "--task", help="Of this application, not of the language model.")
@@ -18,7 +16,6 @@ REASON = typer.Option("by hand", "--reason", help="For the audit trail.")
 
 def add_verbs(app: typer.Typer) -> None:
     """Put this file's verbs on the command line."""
-    app.command()(feedback)
     app.command()(improve)
     app.command()(promote)
     app.command()(rollback)
@@ -26,48 +23,44 @@ def add_verbs(app: typer.Typer) -> None:
         app.command()(verb)
 
 
-def feedback(
-    interaction: str = typer.Argument("", help="The interaction's id; empty: list what there is."),
-    recipe: Path = typer.Option(Path("noria.toml"), "--recipe", "-r", help="The recipe."),
-    correct: str = typer.Option("", "--correct", help="What the answer should have been."),
-    thumb: str = typer.Option("", "--thumb", help="up or down."),
-    comment: str = typer.Option("", "--comment", help="A remark."),
-    person: str = typer.Option("", "--person", help="Who says so; kept as a pseudonym."),
+def improve(
+    recipe: Path = RECIPE,
+    task: str = TASK,
+    watch: bool = typer.Option(
+        False, "--watch", help="For ever: requests, triggers, canaries, rollbacks. Ctrl-C ends it."
+    ),
     store: Path | None = STORE,
     as_json: bool = JSON,
 ) -> None:
-    """Say what you think of an answer, or list the feedback so far."""
-    given = {"correction": correct, "thumb": thumb, "comment": comment}
-    given = {kind: value for kind, value in given.items() if value}
-    with Opened(recipe, store, quiet=True) as workspace:
-        if interaction and not given:
-            raise UsageError(
-                f"nothing to say of {interaction}",
-                "feedback",
-                "add --correct, --thumb or --comment",
-            )
-        if given and not interaction:
-            raise UsageError("no interaction named", "its id", "noria chat prints it")
-        stored = [
-            workspace.feedback.record_feedback(
-                TENANT, interaction, kind, value, origin="person", person=person
-            )
-            for kind, value in given.items()
-        ] or workspace.feedback.feedback(TENANT)
-    rows = [asdict(one) for one in stored]
-    lines = [f"{one.interaction_id}  {one.kind:<10} {one.value[:60]!r}" for one in stored]
-    show({"feedback": rows}, as_json, "\n".join(lines) or "no feedback yet")
-
-
-def improve(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON) -> None:
     """Train a challenger on the feedback, let the gate judge it, promote it if it earned it."""
-    from noria.stages.improve import improve as improve_once
+    from noria.runtime import lower_priority
+    from noria.stages.improve import improve_recipe, outcome_text
 
+    if watch:
+        _watch(recipe, store)
+        return
     with Opened(recipe, store, as_json) as workspace, workspace.alone():
-        outcome = improve_once(workspace)
-    show(outcome, as_json, "\n".join(outcome["reasons"]) + f"\nlive: {outcome['live'][:12]}")
-    if not outcome["promoted"]:
+        lower_priority()
+        outcome = improve_recipe(workspace, task)
+    show(outcome, as_json, outcome_text(outcome))
+    if not outcome["released"]:
         raise typer.Exit(3)
+
+
+def _watch(recipe: Path, store: Path | None) -> None:
+    """Watch until SIGTERM or Ctrl-C."""
+    import signal
+    import threading
+
+    from noria.stages.turn_process import TurnProcess
+    from noria.stages.watch import Watch
+
+    stop = threading.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_: stop.set())
+    with Opened(recipe, store, quiet=False) as workspace:
+        workspace.watcher.say(f"watching {workspace.recipe.name} in {workspace.root}")
+        Watch(workspace, TurnProcess(workspace.recipe_path, workspace.root)).run(stop)
 
 
 def _name(recipe: Recipe, task: str) -> str:

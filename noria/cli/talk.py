@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -76,7 +76,10 @@ def serve(
     ),
     tls_key: Path | None = typer.Option(None, "--tls-key", help="The certificate's key, PEM."),
     log: str = typer.Option(
-        "", "--log", help="Write the log as JSON lines to this file; '-': standard error."
+        "",
+        "--log",
+        help="Write a JSON line for each request to this file; '-': standard error. "
+        "Default: only warnings, to standard error.",
     ),
     trace: str = typer.Option(
         "", "--trace", help="Send a span for each request to this OTLP/HTTP address (extra otel)."
@@ -84,7 +87,7 @@ def serve(
     as_json: bool = JSON,
 ) -> None:
     """Serve the live model, OpenAI-compatible; a promotion is followed without a restart."""
-    from noria.serve.log_lines import json_log
+    from noria.serve.log_lines import STANDARD_ERROR, json_log
     from noria.serve.run import Tls
     from noria.serve.run import serve as serve_app
     from noria.serve.tracing import tracer_to
@@ -93,7 +96,8 @@ def serve(
     if (tls_cert is None) != (tls_key is None):
         raise UsageError("one of --tls-cert and --tls-key", "both or none", "name both files")
     tls = Tls(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
-    logged = json_log(log) if log else nullcontext()
+    level = logging.INFO if log else logging.WARNING
+    logged = json_log(log or STANDARD_ERROR, level)
     with Opened(recipe, store, quiet=True) as workspace, logged:
         settings = workspace.recipe.serve
         app = build_app(workspace, tracer_to(trace) if trace else None)

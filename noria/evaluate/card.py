@@ -52,12 +52,14 @@ def card_markdown(report: Report) -> str:
     card = report.card
     if card is not None:
         parts += ["## Intended use", "", _text(card.intended_use), ""]
+        parts += _list("Reviews that were signed", card.reviews)
         parts += _data(card)
     parts += _metrics(report)
     parts += _ways(report)
     parts += _groups("Metrics by group", report, report.breakdown)
     parts += _speed(report)
-    parts += _gate(report.gate)
+    for gate in report.gates:
+        parts += _gate(gate)
     if card is not None:
         parts += _list("Contamination", card.contamination)
         parts += _list("Limits", card.limits)
@@ -180,7 +182,7 @@ def _ways(report: Report) -> list[str]:
     for one in report.ways:
         rows = [
             (
-                _text(row.way) + (" (served)" if row.served else ""),
+                _text(row.name) + (" (served)" if row.served else ""),
                 f"{row.value.value:.3f}",
                 _interval(row.value),
                 f"{signed(row.against.value)} ({_interval(row.against)}), {row.verdict}"
@@ -244,8 +246,6 @@ def _speed(report: Report) -> list[str]:
     return ["## Speed and memory", "", told, "", *_table(columns, rows)]
 
 
-def _gate(gate: GateSection | None) -> list[str]:
-    if gate is None:
-        return []
-    word = "promote" if gate.promote else "refuse"
-    return _list(f"The gate said: {word}", gate.reasons)
+def _gate(gate: GateSection) -> list[str]:
+    of = f" of {_text(gate.name)}" if gate.name else ""
+    return _list(f"The gate said{of}: {gate.decision}", gate.reasons)

@@ -6,7 +6,6 @@ This module knows no database and no HTTP.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,16 +86,6 @@ def chat_prompt(messages: Sequence[Message]) -> str:
     return json.dumps(turns, ensure_ascii=False)
 
 
-def pseudonym(tenant: str, person: str) -> str:
-    """A stable name for a person that does not say who it is; "" stays "".
-
-    Whoever knows the person's name can find the rows again (to erase them), nobody else reads it.
-    """
-    if not person:
-        return ""
-    return "p-" + hashlib.sha256(f"{tenant}\0{person}".encode()).hexdigest()[:32]
-
-
 def _require_choice(what: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise UsageError(f"an unknown {what}", "one of " + ", ".join(choices))
@@ -112,20 +101,33 @@ def check_text(what: str, text: str) -> None:
         ) from error
 
 
+def check_name(what: str, text: str) -> None:
+    """Raise UsageError for a name or id that no database holds: NUL, or half a character."""
+    check_text(what, text)
+    if "\0" in text:
+        raise UsageError(f"{what} holds a NUL", "text without")
+
+
 def check_interaction(interaction: Interaction) -> None:
     """Raise UsageError for an interaction that can't be stored; no message repeats its text."""
     _require_choice("kind of interaction", interaction.kind, INTERACTION_KINDS)
     if not interaction.tenant or not interaction.id:
         raise UsageError("an interaction without tenant or id", "both")
-    for what in ("tenant", "id", "model_name", "prompt", "answer", "person"):
+    for what in ("tenant", "id", "model_name", "weight_hash", "finish"):
+        check_name(what, getattr(interaction, what))
+    for what in ("prompt", "answer", "person"):
         check_text(what, getattr(interaction, what))
 
 
-def check_feedback(kind: str, value: str, origin: str) -> None:
+def check_feedback(said: Feedback) -> None:
     """Raise UsageError for feedback that says nothing; no message repeats its text."""
+    kind, value = said.kind, said.value
     _require_choice("kind of feedback", kind, FEEDBACK_KINDS)
-    _require_choice("origin", origin, ORIGINS)
-    check_text("value", value)
+    _require_choice("origin", said.origin, ORIGINS)
+    for what in ("tenant", "id", "interaction_id", "key_id"):
+        check_name(what, getattr(said, what))
+    for what in ("value", "person"):
+        check_text(what, getattr(said, what))
     if kind == "thumb":
         _require_choice("thumb", value, THUMBS)
     if kind in IMPLICIT_KINDS:
@@ -136,6 +138,10 @@ def check_feedback(kind: str, value: str, origin: str) -> None:
         raise UsageError(f"an empty {kind}", "some text")
     if kind == "label" and len(value) > MAX_LABEL_CHARACTERS:
         raise UsageError(f"a label of {len(value)} characters", f"at most {MAX_LABEL_CHARACTERS}")
+    if kind == "preference":
+        check_name("value", value)
+        if value == said.interaction_id:
+            raise UsageError("a preference of an answer to itself", "the ids of two answers")
 
 
 def check_idempotency_key(key: str) -> None:

@@ -1,6 +1,7 @@
-"""The decoding engine: a prompt's ids in, the answer's ids out, one at a time.
+"""One answer, alone: a prompt's ids in, the answer's ids out, one at a time.
 
-The prompt is read in one pass (prefill); then each token costs one step over the KV cache.
+The prompt is read in one pass (prefill); then each token costs one step over the KV cache. Many
+answers at once are the business of `batching`, whose answers are compared with these.
 This module does not know text, chats or stop strings.
 """
 
@@ -12,8 +13,9 @@ import torch
 from torch import Tensor
 
 from noria.errors import UsageError
+from noria.generate.drawing import Drawer, Drawn
 from noria.generate.loaded import LanguageModel
-from noria.generate.sampling import Sampling, pick, random_source
+from noria.generate.sampling import Sampling
 from noria.model.cache import KVCache
 from noria.tokenizer.chat import stop_ids
 
@@ -28,13 +30,12 @@ def fitted_prompt(prompt_ids: Sequence[int], sampling: Sampling, context_tokens:
     return list(prompt_ids)[-(context_tokens - room_tokens) :]
 
 
-def generate_tokens(
+def checked_prompt(
     model: LanguageModel, prompt_ids: Sequence[int], sampling: Sampling
-) -> Iterator[int]:
-    """Yield the answer's ids; an id that ends the answer (`stop_ids`) is yielded last.
+) -> tuple[list[int], int]:
+    """What is read of a prompt, and how many tokens the answer has at most.
 
-    Without one the answer ends after `max_tokens`, or when the context is full: its finish reason
-    is "length". Raises UsageError for an empty prompt or an id that the tokenizer does not have.
+    Raises UsageError for an empty prompt or an id that the tokenizer does not have.
     """
     vocab_size = model.tokenizer.vocab_size
     if not prompt_ids or not all(0 <= one < vocab_size for one in prompt_ids):
@@ -44,18 +45,37 @@ def generate_tokens(
             "encode the prompt with the model's own tokenizer",
         )
     context_tokens = model.model.config.context_tokens
-    waiting = fitted_prompt(prompt_ids, sampling, context_tokens)
-    num_left = min(sampling.max_tokens, context_tokens - len(waiting))
+    kept = fitted_prompt(prompt_ids, sampling, context_tokens)
+    return kept, min(sampling.max_tokens, context_tokens - len(kept))
+
+
+def generate_tokens(
+    model: LanguageModel, prompt_ids: Sequence[int], sampling: Sampling
+) -> Iterator[int]:
+    """Yield the answer's ids; an id that ends the answer (`stop_ids`) is yielded last.
+
+    Without one the answer ends after `max_tokens`, or when the context is full: its finish reason
+    is "length". Raises UsageError for an empty prompt or an id that the tokenizer does not have.
+    """
+    for drawn in draw_tokens(model, prompt_ids, sampling):
+        yield drawn.token_id
+
+
+def draw_tokens(
+    model: LanguageModel, prompt_ids: Sequence[int], sampling: Sampling
+) -> Iterator[Drawn]:
+    """As `generate_tokens`, with the probabilities that the settings ask for."""
+    waiting, num_left = checked_prompt(model, prompt_ids, sampling)
+    drawer = Drawer(sampling, waiting, model.tokenizer)
     cache = KVCache(model.model.config, 1, len(waiting) + num_left)
-    generator = random_source(sampling)
     ends = stop_ids(model.tokenizer)
     for _ in range(num_left):
         logits = _next_logits(model, waiting, cache)
-        token_id = pick(logits, sampling, generator)
-        yield token_id
-        if token_id in ends:
+        drawn = drawer.draw(logits)
+        yield drawn
+        if drawn.token_id in ends:
             return
-        waiting = [token_id]
+        waiting = [drawn.token_id]
 
 
 @torch.inference_mode()

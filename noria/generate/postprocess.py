@@ -28,10 +28,13 @@ class TextStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""  # text that may turn out to be the start of a stop string
         self.stopped = False
+        self.num_read = 0  # characters of all tokens so far, held back or not
 
     def push(self, token_id: int) -> str:
         """Add one token; returns the text that is now certain, maybe none."""
-        return self._release(self._decoder.decode(self._tokenizer.token_bytes(token_id)))
+        text = self._decoder.decode(self._tokenizer.token_bytes(token_id))
+        self.num_read += len(text)
+        return self._release(text)
 
     def finish(self) -> str:
         """End the text: returns what was held back; torn UTF-8 becomes U+FFFD."""

@@ -12,9 +12,13 @@ import torch
 from torch import Tensor
 
 from noria.errors import IntegrityError, UsageError
+from noria.generate.constrain import Constraint
 
 MAX_TEMPERATURE = 100.0
 MAX_STOP_CHARACTERS = 1000
+MAX_PENALTY = 100.0
+MAX_LOG_PROBS = 100
+_PENALTIES = f"-{MAX_PENALTY:g} to {MAX_PENALTY:g}"
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,14 @@ class Sampling:
 
     temperature 0 always takes the likeliest token; top_p keeps the smallest set of tokens that
     holds that share of the probability (Holtzman et al. 2020); top_k keeps the k likeliest, 0 all;
-    the same seed gives the same answer, None another one each time; the answer ends before the
-    first of the stop strings.
+    min_p keeps those that have that share of the likeliest's probability (Nguyen et al. 2024).
+    repetition_penalty divides the logit of what stands in prompt or answer (multiplies it where it
+    is below 0; Keskar et al. 2019); presence_penalty is taken off what stands in the answer,
+    frequency_penalty as often as it stands there (OpenAI's); logit_bias is added to the logits of
+    single tokens. log_probs: so many of the likeliest tokens are told beside each token, None: not
+    even its own probability. constraint: the form that the answer must have. The same seed gives
+    the same answer, None another one each time; the answer ends before the first of the stop
+    strings.
     """
 
     temperature: float = 1.0
@@ -33,6 +43,13 @@ class Sampling:
     max_tokens: int = 256
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    log_probs: int | None = None
+    constraint: Constraint | None = None
 
     def __post_init__(self) -> None:
         seed = 0 if self.seed is None else self.seed
@@ -50,6 +67,24 @@ class Sampling:
                 "stop",
                 all(0 < len(text) <= MAX_STOP_CHARACTERS for text in self.stop),
                 f"strings of 1 to {MAX_STOP_CHARACTERS} characters",
+            ),
+            ("min_p", 0 <= self.min_p <= 1, "0 to 1"),
+            (
+                "repetition_penalty",
+                1 / MAX_PENALTY <= self.repetition_penalty <= MAX_PENALTY,
+                f"{1 / MAX_PENALTY:g} to {MAX_PENALTY:g}",
+            ),
+            ("presence_penalty", abs(self.presence_penalty) <= MAX_PENALTY, _PENALTIES),
+            ("frequency_penalty", abs(self.frequency_penalty) <= MAX_PENALTY, _PENALTIES),
+            (
+                "logit_bias",
+                all(one >= 0 and abs(bias) <= MAX_PENALTY for one, bias in self.logit_bias),
+                f"ids from 0, with biases from {_PENALTIES}",
+            ),
+            (
+                "log_probs",
+                self.log_probs is None or 0 <= self.log_probs <= MAX_LOG_PROBS,
+                f"0 to {MAX_LOG_PROBS}",
             ),
         ):
             if not good:
@@ -81,7 +116,7 @@ def pick(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
 
 
 def choice_probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
-    """What each token's chance is after temperature, top_k and top_p. (V,) -> (V,), sum 1."""
+    """Each token's chance after temperature, top_k, top_p and min_p. (V,) -> (V,), sum 1."""
     # The largest is taken off first, so that a tiny temperature can't overflow.
     scaled = ((logits - logits.max()).double() / sampling.temperature).float()
     if 0 < sampling.top_k < scaled.shape[0]:
@@ -89,9 +124,26 @@ def choice_probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
         scaled = torch.full_like(scaled, float("-inf")).scatter(0, ids, kept)
     probabilities = scaled.softmax(dim=0)
     if sampling.top_p < 1:
-        ordered, ids = probabilities.sort(descending=True, stable=True)
+        ordered, ids = _likeliest(probabilities, sampling.top_p)
         before = ordered.cumsum(dim=0) - ordered
         ordered = torch.where(before < sampling.top_p, ordered, 0.0)
         probabilities = torch.zeros_like(probabilities).scatter(0, ids, ordered)
         probabilities = probabilities / probabilities.sum()
+    if sampling.min_p > 0:
+        least = probabilities.max() * sampling.min_p
+        probabilities = torch.where(probabilities >= least, probabilities, 0.0)
+        probabilities = probabilities / probabilities.sum()
     return probabilities
+
+
+_FEW = 1024  # to sort 49,152 takes eight times as long as to find the largest of them
+
+
+def _likeliest(probabilities: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Tokens in order, the likeliest first: all, or as many as hold that share for certain."""
+    if len(probabilities) > _FEW:
+        values, ids = probabilities.topk(_FEW)
+        if float(values.sum()) > share:
+            return values, ids
+    ordered, ids = probabilities.sort(descending=True, stable=True)
+    return ordered, ids

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from noria.model.cache import KVCache
+from noria.model.cache import KVCache, RaggedCache
 from noria.model.config import ModelConfig
 from noria.model.masks import Reading
 from noria.model.norm import RMSNorm
@@ -44,13 +44,18 @@ class Attention(nn.Module):
         self.key_norm = RMSNorm(config.head_width, config.norm.epsilon) if normed else None
 
     def forward(
-        self, x: Float[Tensor, "B T C"], reading: Reading, cache: KVCache | None = None
+        self,
+        x: Float[Tensor, "B T C"],
+        reading: Reading,
+        cache: KVCache | RaggedCache | None = None,
     ) -> Float[Tensor, "B T C"]:
         """Self-attention: the row reads itself, and what the cache holds of it."""
         queries, keys = self.queries(x, reading), self.keys(x, reading)
         values = self._split(self.value(x)).transpose(1, 2)
-        if cache is not None:
+        if isinstance(cache, KVCache):
             keys, values = cache.append(self.layer, keys, values)  # (B, K, S, D)
+        elif cache is not None:
+            return self._joined(cache.attend(self.layer, queries, keys, values, self.scale))
         return self._read(queries, keys, values, reading)
 
     def cross(
@@ -58,14 +63,14 @@ class Attention(nn.Module):
         x: Float[Tensor, "B T C"],
         memory: Float[Tensor, "B S C"],
         reading: Reading,
-        cache: KVCache | None = None,
+        cache: KVCache | RaggedCache | None = None,
     ) -> Float[Tensor, "B T C"]:
         """Cross-attention: the row reads an encoder's output, whose keys a cache keeps."""
-        kept = cache.memory(self.layer) if cache is not None else None
+        kept = cache.memory(self.layer) if isinstance(cache, KVCache) else None
         if kept is None:
             values = self._split(self.value(memory)).transpose(1, 2)
             kept = self.keys(memory, reading), values
-            if cache is not None:
+            if isinstance(cache, KVCache):
                 cache.remember(self.layer, *kept)
         return self._read(self.queries(x, reading), *kept, reading)
 
@@ -103,7 +108,9 @@ class Attention(nn.Module):
             keys = keys.repeat_interleave(group, dim=1)  # (B, H, S, D)
             values = values.repeat_interleave(group, dim=1)
         dropout = self.dropout if self.training else 0.0
-        mixed = attend(queries, keys, values, reading, self.scale, dropout)  # (B, H, T, D)
+        return self._joined(attend(queries, keys, values, reading, self.scale, dropout))
+
+    def _joined(self, mixed: Float[Tensor, "B H T D"]) -> Float[Tensor, "B T C"]:
         batch, _, num_new, _ = mixed.shape
         return self.output(mixed.transpose(1, 2).reshape(batch, num_new, -1))  # type: ignore[no-any-return]
 

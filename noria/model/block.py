@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from noria.model.attention import Attention
-from noria.model.cache import KVCache
+from noria.model.cache import KVCache, RaggedCache
 from noria.model.config import ModelConfig
 from noria.model.feedforward import FeedForward
 from noria.model.masks import Reading
@@ -36,7 +36,7 @@ class Block(nn.Module):
         self,
         x: Float[Tensor, "B T C"],
         reading: Reading,
-        cache: KVCache | None = None,
+        cache: KVCache | RaggedCache | None = None,
         memory: tuple[Float[Tensor, "B S C"], Reading] | None = None,
     ) -> Float[Tensor, "B T C"]:
         """memory: an encoder's output and how it is read, for a block that crosses."""

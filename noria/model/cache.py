@@ -2,14 +2,16 @@
 
 In: each layer's keys and values of new tokens. Out: those of all tokens since the start. Those of
 an encoder's output, which cross-attention reads at every step, are computed once and kept.
-Legend: B batch, T new tokens, S all tokens so far (or of a source), L layers, K key-value heads,
-D head width.
+Legend: B batch, T new tokens, S all tokens so far (or of a source), L layers, H heads, K key-value
+heads, D head width.
 """
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from noria.errors import UsageError
@@ -68,6 +70,31 @@ class KVCache:
         """What `remember` kept of that layer."""
         return self._memory.get(layer)
 
+    def select(self, rows: Int[Tensor, " B2"]) -> None:
+        """Go on with these sequences of the batch, in this order; one may be there twice."""
+        self._keys, self._values = (one.index_select(1, rows) for one in (self._keys, self._values))
+        self._memory = {
+            layer: (keys.index_select(0, rows), values.index_select(0, rows))
+            for layer, (keys, values) in self._memory.items()
+        }
+
     def advance(self, num_tokens: int) -> None:
         """Count new tokens as stored, after every layer has appended them."""
         self.length += num_tokens
+
+
+class RaggedCache(Protocol):
+    """New tokens of several sequences in one row, each sequence with a cache of its own length."""
+
+    places: Int[Tensor, "1 T"]
+
+    def attend(
+        self,
+        layer: int,
+        queries: Float[Tensor, "1 H T D"],
+        keys: Float[Tensor, "1 K T D"],
+        values: Float[Tensor, "1 K T D"],
+        scale: float,
+    ) -> Float[Tensor, "1 H T D"]:
+        """Store the new keys and values; each token reads its own sequence up to itself."""
+        ...

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from noria.errors import UsageError
 from noria.model.block import Block
-from noria.model.cache import KVCache
+from noria.model.cache import KVCache, RaggedCache
 from noria.model.config import ModelConfig
 from noria.model.embedding import TokenEmbedding
 from noria.model.masks import NO_ROWS, Reading, Rows, readable
@@ -100,6 +100,20 @@ class Stack(nn.Module):
             x = block(x, reading, cache, memory)
         if cache is not None:
             cache.advance(num_new)
+        return self._finished(x)
+
+    def read_ragged(self, x: Float[Tensor, "1 T C"], cache: RaggedCache) -> Float[Tensor, "1 T C"]:
+        """As `read`, of the new tokens of several sequences; the cache knows whose they are.
+
+        No place may be beyond the context.
+        """
+        reading = Reading(self._rotation(cache.places), None, None, self.causal)
+        x = self._placed(x, 0, 0, cache.places)
+        for block in self.blocks:
+            x = block(x, reading, cache)
+        return self._finished(x)
+
+    def _finished(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
         if self.final_norm is not None:
             x = self.final_norm(x)
         return F.dropout(x, self.config.dropout.output, self.training)
@@ -133,12 +147,16 @@ class Stack(nn.Module):
             causal=self.causal,
             window_tokens=self.config.attention.window_tokens,
         )
-        rotation = bias = None
-        if self.config.positions.kind == "rotary":
-            at = slice(start, end) if places is None else places
-            cos, sin = self.rotary_cos[at], self.rotary_sin[at]  # (T, 1, D/2) or (B, T, 1, D/2)
-            rotation = (cos, sin) if places is not None else (cos[None], sin[None])
-        elif self.relative is not None:
+        bias = None
+        if self.relative is not None:
             all_places = torch.arange(end, device=device)[None]
             bias = self.relative(all_places[:, start:], all_places)
+        rotation = self._rotation(slice(start, end) if places is None else places)
         return Reading(rotation, mask, bias, self.causal)
+
+    def _rotation(self, places: Int[Tensor, "B T"] | slice) -> tuple[Tensor, Tensor] | None:
+        """Cosines and sines, (B or 1, T, 1, D/2) each."""
+        if self.config.positions.kind != "rotary":
+            return None
+        cos, sin = self.rotary_cos[places], self.rotary_sin[places]
+        return (cos[None], sin[None]) if isinstance(places, slice) else (cos, sin)

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from noria.errors import UsageError
-from noria.model.cache import KVCache
+from noria.model.cache import KVCache, RaggedCache
 from noria.model.config import ModelConfig
 from noria.model.embedding import OutputLayer, TokenEmbedding
 from noria.model.init import initial_tensors
@@ -77,6 +77,10 @@ class Decoder(Stack, Scoring):
         of all tokens so far. Raises UsageError if the sequence would be longer than the context.
         """
         return self.read(_embedded(self.embedding, ids, self.config), rows, cache)
+
+    def forward_ragged(self, ids: Int[Tensor, "1 T"], cache: RaggedCache) -> Float[Tensor, "1 T C"]:
+        """As `forward`, of the next tokens of several sequences, one behind the other."""
+        return self.read_ragged(_embedded(self.embedding, ids, self.config), cache)
 
 
 class Encoder(Stack):

@@ -29,10 +29,11 @@ from noria.registry.requests import (
     requests_table,
     select_requests,
 )
-from noria.registry.signals import Signals
+from noria.registry.signals import Signals, last_signal
 from noria.registry.state import verify
 from noria.registry.trail import (
     HOLD_ACTIONS,
+    NOTED,
     AuditEntry,
     append_entry,
     audit_table,
@@ -40,7 +41,7 @@ from noria.registry.trail import (
     erase_texts,
     read_entries,
 )
-from noria.registry.trials import Trials, end_trial
+from noria.registry.trials import Trial, Trials, end_trial, require_trial
 from noria.registry.versions import (
     Version,
     find_exactly,
@@ -196,14 +197,18 @@ class Registry:
         verdict_key: str = "",
         *,
         automatic: bool = False,
+        trial: Trial | None = None,
+        numbers: Mapping[str, Any] | None = None,
     ) -> Version:
         """Make a version live and end any trial; returns it. What is live already stays so.
 
         Raises UnknownName for weights that are not registered, IntegrityError if their folder is
         gone, Held for a frozen name and, unless a person does it by hand (`automatic`), a pinned
         one; with a `verdict_key` UsageError unless that verdict on them was recorded and says yes.
+        A `trial` that led to it has to be on still (else UsageError); `numbers` are its own.
         """
         with self._database.write() as connection:
+            require_trial(connection, trial)
             version = require_ready(connection, self.folder, tenant, name, weight_hash)
             if verdict_key:
                 require_yes(entries_of(connection, tenant, name, "gate"), weight_hash, verdict_key)
@@ -213,7 +218,12 @@ class Registry:
                 before = live.weight_hash if live else ""
                 push_live(connection, version, before)
                 end_trial(connection, tenant, name)
-                detail = {"verdict_key": verdict_key, "before": before}
+                detail = {
+                    "verdict_key": verdict_key,
+                    "before": before,
+                    "signals_after": last_signal(connection),
+                    "numbers": dict(numbers or {}),
+                }
                 _note(connection, version, "promote", actor, reason, detail)
         return version
 
@@ -225,12 +235,14 @@ class Registry:
         reason: str,
         *,
         automatic: bool = False,
+        only: str = "",
         numbers: Mapping[str, Any] | None = None,
     ) -> Version:
         """Make the version live that the live one replaced and end any trial; returns it.
 
-        Again and again it goes back to the first. `numbers` are those that led to it. Raises
-        UsageError if there is none before, IntegrityError if its folder is gone, Held as `promote`.
+        Again and again it goes back to the first; with `only`, a weight hash, from that one alone.
+        `numbers` are those that led to it. Raises UsageError if there is none before or another one
+        is live than `only`, IntegrityError if its folder is gone, Held as `promote`.
         """
         with self._database.write() as connection:
             previous = previous_hash(connection, tenant, name)
@@ -241,11 +253,18 @@ class Registry:
                     "at least two promotions",
                     "promote the version you want by its weight hash",
                 )
+            if only and live.weight_hash != only:
+                raise UsageError(f"{only[:12]} is not live any more", live.weight_hash[:12])
             require_movable(connection, tenant, name, automatic)
             version = require_ready(connection, self.folder, tenant, name, previous)
             pop_live(connection, version)
             end_trial(connection, tenant, name)
-            detail = {"before": live.weight_hash, "automatic": automatic, "numbers": numbers or {}}
+            detail = {
+                "before": live.weight_hash,
+                "automatic": automatic,
+                "signals_after": last_signal(connection),
+                "numbers": dict(numbers or {}),
+            }
             _note(connection, version, "rollback", actor, reason, detail)
         return version
 
@@ -272,10 +291,14 @@ class Registry:
         with self._database.read() as connection:
             return select_holds(connection, tenant, name)
 
-    def alarm(self, version: Version, actor: str, reason: str, numbers: Mapping[str, Any]) -> None:
-        """Report in the trail that limits were crossed by a version that stays live."""
+    def note(
+        self, version: Version, action: str, actor: str, reason: str, detail: Mapping[str, Any]
+    ) -> None:
+        """Put one of NOTED into the trail: what moves nothing, and has to be known."""
+        if action not in NOTED:
+            raise UsageError(f"a note of {action!r}", "one of " + ", ".join(NOTED))
         with self._database.write() as connection:
-            _note(connection, version, "alarm", actor, reason, {"numbers": dict(numbers)})
+            _note(connection, version, action, actor, reason, dict(detail))
 
     def request(self, tenant: str, name: str, action: str, weight_hash: str, actor: str) -> int:
         """Ask for one of REQUEST_ACTIONS to be done; returns the request's number.

@@ -39,13 +39,13 @@ class Counts:
     """Sums over requests.
 
     `latency_log2` counts answers by the whole part of log2 of their milliseconds, from 0; `inputs`
-    is the sum of the prompts' vectors (noria.serve.live_signals), of `num_inputs` of them.
-    `num_agreed` is, of requests in shadow, how many answers were those that the live model gave.
+    is the sum of the vectors of `num_inputs` prompts (noria.evaluate.distance). `agreement` is the
+    sum, over requests in shadow, of how much their answers share with those shown, from 0 to 1.
     """
 
     num_requests: int = 0
     num_errors: int = 0
-    num_agreed: int = 0
+    agreement: float = 0.0
     latency_log2: tuple[int, ...] = ()
     num_inputs: int = 0
     inputs: tuple[float, ...] = ()
@@ -55,7 +55,7 @@ class Counts:
         return Counts(
             self.num_requests + other.num_requests,
             self.num_errors + other.num_errors,
-            self.num_agreed + other.num_agreed,
+            self.agreement + other.agreement,
             _added(self.latency_log2, other.latency_log2),
             self.num_inputs + other.num_inputs,
             _added(self.inputs, other.inputs),

@@ -43,7 +43,8 @@ TEXTS = ("actor", "reason")
 HOLD_ACTIONS = ("pin", "unpin", "freeze", "unfreeze")
 TRIAL_ACTIONS = ("shadow", "canary", "withdraw")
 MOVES = ("promote", "rollback")
-ACTIONS = ("register", "gate", *MOVES, *HOLD_ACTIONS, *TRIAL_ACTIONS, "alarm", "erase", "migrate")
+NOTED = ("alarm", "turn")
+ACTIONS = ("register", "gate", *MOVES, *HOLD_ACTIONS, *TRIAL_ACTIONS, *NOTED, "erase", "migrate")
 
 audit_table = Table(
     "audit",

@@ -7,6 +7,7 @@ key says so. This module does not decide when a trial ends, or how.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -89,14 +90,19 @@ class Trials:
         num_requests: int,
         actor: str,
         verdict_key: str = "",
+        *,
+        after: Trial | None = None,
+        numbers: Mapping[str, Any] | None = None,
     ) -> Trial:
         """Try a version beside the live one, in the place of any trial before; returns it.
 
-        The same trial once more changes nothing. Raises UsageError for a stage, share or number
-        that can't be, or where nothing is live to compare with; what `promote` raises besides.
+        The same trial once more changes nothing. A trial `after` which it comes has to be on still;
+        `numbers` are those that ended it. Raises UsageError if it is not, for a stage, share or
+        number that can't be, or where nothing is live to compare with; else what `promote` does.
         """
         _check(stage, share, num_requests)
         with self._database.write() as connection:
+            require_trial(connection, after)
             version = require_ready(connection, self._folder, tenant, name, weight_hash)
             require_movable(connection, tenant, name, automatic=True)
             live = select_live(connection, live_table.c.tenant == tenant, live_table.c.name == name)
@@ -111,7 +117,8 @@ class Trials:
             for known in select_trials(connection, trials_table.c.tenant == tenant):
                 if known.name == name and known.asked == asked:
                     return known
-            detail = dict(zip(("share", "num_requests", "verdict_key"), asked[2:], strict=True))
+            keys = ("share", "num_requests", "verdict_key")
+            detail = {**dict(zip(keys, asked[2:], strict=True)), "numbers": dict(numbers or {})}
             reason = f"{share:.0%} of the requests, {num_requests} at least"
             where = (tenant, name, stage, version.weight_hash)
             position = append_entry(connection, *where, actor, reason, detail)
@@ -154,6 +161,14 @@ def select_trials(connection: Connection, *conditions: Any) -> list[Trial]:
     """The trials that meet the conditions."""
     rows = connection.execute(select(trials_table).where(*conditions)).mappings()
     return [Trial(**row) for row in rows]
+
+
+def require_trial(connection: Connection, trial: Trial | None) -> None:
+    """Raise UsageError if somebody ended this trial meanwhile."""
+    if trial and not select_trials(connection, trials_table.c.position == trial.position):
+        raise UsageError(
+            f"the {trial.stage} of {trial.weight_hash[:12]} ended meanwhile", "one that is on"
+        )
 
 
 def end_trial(connection: Connection, tenant: str, name: str) -> None:

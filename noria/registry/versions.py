@@ -37,7 +37,7 @@ live_table = Table(
 )
 # What was live before, deepest first: what rollbacks return to.
 before_table = Table(
-    "before",
+    "earlier",
     tables,
     Column("tenant", Text, primary_key=True),
     Column("name", Text, primary_key=True),

@@ -19,6 +19,7 @@ from typing import Any, cast
 from weakref import WeakSet
 
 from noria.errors import NoriaError, UsageError
+from noria.evaluate.distance import overlap
 from noria.feedback.interactions import Interaction
 from noria.feedback.store import FeedbackStore
 from noria.generate.loaded import LanguageModel
@@ -26,9 +27,11 @@ from noria.records import content_text
 from noria.serve.admission import Admission, Place
 from noria.serve.bodies import Head
 from noria.serve.live import LiveModel, LiveModels
+from noria.serve.live_signals import LiveSignals
 from noria.serve.policy import NO_POLICY, Policy
 from noria.serve.protocol import ChatRequest, CompletionRequest
 from noria.serve.scored import prompt_ids, scored_pieces
+from noria.serve.shadow import Shadow
 from noria.tasks.answer import Piece, answer_pieces
 from noria.tasks.chat import chat
 from noria.tasks.complete import complete
@@ -76,6 +79,13 @@ class Asked:
         """Who asked, as the client calls them."""
         return self.request.user or ""
 
+    @property
+    def said(self) -> str:
+        """The last thing that was said, "" for ids: what tells one kind of request from another."""
+        if isinstance(self.request, ChatRequest):
+            return content_text(self.request.as_messages()[-1].content)
+        return self.request.given if isinstance(self.request.given, str) else ""
+
     def pieces(self, live: LiveModel) -> Iterator[Piece]:
         """Draw the answer from a model."""
         request = self.request
@@ -103,7 +113,12 @@ class Answer:
     """An answer that is being written; `next` and `cancel` are for the event loop."""
 
     def __init__(
-        self, asked: Asked, live: LiveModel, feedback: FeedbackStore, place: Place
+        self,
+        asked: Asked,
+        live: LiveModel,
+        feedback: FeedbackStore,
+        place: Place,
+        signals: LiveSignals,
     ) -> None:
         self.head = Head(
             id=f"{ID_PREFIX[asked.kind]}-{uuid.uuid4().hex}",
@@ -116,6 +131,8 @@ class Answer:
         self._live = live
         self._feedback = feedback
         self._place = place
+        self._signals = signals
+        self.text = ""  # the whole answer, once it is written
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Queue[Piece | Exception] = asyncio.Queue()
         self._cancelled = threading.Event()
@@ -144,11 +161,24 @@ class Answer:
     def write(self) -> None:
         """Write the answer, store it, hand it out; runs in a thread of its own, never raises."""
         last: Piece | Exception
+        began_at = time.monotonic()
         try:
             last = self._written()
         except Exception as error:  # whatever it is, the one who waits must hear of it
             last = error
+        self._count(last, time.monotonic() - began_at)
         self._loop.call_soon_threadsafe(self._end, last)
+
+    def _count(self, last: Piece | Exception, latency_s: float) -> None:
+        """Tell how it went: not of what nobody waited for, or what the client got wrong."""
+        failed = isinstance(last, Exception)
+        if isinstance(last, UsageError | AnsweredMeanwhile) or (
+            not isinstance(last, Exception) and last.finish is None
+        ):
+            return
+        said = "" if failed else self._asked.said
+        weights = self.head.weight_hash
+        self._signals.note(self._asked.tenant, weights, said, latency_s, failed=failed)
 
     def _written(self) -> Piece:
         texts: list[str] = []
@@ -157,7 +187,8 @@ class Answer:
             for piece in pieces:
                 texts.append(piece.text)
                 if piece.finish is not None or self._cancelled.is_set():
-                    self._store("".join(texts), piece)
+                    self.text = "".join(texts)
+                    self._store(self.text, piece)
                     return cast(Piece, piece)
                 self._loop.call_soon_threadsafe(self._ready.put_nowait, piece)
         raise NoriaError("an answer without an end", "a last piece that says why it ended")
@@ -207,6 +238,7 @@ class Desk:
         self._feedback = feedback
         self._threads = ThreadPoolExecutor(admission.max_running, thread_name_prefix="noria-answer")
         self._answers: WeakSet[Answer] = WeakSet()  # a thread holds those it writes
+        self._shadow = Shadow()
 
     def answered(self, asked: Asked) -> Interaction | None:
         """The stored answer if this request was answered before under its idempotency key."""
@@ -228,22 +260,37 @@ class Desk:
         """
         place = await self.admission.enter(asked.tenant)
         try:
-            live = self.models.get(asked.tenant)
+            # Whoever does not say who asks is somebody else each time.
+            live = self.models.choose(asked.tenant, asked.person or uuid.uuid4().hex)
             if live is None:
                 raise NothingLive("no model is live", "a promoted version", "promote one first")
-            answer = Answer(asked, live, self._feedback, place)
-            self._threads.submit(answer.write)
+            answer = Answer(asked, live, self._feedback, place, self.models.signals)
+            self._threads.submit(self._write, asked, answer)
         except BaseException:
             place.leave()
             raise
         self._answers.add(answer)
         return answer
 
+    def _write(self, asked: Asked, answer: Answer) -> None:
+        answer.write()
+        tried = self.models.shadow(asked.tenant, answer.head.id)
+        scored = not isinstance(asked.request, ChatRequest) and asked.request.is_scored
+        if tried is None or scored or not answer.text:
+            return
+
+        def agreement() -> float:
+            return overlap(answer.text, "".join(piece.text for piece in asked.pieces(tried)))
+
+        weights, said = tried.version.weight_hash, asked.said
+        self._shadow.copy(self.models.signals, asked.tenant, weights, said, agreement)
+
     async def close(self) -> None:
         """Stop every answer that is still being written and wait for the threads."""
         for answer in list(self._answers):
             answer.cancel()
         await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._shadow.close)
 
 
 def refused_by(policy: Policy, asked: Asked, desk: Desk) -> str:

@@ -91,6 +91,7 @@ def create_app(
         finally:
             if desk is not None:
                 await desk.close()
+            await run_in_threadpool(task_desk.shadow.close)
             for one in followed:
                 await run_in_threadpool(one.stop)
             if tracer is not None:

@@ -44,8 +44,10 @@ class JsonLines(logging.Formatter):
 
 
 @contextmanager
-def json_log(target: str) -> Iterator[None]:
+def json_log(target: str, level: int = logging.INFO) -> Iterator[None]:
     """Write the log of this process to a file, or to standard error for "-", while open.
+
+    Below `level` nothing is written: at WARNING there is no line for each request.
 
     Raises StorageError if the file can't be written.
     """
@@ -60,13 +62,14 @@ def json_log(target: str) -> Iterator[None]:
                 f"{target} can't be written ({error.strerror})", "a file of the log", "name another"
             ) from error
     handler.setFormatter(JsonLines())
+    handler.setLevel(level)
     root, ours = logging.getLogger(), logging.getLogger("noria")
-    level = ours.level
+    level_before = ours.level
     root.addHandler(handler)
-    ours.setLevel(logging.INFO)
+    ours.setLevel(level)
     try:
         yield
     finally:
-        ours.setLevel(level)
+        ours.setLevel(level_before)
         root.removeHandler(handler)
         handler.close()

@@ -22,6 +22,7 @@ class TenantMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._lock = threading.Lock()
         self.requests = Counter(
             "noria_requests",
             "Requests that ended; 429 and 503 are refusals.",
@@ -65,12 +66,13 @@ class TenantMetrics:
 
     def text(self, live: Mapping[str, str], now: Mapping[str, int]) -> bytes:
         """Everything, with the live weight hashes by model and the state of the queue."""
-        self._live.clear()
-        for model, weight_hash in live.items():
-            self._live.labels(model, weight_hash).set(1)
-        for name, value in now.items():
-            self._now[name].set(value)
-        return generate_latest(self.registry)
+        with self._lock:  # of two who read at once, neither may see the other's half
+            self._live.clear()
+            for model, weight_hash in live.items():
+                self._live.labels(model, weight_hash).set(1)
+            for name, value in now.items():
+                self._now[name].set(value)
+            return generate_latest(self.registry)
 
 
 class Metrics:

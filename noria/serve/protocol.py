@@ -269,11 +269,3 @@ class FeedbackRequest(BaseModel):
     value: str = ""
     origin: Literal["person", "simulated"] = "person"
     user: str | None = Field(None, max_length=1000)
-
-
-REQUESTS = (ChatRequest, CompletionRequest, EmbeddingRequest, TaskRequest, FeedbackRequest)
-FIELDS = frozenset(
-    name
-    for model in (*REQUESTS, ChatMessage, TextPart, StreamOptions)
-    for name in model.model_fields
-)

@@ -5,10 +5,12 @@ In: an error. Out: a response below 4 KB. This module knows no route.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -23,7 +25,6 @@ from noria.errors import (
 from noria.serve.admission import Draining, Overdue, Refused
 from noria.serve.answers import AnsweredMeanwhile, NothingLive
 from noria.serve.bodies import error_body
-from noria.serve.protocol import FIELDS
 from noria.serve.quota import OverQuota
 
 CLIENT_CLOSED = 499  # nobody reads it; nginx's name for it in logs
@@ -34,6 +35,7 @@ _CODES = {
     405: "method_not_allowed",
     408: "too_slow",
 }
+_HOME = __name__.rpartition(".")[0]
 _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -97,12 +99,28 @@ def _invalid(_: Request, error: Exception) -> Response:
     if first["type"] == "json_invalid":
         return refusal(400, "the body is not JSON", "invalid_json")
     # The name of a field may be the client's own word: only those that we gave are repeated.
-    where = [str(one) for one in first["loc"][1:] if isinstance(one, int) or one in FIELDS]
+    part, *names = first["loc"]
+    where = [
+        str(one) for one in names if part == "header" or isinstance(one, int) or one in _ours()
+    ]
     param = ".".join(where) or None
     if first["type"] == "extra_forbidden":
         return refusal(400, "an unknown field", "unknown_field", param)
     told = "a value of another kind" if "tag" in first["type"] else first["msg"]
     return refusal(400, f"{param or 'the body'}: {told}", "invalid_value", param)
+
+
+@cache
+def _ours() -> frozenset[str]:
+    """The fields of every request that this server takes."""
+
+    def below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+        for one in model.__subclasses__():
+            yield one
+            yield from below(one)
+
+    models = (one for one in below(BaseModel) if one.__module__.startswith(_HOME))
+    return frozenset(name for one in models for name in one.model_fields)
 
 
 def _http(_: Request, error: Exception) -> Response:

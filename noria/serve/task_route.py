@@ -12,7 +12,7 @@ import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -27,6 +27,7 @@ from noria.serve.meter import INTERACTION_HEADER
 from noria.serve.protocol import TaskRequest
 from noria.serve.refusals import refusal
 from noria.serve.replies import WEIGHTS_HEADER
+from noria.serve.shadow import Shadow
 from noria.tasks.task_model import TaskModel
 
 LiveTasks = Mapping[str, LiveModels[TaskModel]]
@@ -39,6 +40,7 @@ class TaskDesk:
     tasks: LiveTasks
     feedback: FeedbackStore
     admission: Admission
+    shadow: Shadow = field(default_factory=Shadow)
 
     async def reply(
         self, tenant: str, name: str, asked: TaskRequest, idempotency_key: str = ""
@@ -60,13 +62,22 @@ class TaskDesk:
     def _answered(
         self, tenant: str, name: str, asked: TaskRequest, idempotency_key: str
     ) -> Response:
-        live = self.tasks[name].get(tenant)
+        models = self.tasks[name]
+        live = models.choose(tenant, asked.user or uuid.uuid4().hex)
         if live is None:
             raise NothingLive("no model is live", "a promoted version", "promote one first")
+        began_at = time.monotonic()
         try:
             answers = live.model.predict(asked.input)
         except UsageError as error:  # it says which text is wrong and how, never what it says
             return refusal(400, str(error), "invalid_value", "input")
+        except Exception:
+            models.signals.note(tenant, live.version.weight_hash, "", 0.0, failed=True)
+            raise
+        latency_s = (time.monotonic() - began_at) / len(asked.input)
+        for text in asked.input:
+            models.signals.note(tenant, live.version.weight_hash, text, latency_s)
+        self._copy(models, tenant, asked.input, [answer.as_json() for answer in answers])
         created_at = time.time()
         ids = [f"task-{uuid.uuid4().hex}" for _ in answers]
         kept = [
@@ -110,6 +121,26 @@ class TaskDesk:
         ]
         stored = [one for one in found if one is not None]
         return stored if len(stored) == len(found) else None
+
+    def _copy(
+        self,
+        models: LiveModels[TaskModel],
+        tenant: str,
+        texts: Sequence[str],
+        shown: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Have the texts answered in shadow, if there is one; alike is what has the same JSON."""
+        tried = models.shadow(tenant, uuid.uuid4().hex)
+        if tried is None:
+            return
+
+        def agreement() -> float:
+            answers = [answer.as_json() for answer in tried.model.predict(list(texts))]
+            same = [_said(one) == _said(other) for one, other in zip(answers, shown, strict=True)]
+            return sum(same) / len(same)
+
+        weights = tried.version.weight_hash
+        self.shadow.copy(models.signals, tenant, weights, texts[0], agreement)
 
     def listed(self, tenant: str) -> dict[str, Any]:
         """What answers this tenant now."""
@@ -155,3 +186,8 @@ def _reply(name: str, kept: Sequence[Interaction], shown: Sequence[Mapping[str, 
     }
     ids = ", ".join(one.id for one in kept)
     return JSONResponse(body, headers={WEIGHTS_HEADER: weight_hash, INTERACTION_HEADER: ids})
+
+
+def _said(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What an answer says, without how sure it is: no two models are equally sure."""
+    return {key: value for key, value in answer.items() if key != "probabilities"}

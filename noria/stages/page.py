@@ -29,7 +29,7 @@ from noria.evaluate.report import (
     render_report,
 )
 from noria.evaluate.scores import Score, read_scores, require_weights
-from noria.improve.gate import gate_section
+from noria.improve.verdict import gate_section
 from noria.recipe import TENANT
 from noria.runtime import machine_name
 from noria.stages.card import card_section
@@ -112,7 +112,7 @@ def write_report(workspace: Workspace, made: Made, tasks: Sequence[TaskMade] = (
         speed=speed_rows(made),
         samples=_samples(made),
         contributions=_differences(turn.judged.facts["contributions"]) if turn else (),
-        gate=gate_section(turn.verdict) if turn else None,
+        gates=(gate_section(turn.verdict),) if turn else (),
         afterwards=_differences(turn.judged.facts["afterwards"]) if turn else (),
         audit=tuple(
             AuditRow(entry.at, entry.actor, entry.action, entry.weight_hash, entry.reason)
@@ -203,7 +203,7 @@ def _headline(made: Made, base: str) -> str:
     )
     if made.turn is None:
         return text
-    verdict = "was promoted" if made.turn.verdict.promote else "was refused"
+    verdict = "was promoted" if made.turn.verdict.promote else "was not promoted"
     count = len(made.turn.curated.train) + len(made.turn.curated.held_out)
     return (
         f"{text} Simulated users corrected {count} of its answers; the challenger that learned "

@@ -10,10 +10,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from noria.errors import StorageError
 from noria.feedback import migrations
-from noria.feedback.interactions import pseudonym
 from noria.feedback.store import FeedbackStore
 
 STORED = Path(__file__).parent / "stored"
@@ -41,7 +41,7 @@ def test_a_store_of_format_1_keeps_every_row(old: Path) -> None:
         asked = store.interactions("acme")
         assert [(a.id, a.kind, a.prompt, a.answer, a.finish) for a in asked] == ASKED
         assert [a.created_at - 1_760_000_000 for a in asked] == [1, 2, 3]
-        jo, li = pseudonym("acme", "jo"), pseudonym("acme", "li")
+        jo, li = store.pseudonym("acme", "jo"), store.pseudonym("acme", "li")
         assert [a.person for a in asked] == [jo, li, ""]
         assert (asked[0].num_prompt_tokens, asked[0].num_answer_tokens) == (5, 4)
         said = store.feedback("acme")
@@ -72,12 +72,14 @@ def test_a_retry_of_what_format_1_stored_is_still_a_retry(old: Path) -> None:
 def test_a_migration_that_fails_leaves_the_old_format_whole(
     old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(connection: object) -> None:
-        migrations.add_person_and_key(connection)  # type: ignore[arg-type]
+    step = migrations.add_person_and_key
+
+    def fail(connection: Connection) -> None:
+        step(connection)
         raise StorageError("the disk said no")
 
     with monkeypatch.context() as patched:
-        patched.setitem(migrations.MIGRATIONS, 1, fail)
+        patched.setattr(migrations, "add_person_and_key", fail)
         with pytest.raises(StorageError, match="said no"):
             FeedbackStore(old)
     file = sqlite3.connect(old)

@@ -60,6 +60,24 @@ def test_top_p_keeps_the_smallest_set_with_that_share(top_p: float, num_kept: in
     assert float(kept.sum()) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("spread", [0.01, 3.0])  # nearly alike: no few hold the share; or apart
+def test_top_p_of_a_large_vocabulary_keeps_what_sorting_all_keeps(spread: float) -> None:
+    logits = torch.randn(5000, generator=torch.Generator().manual_seed(1)) * spread
+    whole = logits.softmax(0)
+    ordered, ids = whole.sort(descending=True)
+    wanted = set(ids[: int((ordered.cumsum(0) - ordered < 0.9).sum())].tolist())
+    kept = choice_probabilities(logits, Sampling(top_p=0.9))
+    assert set(kept.nonzero()[:, 0].tolist()) == wanted
+    assert (len(wanted) > 1024) == (spread < 1)
+
+
+@pytest.mark.parametrize(("min_p", "num_kept"), [(0.0, 5), (0.05, 4), (0.3, 2), (1.0, 1)])
+def test_min_p_keeps_what_has_that_share_of_the_likeliest(min_p: float, num_kept: int) -> None:
+    kept = choice_probabilities(LOGITS, Sampling(min_p=min_p))
+    assert int((kept > 0).sum()) == num_kept
+    assert float(kept.sum()) == pytest.approx(1)
+
+
 def test_a_tiny_temperature_does_not_overflow() -> None:
     kept = choice_probabilities(LOGITS * 100, Sampling(temperature=1e-30))
     assert kept.tolist() == [0, 1, 0, 0, 0]
@@ -84,6 +102,14 @@ def test_logits_that_are_not_numbers_are_refused() -> None:
         ("seed", 2**63),
         ("stop", ("",)),
         ("stop", ("x" * 2000,)),
+        ("min_p", 1.5),
+        ("min_p", float("nan")),
+        ("repetition_penalty", 0.0),
+        ("presence_penalty", float("inf")),
+        ("frequency_penalty", -101.0),
+        ("logit_bias", ((-1, 1.0),)),
+        ("logit_bias", ((1, float("nan")),)),
+        ("log_probs", 1000),
     ],
 )
 def test_settings_out_of_bounds_are_refused_by_name(name: str, value: object) -> None:

@@ -216,7 +216,7 @@ def unprotected(path: Path, *statements: str) -> None:
         ("DELETE FROM audit WHERE position = 5", "live pointers"),
         (f"UPDATE live SET weight_hash = '{C}'", "live pointers"),
         ("DELETE FROM live", "live pointers"),
-        ("DELETE FROM before", "live pointers"),
+        ("DELETE FROM earlier", "live pointers"),
         (f"INSERT INTO live VALUES ('other', 'helpdesk', '{A}')", "live pointers"),
         ("INSERT INTO holds VALUES ('acme', 'helpdesk', 'pin')", "holds"),
         ("UPDATE versions SET artifact_path = 'artifacts/evil' WHERE number = 2", "versions"),

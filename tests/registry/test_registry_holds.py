@@ -100,3 +100,55 @@ def test_a_request_that_makes_no_sense_is_refused(
     with pytest.raises(UsageError):
         registry.request(*NAME, action, weights, "eve")
     assert registry.open_requests() == []
+
+
+def test_a_trial_is_one_a_name_and_ends_with_every_move_or_hold(registry: Registry) -> None:
+    trials = registry.trials
+    first = trials.begin(*NAME, C, "shadow", 0.2, 10, "ann")
+    assert trials.begin(*NAME, C, "shadow", 0.2, 10, "ann") == first
+    second = trials.begin(*NAME, C, "canary", 0.1, 500, "ann", after=first)
+    assert trials.of(*NAME) == second and trials.by_tenant("helpdesk") == {"acme": second}
+    with pytest.raises(UsageError, match="ended meanwhile"):
+        trials.begin(*NAME, C, "canary", 0.3, 10, "late", after=first)
+    with pytest.raises(UsageError, match="ended meanwhile"):
+        registry.promote(*NAME, C, "late", "shadow", automatic=True, trial=first)
+    assert not trials.withdraw(first, "late", "?", {}) and live(registry) == B
+    for end in ("promote", "rollback", "pin", "freeze"):
+        trials.begin(*NAME, C, "canary", 0.1, 500, "ann")
+        if end == "promote":
+            registry.promote(*NAME, A, "ann", "by hand")
+        elif end == "rollback":
+            registry.rollback(*NAME, "ann", "by hand")
+        else:
+            registry.hold(*NAME, end, "ann", "by hand")
+        assert trials.of(*NAME) is None
+        registry.verify_chain()
+        if end in ("pin", "freeze"):
+            with pytest.raises(Held):
+                trials.begin(*NAME, C, "canary", 0.1, 500, "ann")
+            registry.hold(*NAME, f"un{end}", "ann", "over")
+
+
+def test_trials_that_can_not_be_are_refused(registry: Registry) -> None:
+    begin = registry.trials.begin
+    for stage, share, num in (("canary", 0.0, 1), ("canary", 1.0, 1), ("live", 0.1, 1)):
+        with pytest.raises(UsageError, match="a trial"):
+            begin(*NAME, C, stage, share, num, "ann")
+    with pytest.raises(UsageError, match="beside itself"):
+        begin(*NAME, B, "canary", 0.1, 10, "ann")
+    with pytest.raises(UsageError, match="no verdict"):
+        begin(*NAME, C, "canary", 0.1, 10, "ann", "verdict-1")
+    registry.record_gate(*NAME, C, "verdict-1", "set", {"promote": False})
+    with pytest.raises(UsageError, match="says no"):
+        begin(*NAME, C, "canary", 0.1, 10, "ann", "verdict-1")
+    registry.register("other", "helpdesk", A, f"artifacts/{A[:8]}", "trained", "")
+    with pytest.raises(UsageError, match="beside nothing"):
+        begin("other", "helpdesk", A, "canary", 0.1, 10, "eve")
+    assert registry.trials.of(*NAME) is None
+
+
+def test_an_automatic_rollback_takes_back_only_what_it_judged(registry: Registry) -> None:
+    registry.promote(*NAME, C, "ann", "meanwhile")
+    with pytest.raises(UsageError, match="not live any more"):
+        registry.rollback(*NAME, "watch", "errors of B", automatic=True, only=B)
+    assert live(registry) == C

@@ -156,6 +156,7 @@ class World:
             policy=policy,
             loop=Loop(self.registry, self.feedback, self.root, TENANT, [NAME]),
         )
+        self._stop.clear()
         urls: list[str] = []
         answering = threading.Event()
 

@@ -14,7 +14,6 @@ from fastapi.routing import APIRoute
 from serving_world import NAME, TENANT, World
 
 from noria.errors import IntegrityError, UnknownName
-from noria.feedback.interactions import pseudonym
 from noria.generate.loaded import load_language_model
 from noria.serve.app import OPEN_PATHS, create_app
 from noria.serve.guard import MAX_BODY_BYTES, SECURITY_HEADERS
@@ -206,7 +205,10 @@ def test_feedback_is_stored_once_and_durably(world: World, tmp_path: Path) -> No
     ((interaction, said),) = world.feedback.corrections(TENANT)
     assert (interaction.id, said.origin) == (asked.id, "simulated")
     assert said.value == "Mail me at [EMAIL]. 已送达。"
-    assert (said.person, said.key_id) == (pseudonym(TENANT, "jo"), world.key.split("-")[1])
+    assert (said.person, said.key_id) == (
+        world.feedback.pseudonym(TENANT, "jo"),
+        world.key.split("-")[1],
+    )
 
 
 BAD: list[tuple[str, Any, str]] = [

@@ -13,6 +13,7 @@ import pytest
 from generated_requests import ask_by_document, ask_by_hand, go_away, request_head
 from serving_world import World
 
+from noria.serve.app import OPEN_PATHS
 from noria.serve.openapi import operations
 
 NUM_EACH = 5
@@ -41,7 +42,7 @@ def test_the_document_has_every_route_and_the_page_names_it(running: World) -> N
     assert ("post", "/v1/chat/completions") in found and ("get", "/metrics") in found
     for path, method, operation in operations(document):
         assert f"<code>{method.upper()} {path}</code>" in page.text
-        assert bool(operation["security"]) == (path not in ("/health", "/ready"))
+        assert bool(operation["security"]) == (path not in OPEN_PATHS)
         assert "422" not in operation["responses"] and "503" in operation["responses"]
     fields = document["components"]["schemas"]["ChatRequest"]["properties"]
     assert all(f"<code>{field}</code>" in page.text for field in fields)

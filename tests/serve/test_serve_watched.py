@@ -45,9 +45,9 @@ def test_the_numbers_are_those_of_what_was_asked(world: World) -> None:
     said = {"interaction_id": whole.id, "kind": "thumb", "value": "up"}
     assert client.post("/v1/feedback", json=said).status_code == 200
     client.get(f"/v1/{PLANTED}")
-    found = numbers(world, world.key)
     route = "noria_requests_total route=/v1/completions"
-    assert found[f"{route} status=200"] == 3
+    world.until(lambda: numbers(world, world.key)[f"{route} status=200"] == 3)
+    found = numbers(world, world.key)
     assert found[f"{route} status=429"] == 1
     assert found["noria_first_token_seconds_count"] == 2  # both streams
     assert found["noria_answer_seconds_count"] == 3
@@ -111,6 +111,8 @@ def test_the_log_has_a_line_for_each_request_and_no_word_of_a_user(
         for stream, status in ((False, 500), (True, 200)):  # after a 500 the connection is closed
             reply = world.http(world.key).post("/v1/completions", json={**ask, "stream": stream})
             assert reply.status_code == status
+        # A line is written when a request has ended, which is after its client has heard so.
+        world.until(lambda: path.read_text("utf-8").count('"event": "request"') == 11)
     text = path.read_text("utf-8")
     assert PLANTED not in text and PLANTED.replace("-", "") not in text
     assert world.key not in text and world.key.rsplit("-", 1)[1] not in text
@@ -144,3 +146,12 @@ def test_another_librarys_record_is_its_pattern_only() -> None:
 def test_a_log_that_can_not_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no"), json_log(str(tmp_path / "no" / "log")):
         pass
+
+
+def test_at_warnings_there_is_no_line_for_each_request(running: World, tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    with json_log(str(path), logging.WARNING):
+        running.http(running.key).get("/v1/models")
+        logging.getLogger("noria.serve.live").warning("something is wrong")
+    (line,) = path.read_text("utf-8").splitlines()
+    assert json.loads(line)["event"] == "something is wrong"

@@ -1,0 +1,266 @@
+"""Continuous batching: many answers at once over one model, on one thread of its own.
+
+In: prompts' ids and settings, from any thread. Out: a stream of tokens for each. Requests join and
+leave at every step; a step reads one new token of every sequence that draws, and pieces of prompts.
+Each answer has the tokens that it would get alone, up to rounding: sums of floats depend on how
+many rows are multiplied at once, so that two nearly equal logits may change places.
+This module does not know text, chats or HTTP.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence as Ids
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from noria.errors import NoriaError, UsageError
+from noria.generate.blocks import BlockPool, bytes_per_block, root_name
+from noria.generate.drawing import Drawer
+from noria.generate.engine import checked_prompt
+from noria.generate.kernels import RaggedStep, Span
+from noria.generate.loaded import LanguageModel
+from noria.generate.sampling import Sampling
+from noria.generate.schedule import Schedule, Turn
+from noria.generate.sequences import Sequence, Stream
+from noria.tokenizer.chat import stop_ids
+
+MAX_BLOCKS = 1 << 16  # a million tokens of 16 a block: more would serve nobody
+
+log = logging.getLogger(__name__)
+
+
+class Stopped(NoriaError):
+    """The engine was closed before the answer was written."""
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How much an engine takes in.
+
+    cache_bytes: for keys and values; one whole context always has room. prompt_tokens: of prompts
+    in a step in which nobody draws, prompt_tokens_beside: in one in which somebody waits for its
+    next token. shares_prefixes: whether prompts of one tenant that begin alike are read once.
+    """
+
+    cache_bytes: int = 512 << 20
+    block_tokens: int = 16
+    max_running: int = 32
+    prompt_tokens: int = 512
+    prompt_tokens_beside: int = 64
+    shares_prefixes: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("cache_bytes", "block_tokens", "max_running"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} = {getattr(self, name)}", "1 or more")
+        if min(self.prompt_tokens, self.prompt_tokens_beside) < 1:
+            raise UsageError("a step without room for a prompt", "1 token or more")
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """What an engine is doing, and has done so far; for metrics.
+
+    num_drawn: tokens of answers; num_read: tokens that went through the model; num_shared: tokens
+    that did not have to, because a block of them was there.
+    """
+
+    num_running: int
+    num_waiting: int
+    num_blocks_read: int
+    num_blocks: int
+    num_steps: int
+    num_drawn: int
+    num_read: int
+    num_shared: int
+
+
+@final
+class Engine:
+    """One model, its cache and its thread, which begins with the first request."""
+
+    def __init__(self, model: LanguageModel, settings: EngineSettings | None = None) -> None:
+        self.model = model
+        self._settings = settings or EngineSettings()
+        self._device = next(model.model.parameters()).device
+        self._lay_cache()
+        self._ends = stop_ids(model.tokenizer)
+        self._changed = threading.Condition()
+        self._arrived: list[Sequence] = []
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._idle_since_s = time.monotonic()
+        self._num_steps = self._num_drawn = self._num_read = 0
+
+    def _lay_cache(self) -> None:
+        settings, model = self._settings, self.model.model
+        config, size = model.config, settings.block_tokens
+        dtype = next(model.parameters()).dtype  # a float one: integers are buffers
+        num_blocks = settings.cache_bytes // bytes_per_block(config, size, dtype)
+        num_blocks = max(min(num_blocks, MAX_BLOCKS), -(-config.context_tokens // size))
+        self._pool = BlockPool(config, num_blocks, size, dtype, self._device)
+        self._schedule = Schedule(
+            self._pool,
+            settings.max_running,
+            settings.prompt_tokens,
+            settings.prompt_tokens_beside,
+            settings.shares_prefixes,
+        )
+
+    def submit(self, prompt_ids: Ids[int], sampling: Sampling, tenant: str = "") -> Stream:
+        """Ask for an answer; its tokens come as they are drawn.
+
+        tenant: whose it is; prompts are shared within a tenant alone. Raises UsageError as
+        `generate_tokens` does, Stopped after `close`.
+        """
+        kept, num_left = checked_prompt(self.model, prompt_ids, sampling)
+        drawer = Drawer(sampling, kept, self.model.tokenizer)
+        stream = Stream(self._wake, len(kept))
+        sequence = Sequence(kept, num_left, drawer, stream, [root_name(tenant)])
+        with self._changed:
+            if self._closing:
+                raise Stopped("a closed engine", "one that runs", "try again")
+            self._arrived.append(sequence)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="noria-engine", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return stream
+
+    def close(self) -> None:
+        """End every answer at once, with Stopped, and wait for the thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    @property
+    def idle_s(self) -> float:
+        """For how many seconds nobody has waited for an answer."""
+        state = self.state
+        busy = state.num_running or state.num_waiting
+        return 0.0 if busy else time.monotonic() - self._idle_since_s
+
+    def touch(self) -> None:
+        """Count as idle from now on: somebody is about to ask."""
+        self._idle_since_s = time.monotonic()
+
+    @property
+    def state(self) -> EngineState:
+        """Counts, as they are now; another thread may be changing them."""
+        return EngineState(
+            num_running=len(self._schedule.running),
+            num_waiting=len(self._schedule.waiting) + len(self._arrived),
+            num_blocks_read=self._pool.num_read,
+            num_blocks=self._pool.num_blocks,
+            num_steps=self._num_steps,
+            num_drawn=self._num_drawn,
+            num_read=self._num_read,
+            num_shared=self._schedule.num_shared_tokens,
+        )
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while self._takes_in():
+            try:
+                self._move_on()
+            except Exception as error:  # whatever it is, nobody may wait for ever
+                log.exception("the engine's step broke off; it begins anew")
+                ended = self._all()
+                self._lay_cache()
+                for one in ended:
+                    one.stream.end(error)
+
+    def _move_on(self) -> None:
+        for one in self._all():
+            if one.stream.is_cancelled:
+                self._end(one)
+        turns = self._schedule.turns()
+        if turns:
+            self._step(turns)
+
+    def _takes_in(self) -> bool:
+        """Wait for something to do; false if there will be nothing more."""
+        with self._changed:
+            while not (self._arrived or self._all() or self._closing):
+                self._changed.wait()
+            self._schedule.waiting.extend(self._arrived)
+            self._arrived = []
+            if self._closing:
+                for one in self._all():
+                    self._end(one, Stopped("an engine that was closed", fix="try again"))
+            return bool(self._all())
+
+    def _all(self) -> list[Sequence]:
+        return [*self._schedule.running, *self._schedule.waiting]
+
+    def _step(self, turns: Ids[Turn]) -> None:
+        try:
+            logits = self._read(turns)
+        except Exception as error:  # whoever took part must hear of it; the others go on
+            for turn in turns:
+                self._end(turn.sequence, error)
+            return
+        self._num_steps += 1
+        drawing = []
+        for turn in turns:
+            self._num_read += turn.num_new
+            self._schedule.was_read(turn)
+            if not turn.sequence.num_unread:
+                drawing.append(turn.sequence)
+        for sequence, row in zip(drawing, logits, strict=True):
+            self._draw(sequence, row)
+
+    @torch.inference_mode()
+    def _read(self, turns: Ids[Turn]) -> Float[Tensor, "B V"]:
+        """Read the turns' tokens; the logits behind the last one of each that is read whole."""
+        model = self.model.model
+        ids: list[int] = []
+        spans, last_rows = [], []
+        for turn in turns:
+            one = turn.sequence
+            end = one.num_read + turn.num_new
+            ids += one.ids[one.num_read : end]
+            spans.append(Span(turn.num_new, one.num_read, one.blocks))
+            if end == len(one.ids):
+                last_rows.append(len(ids) - 1)
+        window_tokens = model.config.attention.window_tokens
+        step = RaggedStep(self._pool, spans, model.relative, window_tokens)
+        hidden = model.forward_ragged(torch.tensor([ids], device=self._device), step)[0]  # (T, C)
+        if not last_rows:
+            return hidden.new_empty(0, self.model.tokenizer.vocab_size)
+        if len(last_rows) < len(ids):
+            hidden = hidden[torch.tensor(last_rows, device=self._device)]
+        return model.logits(hidden)[:, : self.model.tokenizer.vocab_size].float().cpu()
+
+    @torch.inference_mode()
+    def _draw(self, sequence: Sequence, logits: Float[Tensor, " V"]) -> None:
+        try:
+            drawn = sequence.drawer.draw(logits)
+        except Exception as error:  # as above
+            self._end(sequence, error)
+            return
+        self._num_drawn += 1
+        sequence.ids.append(drawn.token_id)
+        sequence.num_left -= 1
+        sequence.stream.put(drawn)
+        if drawn.token_id in self._ends or not sequence.num_left:
+            self._end(sequence)
+
+    def _end(self, sequence: Sequence, error: Exception | None = None) -> None:
+        """The blocks are free before the one who asked hears the end."""
+        self._schedule.leave(sequence)
+        self._idle_since_s = time.monotonic()
+        sequence.stream.end(error)

@@ -1,0 +1,178 @@
+"""Answers that must have a form: JSON of a schema, a regular expression, one of some choices.
+
+In: a constraint and a tokenizer. Out: which tokens may come next, after each one that came. The
+grammar is llguidance's; this module says what may be asked, in one value, and hides the library.
+An answer that ends by itself has the form; one that is cut at max_tokens has its beginning.
+This module does not know models or logits. Legend: V vocabulary.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from noria.errors import MissingExtra, NoriaError, UsageError
+from noria.tokenizer.load import Tokenizer
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+    from llguidance._lib import JsonCompileOptions
+
+MAX_SOURCE_CHARACTERS = 100_000
+MAX_CHOICES = 1000
+# As Python's json module writes by itself. Free white space is no part of a schema's meaning, and a
+# model that has little to say would write it for ever.
+_JSON_STYLE: JsonCompileOptions = {
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+}
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """The form of an answer. kind: "json" (of the schema in `source`), "regex" or "choice" (of a
+    JSON list). Build it by `json_form`, `regex_form` or `choice_form`."""
+
+    kind: str
+    source: str
+
+    def __post_init__(self) -> None:
+        if len(self.source) > MAX_SOURCE_CHARACTERS:
+            raise UsageError(
+                f"a {self.kind} of {len(self.source)} characters",
+                f"at most {MAX_SOURCE_CHARACTERS:,} characters",
+                "ask for a simpler form",
+            )
+
+
+def json_form(schema: Mapping[str, Any] | None = None) -> Constraint:
+    """JSON that a schema (json-schema.org) allows; without one, any object."""
+    return Constraint("json", json.dumps({"type": "object"} if schema is None else schema))
+
+
+def regex_form(pattern: str) -> Constraint:
+    """A text that a regular expression matches as a whole; without look-around or references."""
+    return Constraint("regex", pattern)
+
+
+def choice_form(choices: Sequence[str]) -> Constraint:
+    """One of these texts. Raises UsageError for none, too many, or an empty one."""
+    if not 1 <= len(choices) <= MAX_CHOICES or not all(choices):
+        raise UsageError(f"{len(choices)} choices", f"1 to {MAX_CHOICES} texts that are not empty")
+    return Constraint("choice", json.dumps(list(choices), ensure_ascii=False))
+
+
+@final
+class Matcher:
+    """How far one answer is in its form."""
+
+    def __init__(self, matcher: LLMatcher, vocab_size: int) -> None:
+        self._matcher = matcher
+        self._vocab_size = vocab_size
+
+    def allowed(self) -> Bool[Tensor, " V"]:
+        """The tokens that may come next; those that end the answer once it is whole."""
+        mask = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        self._check()
+        bits = np.unpackbits(mask, bitorder="little")[: self._vocab_size]
+        if not bits.any():
+            raise NoriaError("a form that no token of this model continues", "a simpler form")
+        return torch.from_numpy(bits).bool()
+
+    def push(self, token_id: int) -> None:
+        """One more token, of those that were allowed."""
+        self._matcher.consume_token(token_id)
+        self._check()
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            raise NoriaError(
+                f"a form that can't be followed ({self._matcher.get_error()})",
+                "a simpler schema or expression",
+            )
+
+
+def matcher_for(tokenizer: Tokenizer, constraint: Constraint) -> Matcher:
+    """Begin an answer of this form.
+
+    Raises UsageError for a schema or expression that is malformed, too large, or uses what the
+    library can't enforce, and MissingExtra without it.
+    """
+    try:
+        from llguidance import LLMatcher
+    except ImportError as error:
+        raise MissingExtra("constrained output (llguidance)", "constrain") from error
+    try:
+        grammar = _grammar(constraint)
+        matcher = LLMatcher(_library_tokenizer(tokenizer), grammar, log_level=0)
+        told = matcher.get_error() if matcher.is_error() else ""
+    except (ValueError, RecursionError) as error:
+        told = str(error)
+    if told:
+        wanted = {"json": "a JSON schema", "regex": "a regular expression"}
+        raise UsageError(
+            f"a {constraint.kind} that can't be enforced ({told})",
+            f"{wanted.get(constraint.kind, 'texts')} that llguidance can follow",
+            "ask for a simpler form",
+        )
+    return Matcher(matcher, tokenizer.vocab_size)
+
+
+def _grammar(constraint: Constraint) -> str:
+    from llguidance import LLMatcher
+
+    match constraint.kind:
+        case "json":
+            return LLMatcher.grammar_from_json_schema(constraint.source, overrides=_JSON_STYLE)
+        case "regex":
+            return LLMatcher.grammar_from_regex(constraint.source)
+    choices = (json.dumps(one) for one in json.loads(constraint.source))
+    return LLMatcher.grammar_from_lark(f"start: {' | '.join(choices)}")
+
+
+class _Words:
+    """A vocabulary as the library reads one."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.eos_token_id = tokenizer.end_id
+        self.bos_token_id = tokenizer.bos_id
+        self.special_token_ids = sorted(tokenizer.specials)
+        self.tokens = [
+            tokenizer.specials[one].encode("utf-8")
+            if one in tokenizer.specials
+            else tokenizer.token_bytes(one)
+            for one in range(tokenizer.vocab_size)
+        ]
+        self._tokenizer = tokenizer
+
+    def __call__(self, text: str) -> list[int]:
+        if not isinstance(text, str):  # the library asks whether bytes are taken
+            raise TypeError("a text is expected")
+        return self._tokenizer.encode(text, continues=True)
+
+
+_TOKENIZERS: WeakKeyDictionary[Tokenizer, LLTokenizer] = WeakKeyDictionary()
+_LOCK = threading.Lock()
+
+
+def _library_tokenizer(tokenizer: Tokenizer) -> LLTokenizer:
+    """The tokenizer as the library's, built once: it takes a moment for a large vocabulary."""
+    from llguidance import LLTokenizer, TokenizerWrapper
+
+    with _LOCK:
+        found = _TOKENIZERS.get(tokenizer)
+        if found is None:
+            ends = sorted(tokenizer.stop_ids)
+            words = TokenizerWrapper(_Words(tokenizer))
+            found = _TOKENIZERS[tokenizer] = LLTokenizer(words, eos_token=ends)
+        return found

@@ -1,0 +1,222 @@
+"""Attention over a batch of ragged sequences: the one place that a faster kernel would replace.
+
+In: new queries, keys and values of several sequences, one behind the other, and where the blocks
+of each sequence lie. Out: what each new token has read. Plain torch.
+
+Sequences with one new token are read together, those of a like length in one group, so that eight
+of them cost few more calls than one; a piece of a prompt is read alone.
+This module does not know requests. Legend: T new tokens of all sequences, B sequences of a group,
+S tokens that are read, H heads, K key-value heads, G heads of a group, D head width, P tokens of a
+block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from noria.generate.blocks import PADDING_BLOCK, BlockPool
+from noria.model.attention import attend
+from noria.model.masks import Reading
+from noria.model.relative import RelativeBias
+
+
+@dataclass(frozen=True)
+class Span:
+    """The new tokens of one sequence: how many, behind how many, and where its blocks lie."""
+
+    num_new: int
+    num_before: int
+    blocks: Sequence[int]
+
+    @property
+    def num_all(self) -> int:
+        """Tokens that the last new one reads."""
+        return self.num_before + self.num_new
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Sequences with one new token each. rows: theirs among all. blocks: (B · S / P).
+
+    added: to the scores, (B, 1|K, 1|G, S).
+    """
+
+    rows: Int[Tensor, " B"]
+    blocks: Int[Tensor, " B_S_over_P"]
+    added: Float[Tensor, "B ... S"]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A piece of a prompt; `blocks` is None where nothing stands before it."""
+
+    rows: slice
+    blocks: Int[Tensor, " S_over_P"] | None
+    num_all: int
+    reading: Reading
+
+
+class RaggedStep:
+    """A step's `RaggedCache`: the new tokens of these spans, in their order.
+
+    relative: the model's, if its scores have a bias by distance. window_tokens: as in the config.
+    """
+
+    def __init__(
+        self,
+        pool: BlockPool,
+        spans: Sequence[Span],
+        relative: RelativeBias | None = None,
+        window_tokens: int = 0,
+    ) -> None:
+        self._pool = pool
+        self._relative = relative
+        self._window_tokens = window_tokens
+        starts: list[int] = []
+        places: list[int] = []
+        slots: list[int] = []
+        size = pool.block_tokens
+        for span in spans:
+            starts.append(len(places))
+            for place in range(span.num_before, span.num_all):
+                places.append(place)
+                slots.append(span.blocks[place // size] * size + place % size)
+        device = pool.keys.device
+        self.places: Int[Tensor, "1 T"] = torch.tensor([places], device=device)
+        self._slots = torch.tensor(slots, device=device)
+        self._groups = [
+            self._grouped([(starts[number], spans[number]) for number in numbers])
+            for numbers in _alike(spans, size)
+        ]
+        self._pieces = [
+            self._piece(start, span)
+            for start, span in zip(starts, spans, strict=True)
+            if span.num_new > 1
+        ]
+
+    def attend(
+        self,
+        layer: int,
+        queries: Float[Tensor, "1 H T D"],
+        keys: Float[Tensor, "1 K T D"],
+        values: Float[Tensor, "1 K T D"],
+        scale: float,
+    ) -> Float[Tensor, "1 H T D"]:
+        """Store the new keys and values; each token reads its own sequence up to itself."""
+        pool_keys, pool_values = self._pool.keys[layer], self._pool.values[layer]
+        for stored, new in ((pool_keys, keys), (pool_values, values)):
+            rows = new[0].transpose(0, 1).to(stored.dtype)  # (T, K, D)
+            stored.flatten(0, 1).index_copy_(0, self._slots, rows)
+        if len(self._groups) == 1 and not self._pieces:
+            return self._read_group(queries, pool_keys, pool_values, self._groups[0], scale)
+        mixed = torch.empty_like(queries)
+        for group in self._groups:
+            read = self._read_group(queries[:, :, group.rows], pool_keys, pool_values, group, scale)
+            mixed[:, :, group.rows] = read
+        for piece in self._pieces:
+            asking = queries[:, :, piece.rows]
+            if piece.blocks is None:
+                read_keys, read_values = keys[:, :, piece.rows], values[:, :, piece.rows]
+            else:
+                read_keys, read_values = (
+                    stored.index_select(0, piece.blocks)
+                    .flatten(0, 1)[None, : piece.num_all]
+                    .transpose(1, 2)
+                    .to(queries.dtype)
+                    for stored in (pool_keys, pool_values)
+                )  # (1, K, S, D)
+            group_size = asking.shape[1] // read_keys.shape[1]
+            if group_size > 1:
+                read_keys = read_keys.repeat_interleave(group_size, dim=1)
+                read_values = read_values.repeat_interleave(group_size, dim=1)
+            mixed[:, :, piece.rows] = attend(asking, read_keys, read_values, piece.reading, scale)
+        return mixed
+
+    def _read_group(
+        self,
+        queries: Float[Tensor, "1 H B D"],
+        pool_keys: Float[Tensor, "N P K D"],
+        pool_values: Float[Tensor, "N P K D"],
+        group: _Group,
+        scale: float,
+    ) -> Float[Tensor, "1 H B D"]:
+        """Heads that share keys stand where torch's kernel expects tokens: keys are read once."""
+        _, num_heads, size, head_width = queries.shape
+        num_kv_heads = pool_keys.shape[2]
+        asking = queries[0].transpose(0, 1).reshape(size, num_kv_heads, -1, head_width)
+        keys, values = (
+            stored.index_select(0, group.blocks)
+            .view(size, -1, num_kv_heads, head_width)
+            .transpose(1, 2)
+            .to(queries.dtype)
+            for stored in (pool_keys, pool_values)
+        )  # (B, K, S, D)
+        read = F.scaled_dot_product_attention(
+            asking, keys, values, attn_mask=group.added.to(queries.dtype), scale=scale
+        )  # (B, K, G, D)
+        return read.reshape(size, num_heads, head_width).transpose(0, 1)[None]
+
+    def _grouped(self, members: Sequence[tuple[int, Span]]) -> _Group:
+        size, device = self._pool.block_tokens, self._pool.keys.device
+        most = max(len(_needed(span, size)) for _, span in members)
+        tables = [_needed(span, size) for _, span in members]
+        padded = [[*table, *[PADDING_BLOCK] * (most - len(table))] for table in tables]
+        queries = torch.tensor([[span.num_before] for _, span in members], device=device)
+        keys = torch.arange(most * size, device=device)[None]
+        seen = self._seen(queries, keys)[:, 0]  # (B, S)
+        added = torch.zeros(seen.shape, device=device).masked_fill(~seen, float("-inf"))
+        added = added[:, None, None]  # (B, 1, 1, S)
+        if self._relative is not None:
+            bias = self._relative(queries, keys.expand(len(members), -1))[:, :, 0]  # (B, H, S)
+            num_kv_heads = self._pool.keys.shape[3]
+            added = added + bias.view(len(members), num_kv_heads, -1, most * size)
+        rows = torch.tensor([start for start, _ in members], device=device)
+        return _Group(rows, torch.tensor(list(chain.from_iterable(padded)), device=device), added)
+
+    def _piece(self, start: int, span: Span) -> _Piece:
+        device = self._pool.keys.device
+        queries = torch.arange(span.num_before, span.num_all, device=device)[None]
+        keys = torch.arange(span.num_all, device=device)[None]
+        bias = None if self._relative is None else self._relative(queries, keys)
+        near = 0 < self._window_tokens < span.num_all
+        mask = self._seen(queries, keys)[:, None] if near or span.num_before else None
+        blocks = None
+        if span.num_before:
+            blocks = torch.tensor(_needed(span, self._pool.block_tokens), device=device)
+        rows = slice(start, start + span.num_new)
+        return _Piece(rows, blocks, span.num_all, Reading(None, mask, bias, True))
+
+    def _seen(self, queries: Int[Tensor, "#B T"], keys: Int[Tensor, "1 S"]) -> Tensor:
+        """Which places each place may read. (B, T), (1, S) -> (B, T, S) of bool."""
+        distances = queries[:, :, None] - keys[:, None, :]
+        seen = distances >= 0
+        return seen & (distances < self._window_tokens) if self._window_tokens else seen
+
+
+def _needed(span: Span, block_tokens: int) -> Sequence[int]:
+    """The blocks that hold a span's tokens."""
+    return span.blocks[: -(-span.num_all // block_tokens)]
+
+
+def _alike(spans: Sequence[Span], block_tokens: int) -> list[list[int]]:
+    """Numbers of the spans with one new token, in groups of at most twice the shortest's blocks."""
+    lengths = {
+        number: len(_needed(span, block_tokens))
+        for number, span in enumerate(spans)
+        if span.num_new == 1
+    }
+    groups: list[list[int]] = []
+    shortest = 0
+    for number in sorted(lengths, key=lambda one: lengths[one]):
+        if not groups or lengths[number] > 2 * shortest:
+            groups.append([])
+            shortest = lengths[number]
+        groups[-1].append(number)
+    return [sorted(group) for group in groups]

@@ -1,0 +1,89 @@
+"""One request of the engine while it runs: its tokens, its blocks, and the stream of its answer.
+
+In: what the engine draws. Out: what the one who asked hears, in another thread.
+This module does not know models or other requests.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import final
+
+from noria.generate.blocks import block_name
+from noria.generate.drawing import Drawer, Drawn
+
+
+@final
+class Stream:
+    """The tokens of one answer, for one thread to read; `cancel` may come from any.
+
+    An id that ends the answer comes last; without one the answer ended after max_tokens, or where
+    the context did. Iterating raises what went wrong.
+    """
+
+    def __init__(self, wake: Callable[[], None], num_prompt_tokens: int) -> None:
+        self.num_prompt_tokens = num_prompt_tokens
+        self._wake = wake
+        self._heard: SimpleQueue[Drawn | Exception | None] = SimpleQueue()
+        self._cancelled = threading.Event()
+
+    def __iter__(self) -> Iterator[Drawn]:
+        while True:
+            heard = self._heard.get()
+            if heard is None:
+                return
+            if isinstance(heard, Exception):
+                raise heard
+            yield heard
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether nobody wants the rest."""
+        return self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        """Nobody wants the rest: before its next step the engine forgets the request."""
+        self._cancelled.set()
+        self._wake()
+
+    def put(self, token: Drawn) -> None:
+        """For the engine: one more token."""
+        self._heard.put(token)
+
+    def end(self, error: Exception | None = None) -> None:
+        """For the engine: there is no more."""
+        self._heard.put(error)
+
+
+@dataclass(eq=False)
+class Sequence:
+    """A request and how far it is.
+
+    ids: prompt and answer. num_read: how many of them have keys and values in the blocks; the rest
+    is read next. names: of those of its full blocks that are known by now, each made from the one
+    before; the first is the root's, of no block.
+    """
+
+    ids: list[int]
+    num_left: int
+    drawer: Drawer
+    stream: Stream
+    names: list[bytes]
+    blocks: list[int] = field(default_factory=list)
+    num_read: int = 0
+
+    @property
+    def num_unread(self) -> int:
+        """Tokens to read before the next can be drawn."""
+        return len(self.ids) - self.num_read
+
+    def first_names(self, num_blocks: int, block_tokens: int) -> list[bytes]:
+        """The names of the first blocks that its tokens fill."""
+        while len(self.names) <= num_blocks:
+            start = (len(self.names) - 1) * block_tokens
+            ids = self.ids[start : start + block_tokens]
+            self.names.append(block_name(self.names[-1], ids))
+        return self.names[1 : num_blocks + 1]
