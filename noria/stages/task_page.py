@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from noria.artifacts import Artifact
-from noria.evaluate.card import write_card, write_report_json
+from noria.evaluate.card import write_card, write_data_card, write_report_json
 from noria.evaluate.compare import BETTER, NO_DIFFERENCE, WORSE
 from noria.evaluate.contents import (
     AuditRow,
@@ -113,7 +113,7 @@ def task_commands(workspace: Workspace) -> tuple[NextCommand, ...]:
 
 
 def write_task_report(workspace: Workspace, tasks: Sequence[TaskMade]) -> Path:
-    """Write report.html, report.json and model_card.md of a recipe that has applications alone."""
+    """Write report.html, its JSON and the two cards of a recipe that has applications alone."""
     path = workspace.root / "report.html"
     serve = NextCommand(f"noria serve {workspace.recipe_path}", "serve all of it over HTTP")
     history = [
@@ -140,6 +140,7 @@ def write_task_report(workspace: Workspace, tasks: Sequence[TaskMade]) -> Path:
     render_report(report, path)
     write_report_json(report, workspace.root / "report.json")
     write_card(report, workspace.root / "model_card.md")
+    write_data_card(report, workspace.root / "data_card.md")
     return path
 
 

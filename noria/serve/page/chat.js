@@ -14,7 +14,7 @@ export function chatPanel(session) {
   const log = element("div", { class: "log" });
   const empty = element(
     "div", { class: "empty" },
-    element("h1", { words: `${speaks}.title` }), element("p", { class: "quiet", words: `${speaks}.lead` }),
+    element("h2", { words: `${speaks}.title` }), element("p", { class: "quiet", words: `${speaks}.lead` }),
   );
   const field = element("textarea", { id: "asked", rows: "2", hint: `${speaks}.hint`, label: `${speaks}.hint`, maxlength: "200000" });
   const send = button("send", () => begin(), { class: "main" });
@@ -25,7 +25,7 @@ export function chatPanel(session) {
     "form", { class: "composer" }, field,
     element("div", { class: "tools" }, settings.element, fresh, stop, send),
   );
-  const panel = element("section", { class: "chat" }, empty, log, composer);
+  const panel = element("section", { class: "chat" }, element("h1", { class: "unseen", words: `tab.${speaks}` }), empty, log, composer);
   let stopping = null;
 
   composer.addEventListener("submit", (event) => event.preventDefault());

@@ -119,9 +119,9 @@ async function showAttention(place, interactionId, found, token) {
   layer.addEventListener("change", draw);
   head.addEventListener("change", draw);
   place.replaceChildren(
-    element("h3", { words: "why.attention", values: { token: spoken(token.text) } }),
+    element("h2", { words: "why.attention", values: { token: spoken(token.text) } }),
     element("p", { class: "choosers" }, labelled("why.layer", layer), labelled("why.head", head)),
-    element("p", { class: "tokens read", role: "img", label: "why.attentionText" }, ...texts),
+    element("p", { class: "tokens read", role: "group", tabindex: "0", label: "why.attentionText" }, ...texts),
     most,
   );
   draw();

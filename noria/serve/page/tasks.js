@@ -53,7 +53,7 @@ function answered(session, task, text, body) {
   const corrects = row.spans ? () => spansCorrected(task, text, row.spans) : () => labelCorrected(task, row);
   return element(
     "article", { class: "card task-answer", label: "task.answer" },
-    row.spans ? null : element("p", { class: "text given" }, text),
+    row.spans ? null : element("p", { class: "text given", tabindex: "0" }, text),
     shown, answerTools(session, answer, { corrects }),
   );
 }
