@@ -1,5 +1,5 @@
 // Elements of the page. A text is always text, never markup: nothing here reads HTML.
-// A text that has a translation is given as {words: "key"} and follows the language (words.js).
+// A text that has a translation is given by its key, as `words`, and follows the language (words.js).
 
 import { say } from "./words.js";
 

@@ -61,7 +61,12 @@ function visible(text) {
 }
 
 function spoken(text) {
-  return text === "" ? words("why.partOfCharacter") : `“${text.replaceAll("\n", "↵")}”`;
+  const seen = text.replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(/[\u0000-\u001f\u007f]/g, hexadecimal);
+  return text === "" ? words("why.partOfCharacter") : `“${seen}”`;
+}
+
+function hexadecimal(character) {
+  return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }
 
 function colour(button, token) {

@@ -27,7 +27,7 @@ export function loopPanel(session) {
       problem.textContent = "";
       if (JSON.stringify(found) !== last && !panel.querySelector("dialog[open]")) {
         last = JSON.stringify(found);
-        place.replaceChildren(...found.loops.map((one) => loopOf(session, one, look)));
+        keeping(place, () => place.replaceChildren(...found.loops.map((one) => loopOf(session, one, look))));
       }
     } catch (error) {
       problem.textContent = told(error);
@@ -39,6 +39,15 @@ export function loopPanel(session) {
     look();
   });
   return { element: panel, shown: look };
+}
+
+// Draw anew; what was open stays open, and what had the focus has it again.
+function keeping(place, draw) {
+  const open = [...place.querySelectorAll("details")].map((one) => one.open);
+  const focused = place.contains(document.activeElement) ? document.activeElement.dataset.words : undefined;
+  draw();
+  [...place.querySelectorAll("details")].forEach((one, at) => (one.open = open[at] ?? false));
+  if (focused) place.querySelector(`[data-words="${focused}"]`)?.focus();
 }
 
 function loopOf(session, loop, look) {
@@ -193,7 +202,7 @@ function picture({ value, low, high }, highest) {
 }
 
 function historyOf({ history }) {
-  const rows = history.map((one) => [date(one.at), named("action", one.action), short(one.weight_hash), one.actor, one.reason]);
+  const rows = history.map((one) => [element("span", { class: "nowrap" }, date(one.at)), named("action", one.action), short(one.weight_hash), one.actor, one.reason]);
   return element(
     "details", { class: "card" }, element("summary", { words: "loop.history" }),
     table("loop.history", ["column.when", "column.what", "column.weights", "column.who", "column.why"], rows),
