@@ -322,6 +322,8 @@ def test_a_session_that_ends_asks_to_sign_in_again(browser: Any, served: World) 
     visit.close()
 
 
+ON_TOP = """where => { const one = document.querySelector(where), box = one.getBoundingClientRect();
+return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2) === one }"""
 # Each width and each scheme is looked at by axe once; the other two are drawn and measured.
 SCREENS = [
     (360, "dark", "zh-CN", True),
@@ -362,6 +364,7 @@ def test_every_screen_fits_and_has_no_barrier_that_axe_finds(
     look("empty")
     page.locator(".settings summary").click()
     page.locator(".settings input").first.fill("30")
+    assert page.evaluate(ON_TOP, ".settings input")  # nothing hides or cuts the sheet
     look("settings")
     page.locator(".settings summary").click()
     turn = visit.ask("Where is my parcel? " * 9)
