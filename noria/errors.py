@@ -4,7 +4,8 @@
     ├── UsageError                 2   the command or the recipe asks for what can't be done
     │   ├── RecipeError            2   every mistake of a recipe, together
     │   ├── MissingExtra           2   an optional part is not installed
-    │   └── UnknownName            2   a model, source, preset … that does not exist
+    │   ├── UnknownName            2   a model, source, preset … that does not exist
+    │   └── Held                   2   a name that is pinned or frozen does not move
     ├── InputError                 2   a file of the user is missing, empty, binary, malformed
     │   └── FormatError            2   a container (safetensors, manifest) that is not what it says
     ├── StorageError               2   no space left, no permission
@@ -63,6 +64,10 @@ class MissingExtra(UsageError):
 
 class UnknownName(UsageError):
     """A name that does not exist; the message lists the nearest that do."""
+
+
+class Held(UsageError):
+    """A name of the registry is pinned or frozen, so that what is live stays live."""
 
 
 class InputError(NoriaError):

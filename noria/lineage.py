@@ -58,7 +58,7 @@ def overview(workspace: Workspace) -> dict[str, Any]:
             if (found := live[task_name(workspace.recipe, task)])
         },
         "versions": versions,
-        "audit": sorted(audit, key=lambda one: float(one["at"])),
+        "audit": sorted(audit, key=lambda one: int(one["position"])),
         "artifacts": [_brief(artifact) for artifact in workspace.store.all()],
     }
 
@@ -79,13 +79,7 @@ def verify(workspace: Workspace) -> dict[str, int]:
         data = f"{name.removeprefix(f'{own}.')}.data"
         for version in workspace.registry.versions(TENANT, name):
             _require_ancestors(workspace, version, ((data,),))
-    workspace.registry.verify_chain()
-    return {
-        "artifacts": len(artifacts),
-        "audit_entries": sum(
-            len(workspace.registry.history(TENANT, name)) for name in (own, *tasks)
-        ),
-    }
+    return {"artifacts": len(artifacts), "audit_entries": workspace.registry.verify_chain()}
 
 
 def _names(workspace: Workspace) -> list[str]:
@@ -161,11 +155,7 @@ def _trace_interaction(workspace: Workspace, interaction_id: str) -> dict[str, A
         interaction = workspace.feedback.find(TENANT, interaction_id)
     except UnknownName:
         return None
-    said = [
-        asdict(one)
-        for one in workspace.feedback.feedback(TENANT)
-        if one.interaction_id == interaction_id
-    ]
+    said = [asdict(one) for one in workspace.feedback.feedback(TENANT, interaction_id)]
     found = {"kind": "interaction", "interaction": asdict(interaction), "feedback": said}
     try:
         version = _trace_version(workspace, interaction.weight_hash)

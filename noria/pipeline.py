@@ -17,6 +17,7 @@ from noria.artifacts import Artifact
 from noria.corpus.deidentify import require_names
 from noria.errors import UsageError
 from noria.feedback.interactions import Feedback, Interaction
+from noria.improve.verdict import REFUSE, UNDECIDED
 from noria.recipe import TENANT
 from noria.records import read_records
 from noria.stages.converse import Conversation, LocalServer, simulate_users, watch_swap
@@ -42,7 +43,8 @@ class Outcome:
     """What a run ended with.
 
     live_weight_hash: of the language model, "" if the recipe has none; gate: "not asked",
-    "refused", "promoted", or "promoted, taken back since"; tasks: what is live of each application.
+    "refused", "not enough evidence", "promoted", or "promoted, taken back since"; tasks: what is
+    live of each application.
     """
 
     live_weight_hash: str
@@ -65,7 +67,7 @@ def run(workspace: Workspace) -> Outcome:
     report = write_report(workspace, made, tasks)
     live = workspace.registry.live(TENANT, workspace.recipe.name)
     assert live is not None  # release_model leaves one
-    return Outcome(live.weight_hash, _gate_word(made, live.weight_hash), report, live_of)
+    return Outcome(live.weight_hash, _gate_word(workspace, made, live.weight_hash), report, live_of)
 
 
 def _raise_model(workspace: Workspace) -> Made:
@@ -142,13 +144,16 @@ def _tune(
     return model, evaluate_tuned(workspace, corpus, base, model)
 
 
-def _gate_word(made: Made, live_hash: str) -> str:
+def _gate_word(workspace: Workspace, made: Made, live_hash: str) -> str:
     if made.turn is None:
         return "not asked"
     if not made.turn.verdict.promote:
-        return "refused"
+        return "refused" if made.turn.verdict.decision == REFUSE else UNDECIDED
     challenger_hash = made.turn.challenger.facts["weight_hash"]
-    return "promoted" if challenger_hash == live_hash else "promoted, taken back since"
+    if challenger_hash == live_hash:
+        return "promoted"
+    was_live = workspace.registry.was_ever_live(TENANT, workspace.recipe.name, challenger_hash)
+    return "promoted, taken back since" if was_live else "passed, held back"
 
 
 def _turn_the_wheel(workspace: Workspace, made: Made) -> Made:

@@ -16,9 +16,16 @@ from noria.toml_tables import setting
 TENANT = "default"  # who owns what a recipe makes, unless a key of another tenant asks
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 PRESET_PATTERN = re.compile(r"decoder-(\d+)(m|b)")
-REQUIREMENT_PATTERN = re.compile(
-    r"(?P<metric>(corpus|feedback|frozen|general)\.bits_per_byte)\s*(?P<relation><=|<)\s*(?P<rival>champion|control)"
+SHARE_PATTERN = re.compile(
+    r"(?!0+(\.0+)?%)(?P<percent>\d{1,2}(\.\d+)?)% for (?P<requests>[1-9]\d{0,6}) requests"
 )
+REQUIREMENT_PATTERN = re.compile(
+    r"(?P<metric>[a-z0-9][a-z0-9_-]*(\.feedback)?\.[a-z0-9_]+)"
+    r"\s*(?P<relation><=|<|>=|>)\s*(?P<rival>champion|control)"
+)
+TEXT_SETS = ("corpus", "feedback", "frozen", "general")  # on which a language model is measured
+# No password stands in a recipe: it is shared, and reports tell it.
+DATABASE_PATTERN = re.compile(r"(postgresql(\+psycopg)?://(?!.*password)([^\s:@/]+@)?[^\s@]*)?")
 
 
 @dataclass(frozen=True)
@@ -244,12 +251,52 @@ class ServeSettings:
     port: int = setting(8642, "Port to listen on; 0: any free one.", low=0, high=65_535)
     max_running: int = setting(8, "Answers written at the same time.", low=1, high=1024)
     max_waiting: int = setting(64, "Requests that wait; beyond them 429.", low=0, high=100_000)
+    max_wait_s: float = setting(
+        60.0, "Seconds that a request waits for its turn; beyond them 503.", low=0.01, high=86_400.0
+    )
+    tenant_tokens_per_minute: int = setting(
+        0,
+        "Tokens of prompts and answers that a tenant may use in a minute; beyond them 429. 0: any.",
+        low=0,
+        high=10**9,
+    )
+    max_prompt_characters: int = setting(
+        0, "Longest prompt, all its turns together; longer ones 400. 0: any.", low=0, high=10**7
+    )
+    refused_prompts: tuple[str, ...] = setting(
+        (), "Regular expressions; a prompt in which one is found is refused with 400."
+    )
+    refused_answers: tuple[str, ...] = setting(
+        (), "Regular expressions; an answer in which one is found is withheld (`content_filter`)."
+    )
+    topics_by: str = setting(
+        "", "An application of this recipe that classifies: it tells a prompt's topic."
+    )
+    refused_topics: tuple[str, ...] = setting(
+        (), "Labels of that application; a prompt whose last turn has one is refused with 400."
+    )
 
 
 @dataclass(frozen=True)
 class FeedbackSettings:
-    """Simulated users: held-back text of another kind corrects the model's answers."""
+    """Where what users say is kept, and for how long; and simulated users.
 
+    Their held-back text of another kind corrects the model's answers.
+    """
+
+    database: str = setting(
+        "",
+        "A PostgreSQL in the place of `feedback.sqlite`; needs the extra `postgres`. With a "
+        "password it goes into `NORIA_DATABASE`, which comes first.",
+        pattern=DATABASE_PATTERN,
+        example="postgresql://noria@localhost/noria",
+    )
+    keep_days: int = setting(
+        0,
+        "Interactions and feedback older than that are deleted; 0: none.",
+        low=0,
+        high=36_500,
+    )
     simulate: tuple[str, ...] = setting(
         (), "Globs of text whose passages play the users; empty: nobody is simulated."
     )
@@ -276,15 +323,76 @@ class ImproveSettings:
     held_out: float = setting(
         0.3, "Share of the feedback that is kept out of training for the gate.", low=0.05, high=0.9
     )
+    after_feedback: int = setting(
+        0,
+        "`noria improve --watch` takes a turn after so much new feedback; 0: not by that.",
+        low=0,
+        high=10**9,
+    )
+    every_hours: float = setting(
+        0.0, "Likewise after so many hours; 0: not by that.", low=0.0, high=10**5
+    )
+    after_drift: float = setting(
+        0.0,
+        "Likewise when inputs are so far from those that were evaluated (0 to 2); 0: not by that.",
+        low=0.0,
+        high=2.0,
+    )
+    shadow: str = setting(
+        "",
+        "First the challenger answers a copy of a share of the requests, which nobody sees.",
+        pattern=SHARE_PATTERN,
+        example="20% for 200 requests",
+    )
+    canary: str = setting(
+        "",
+        "Then it answers a share of the persons, for so many requests at least, before it is live.",
+        pattern=SHARE_PATTERN,
+        example="10% for 500 requests",
+    )
+
+
+RELEASING = ("after_feedback", "every_hours", "after_drift", "shadow", "canary")  # train nothing
+
+
+@dataclass(frozen=True)
+class RollbackSettings:
+    """When `noria improve --watch` takes a promotion back; a pinned or first version it reports."""
+
+    requests: int = setting(
+        200,
+        "Of how many of the latest requests errors, latency and distance are.",
+        low=20,
+        high=10**6,
+    )
+    errors: float = setting(
+        0.1, "Share of requests that may fail, 95% surely; 1: any.", low=0.001, high=1.0
+    )
+    thumbs_down: float = setting(
+        0.6, "Share of thumbs that may point down, likewise; 1: any.", low=0.001, high=1.0
+    )
+    latency_s: float = setting(
+        0.0,
+        "Seconds that 95% of the answers may take, known to a factor of 2; 0: any.",
+        low=0.0,
+        high=10**5,
+    )
+    distance: float = setting(
+        0.0,
+        "How far inputs may be from those that were evaluated (0 to 2); 0: any.",
+        low=0.0,
+        high=2.0,
+    )
 
 
 @dataclass(frozen=True)
 class GateSettings:
     """What a challenger has to show before it goes live.
 
-    `corpus` is measured on the corpus's held-out share, `feedback` on held-out corrections,
-    `frozen` on text that was set aside before anyone gave feedback, `general` on a base model's
-    `adapter.general`.
+    Of a language model: `corpus` is measured on the corpus's held-out share, `feedback` on held-out
+    corrections, `frozen` on text that was set aside before anyone gave feedback, `general` on a
+    base model's `adapter.general`. Of an application: its name stands for its held-out rows,
+    `NAME.feedback` for held-out feedback.
     """
 
     frozen: tuple[str, ...] = setting(
@@ -296,13 +404,52 @@ class GateSettings:
             "feedback.bits_per_byte <= champion",
             "feedback.bits_per_byte < control",
         ),
-        "`<=`: not worse by more than the margin; `<`: better. Both with 95% confidence.",
+        "`<=` or `>=`: not worse by more than the margin; `<` or `>`: better. All with 95% "
+        "confidence. Of an application that none names: its main metric `>= champion` and "
+        "`> control`.",
         pattern=REQUIREMENT_PATTERN,
-        example="corpus.bits_per_byte <= champion",
+        example="intent.macro_f1 >= champion",
     )
     margin: float = setting(
         0.03, "Largest loss in bits per byte that counts as not worse.", low=0.0, high=10.0
     )
+    score_margin: float = setting(
+        0.01,
+        "Largest loss in any other metric, such as accuracy or F1, that counts as not worse.",
+        low=0.0,
+        high=1.0,
+    )
+    latency: float = setting(
+        2.0,
+        "How many times the champion's latency an application's challenger may have; 0: any.",
+        low=0.0,
+        high=1000.0,
+    )
+    memory: float = setting(
+        4.0,
+        "How many times the champion's weights an application's challenger may hold in bytes; 0: "
+        "any.",
+        low=0.0,
+        high=1000.0,
+    )
+    review: bool = setting(
+        True,
+        "The first promotion by `noria improve` waits until a person has signed a review: "
+        "`noria review`.",
+    )
+
+    @property
+    def of_text(self) -> tuple[str, ...]:
+        """The requirements on a language model; the default ones where the recipe names none."""
+        return self._those_of(TEXT_SETS) or GateSettings().require
+
+    def of_task(self, name: str, metric: str) -> tuple[str, ...]:
+        """The requirements on an application whose main metric it is, likewise."""
+        default = (f"{name}.{metric} >= champion", f"{name}.{metric} > control")
+        return self._those_of((name,)) or default
+
+    def _those_of(self, families: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(one for one in self.require if one.partition(".")[0] in families)
 
 
 @dataclass(frozen=True)
@@ -336,6 +483,7 @@ class Recipe:
     serve: ServeSettings = ServeSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     improve: ImproveSettings = ImproveSettings()
+    rollback: RollbackSettings = RollbackSettings()
     gate: GateSettings = GateSettings()
     card: CardSettings = CardSettings()
 

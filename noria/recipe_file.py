@@ -9,7 +9,13 @@ import re
 from pathlib import Path
 
 from noria.errors import InputError, RecipeError
-from noria.recipe import NAME_PATTERN, AdapterSettings, Recipe
+from noria.recipe import (
+    NAME_PATTERN,
+    REQUIREMENT_PATTERN,
+    TEXT_SETS,
+    AdapterSettings,
+    Recipe,
+)
 from noria.task_settings import BASELINE, TASK_SHAPES, TASK_WAYS, WAYS_OVER_BASE, TaskSettings
 from noria.text_settings import ROLES
 from noria.toml_tables import TableReader, parse_toml
@@ -38,7 +44,7 @@ def _cross_checks(recipe: Recipe, reader: TableReader) -> None:
         **{
             f"tasks.{name}.{what}": getattr(one, what)
             for name, one in recipe.tasks.items()
-            for what in ("files", "test", "unlabelled")
+            for what in ("files", "test", "held_out", "unlabelled")
         },
     }
     _check_sources(recipe, reader)
@@ -46,6 +52,7 @@ def _cross_checks(recipe: Recipe, reader: TableReader) -> None:
         _check_task(name, task, reader)
     if recipe.feedback.simulate and recipe.feedback.simulate_chats:
         reader.problem("feedback.simulate_chats", "…", "simulate passages or chats, not both")
+    _check_gate(recipe, reader)
     if any(one.startswith("general.") for one in recipe.gate.require) and not (
         recipe.model.base and recipe.adapter.general
     ):
@@ -102,6 +109,24 @@ def _check_sources(recipe: Recipe, reader: TableReader) -> None:
                 reader.problem(f"sources.{name}.columns", role, fix)
         if not source.files:
             reader.problem(f"sources.{name}.files", [], 'name its files: files = ["…/*.jsonl"]')
+
+
+def _check_gate(recipe: Recipe, reader: TableReader) -> None:
+    """Requirements on sets that the recipe doesn't have, or that ask for the wrong direction."""
+    known = (*TEXT_SETS, *recipe.tasks)
+    for one in recipe.gate.require:
+        match = REQUIREMENT_PATTERN.fullmatch(one)
+        if match is None:
+            continue  # the setting's own pattern says so
+        family, _, metric = match["metric"].partition(".")
+        if family not in known:
+            reader.problem("gate.require", one, f"begin with one of {', '.join(known)}")
+        elif family in TEXT_SETS and (metric, match["relation"][0]) != ("bits_per_byte", "<"):
+            fix = f"of text there is {family}.bits_per_byte, and lower is better: <= or <"
+            reader.problem("gate.require", one, fix)
+    for name in recipe.tasks:
+        if name in TEXT_SETS:
+            reader.problem(f"tasks.{name}", name, "another name: [gate] means the text by this one")
 
 
 def _check_task(name: str, task: TaskSettings, reader: TableReader) -> None:

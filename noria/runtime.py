@@ -15,6 +15,8 @@ import resource
 import shutil
 from pathlib import Path
 
+LOW_PRIORITY = 10  # of 19: behind whatever serves, before what only runs on an idle machine
+
 
 def detect_device() -> str:
     """`cuda` if torch sees a GPU, else `cpu`."""
@@ -112,7 +114,23 @@ def keep_hugging_face_offline() -> None:
     os.environ.setdefault("HF_DATASETS_CACHE", str(cache_folder() / "datasets"))
 
 
+def database_url() -> str:
+    """Where feedback is kept in the place of a file: $NORIA_DATABASE, or "" for the recipe's."""
+    return os.environ.get("NORIA_DATABASE", "")
+
+
+def master_key_text() -> str:
+    """The keys that feedback is sealed under: $NORIA_MASTER_KEY, or "" for the file's."""
+    return os.environ.get("NORIA_MASTER_KEY", "")
+
+
 def cache_folder() -> Path:
     """The user's cache, where fetched packages lie: $XDG_CACHE_HOME/noria or ~/.cache/noria."""
     root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(root) / "noria"
+
+
+def lower_priority() -> None:
+    """Let everything else on this machine go first, where the system knows priorities."""
+    if hasattr(os, "nice"):
+        os.nice(LOW_PRIORITY)

@@ -19,6 +19,7 @@ TASK_WAYS = {
 }
 TASK_SHAPES = {"classify": "labelled", "tag": "tagged"}  # kind -> the shape of its records
 WAYS_OVER_BASE = ("vectors", "tuned")
+RANDOM_WAYS = ("scratch", "tuned")  # another seed gives other weights
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class TaskSettings:
         (),
         "Globs of text that is only measured on; what `files` share with it is not trained on. "
         "Without it a part of `files` is kept for that.",
+    )
+    held_out: tuple[str, ...] = setting(
+        (),
+        "Globs of text that models are calibrated and chosen on, and that the gate reads in every "
+        "turn; frozen before anyone gives feedback. Without it a part of `files` is kept for that.",
     )
     columns: Mapping[str, str] = setting(
         dict,
@@ -71,6 +77,14 @@ class TaskSettings:
     )
     minutes: float = setting(
         2.5, "Time for the training of all ways together.", low=0.05, high=10_000.0
+    )
+    seeds: int = setting(
+        1,
+        "Trainings of each way whose start is random, each with `minutes` of its own. The first is "
+        "served; the report's values are means over all, their intervals count what the start "
+        "changes.",
+        low=1,
+        high=100,
     )
     out_of_scope: str = setting(
         "",

@@ -2,7 +2,8 @@
 
 <recipe folder>/runs/<name>/artifacts/    the store
                            /checkpoints/  of training that has not ended
-                           /registry.sqlite  /feedback.sqlite  /keys.sqlite
+                           /registry.sqlite  /feedback.sqlite  /reviews.sqlite  /keys.sqlite
+                           /master.key
                            /metrics.jsonl, /server.log, /report.html
 <recipe>.lock                             choices made by measuring
 """
@@ -19,12 +20,14 @@ from typing import Protocol
 from noria.artifacts import Artifact, Store
 from noria.corpus.deidentify import deidentifier_of
 from noria.errors import InputError, StorageError, UnknownName, UsageError
+from noria.feedback.cipher import MasterKeys, master_keys_of, parse_master_keys
+from noria.feedback.reviews import ReviewStore
 from noria.feedback.store import FeedbackStore
 from noria.lock import Lock
 from noria.recipe import TENANT, Recipe
 from noria.recipe_file import load_recipe
 from noria.registry import Registry, Version
-from noria.runtime import cache_folder
+from noria.runtime import cache_folder, database_url, master_key_text
 from noria.serve.auth import KeyStore
 
 
@@ -72,11 +75,24 @@ class Workspace:
         self.cache = cache_folder()
         self.registry = Registry(self.root / "registry.sqlite")
         self.feedback = FeedbackStore(
-            self.root / "feedback.sqlite",
+            database_url() or self.recipe.feedback.database or self.root / "feedback.sqlite",
             lambda: deidentifier_of(self.recipe.corpus, personal=True),
+            master=self._master_keys(),
+            keep_days=self.recipe.feedback.keep_days,
+            name=self.recipe.name,
         )
+        self.reviews = ReviewStore(self.root / "reviews.sqlite")
         self.keys = KeyStore(self.root / "keys.sqlite")
-        self._closers = [self.registry.close, self.feedback.close, self.keys.close]
+        self._closers = [
+            self.registry.close,
+            self.feedback.close,
+            self.reviews.close,
+            self.keys.close,
+        ]
+
+    def _master_keys(self) -> MasterKeys:
+        given = master_key_text()
+        return parse_master_keys(given) if given else master_keys_of(self.root / "master.key")
 
     @property
     def folder(self) -> Path:

@@ -54,6 +54,27 @@ require = ["accuracy >= champion"]
     assert "bad.toml:9: train.precision = 'float8': expected one of auto" in message
 
 
+def test_a_requirement_names_a_set_that_there_is_and_the_direction_that_is_better() -> None:
+    head = 'name = "a"\n[tasks.intent]\nkind = "classify"\nfiles = ["a.csv"]\n[gate]\n'
+    good = '["intent.macro_f1 >= champion", "intent.feedback.accuracy > control"]'
+    recipe = parse_recipe(f"{head}require = {good}\n")
+    assert recipe.gate.of_task("intent", "accuracy") == recipe.gate.require
+    assert recipe.gate.of_text == parse_recipe(head).gate.require
+    assert parse_recipe(head).gate.of_task("intent", "accuracy") == (
+        "intent.accuracy >= champion",
+        "intent.accuracy > control",
+    )
+    for wrong, fix in (
+        ("topic.accuracy >= champion", "begin with one of corpus, feedback, frozen, general, in"),
+        ("corpus.accuracy >= champion", "of text there is corpus.bits_per_byte"),
+        ("corpus.bits_per_byte >= champion", "lower is better"),
+    ):
+        with pytest.raises(RecipeError, match=fix):
+            parse_recipe(f'{head}require = ["{wrong}"]\n')
+    with pytest.raises(RecipeError, match="another name"):
+        parse_recipe(head.replace("tasks.intent", "tasks.feedback"))
+
+
 def test_a_boolean_is_not_a_number() -> None:
     with pytest.raises(RecipeError, match="expected a whole number"):
         parse_recipe('name = "a"\nseed = true\n[corpus]\ndocuments = ["a"]\n')

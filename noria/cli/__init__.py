@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from noria.cli import data, look, loop, make, measure, talk, task
+from noria.cli import data, feedback, look, loop, make, measure, review, store, talk, task
 from noria.cli.screen import report_error
 from noria.errors import Interrupted, UsageError
 
@@ -46,7 +46,7 @@ def _root(
 
 CTRL_C = 128 + 2  # what typer makes of it, without a word
 
-for _module in (make, data, talk, task, loop, measure, look):
+for _module in (make, data, talk, task, feedback, loop, review, store, measure, look):
     _module.add_verbs(app)
 
 

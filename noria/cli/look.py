@@ -1,4 +1,4 @@
-"""trace, compare, doctor: where things come from, which is better, and whether all is in order."""
+"""trace, explain, compare, doctor: where things come from, why, which is better, is all well."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from noria.errors import UsageError
 def add_verbs(app: typer.Typer) -> None:
     """Put this file's verbs on the command line."""
     app.command()(trace)
+    app.command()(explain)
     app.command()(compare)
     app.command()(doctor)
 
@@ -30,20 +31,28 @@ def trace(
     token: int = typer.Option(-1, "--token", help="Likewise: a token's position in tokens.bin."),
     split: str = typer.Option("train", "--split", help="Of --example, --token: train or held_out."),
     recipe: Path = typer.Option(Path("noria.toml"), "--recipe", "-r", help="The recipe."),
-    verify: bool = typer.Option(False, "--verify", help="Read every stored byte again."),
+    verify: bool = typer.Option(
+        False, "--verify", help="Read every stored byte and the whole audit trail again."
+    ),
+    again: str = typer.Option(
+        "", "--replay", help="Decide again: a verdict's key (prefix), or a position in the trail."
+    ),
     store: Path | None = STORE,
     as_json: bool = JSON,
 ) -> None:
     """Walk from weights, an answer, a training example or a record back to its files."""
     from noria import lineage
+    from noria.stages.replaying import replay
 
-    if bool(name) + bool(example) + (token >= 0) > 1:
-        raise UsageError("a name, --example or --token together", "one of them")
+    if bool(name) + bool(example) + (token >= 0) + bool(again) > 1:
+        raise UsageError("a name, --example, --token or --replay together", "one of them")
     with Opened(recipe, store, as_json) as workspace:
         found: dict[str, Any] = {}
         if verify:
             found["verified"] = lineage.verify(workspace)
-        if name:
+        if again:
+            found["replayed"] = replay(workspace, again)
+        elif name:
             found |= lineage.trace(workspace, name)
         elif example:
             found |= lineage.trace_example(workspace, split, example)
@@ -60,6 +69,11 @@ def _describe(found: dict[str, Any]) -> str:
         counts = found["verified"]
         lines.append(f"{counts['artifacts']} artifacts and {counts['audit_entries']} audit entries")
         lines[-1] += " are what was stored"
+    if "replayed" in found:
+        one = found["replayed"]
+        lines.append(
+            f"entry {one['position']}: {one['action']} of {one['weight_hash'][:12]}: the same again"
+        )
     if "artifacts" in found:
         lines.append(f"live: {(found['live'] or 'nothing')[:12]}")
         lines += [f"live: {hash_[:12]} ({task})" for task, hash_ in found["tasks"].items()]
@@ -70,7 +84,8 @@ def _describe(found: dict[str, Any]) -> str:
         ]
         lines.append("audit:")
         lines += [
-            f"  {time.strftime('%F %T', time.gmtime(e['at']))}  {e['action']:<9} "
+            f"  {e['position']:>4}  {time.strftime('%F %T', time.gmtime(e['at']))}  "
+            f"{e['action']:<9} "
             f"{e['weight_hash'][:12]}  {e['actor']}: {e['reason']}"
             for e in found["audit"]
         ]
@@ -99,6 +114,33 @@ def _describe_record(found: dict[str, Any]) -> str:
     lines += [f"         {original['problem']}"] if original["problem"] else []
     for what, text in (("what stands there", original["raw"]), ("read as", original["read"])):
         lines += [f"── {what}", text] if text else []
+    return "\n".join(lines)
+
+
+def explain(
+    interaction: str = typer.Argument(..., help="The id of an answer, as chat or the server gave."),
+    recipe: Path = typer.Option(Path("noria.toml"), "--recipe", "-r", help="The recipe."),
+    store: Path | None = STORE,
+    as_json: bool = JSON,
+) -> None:
+    """How likely each token of an answer was, and what else could have stood there."""
+    from noria.talk import explained
+
+    with Opened(recipe, store, as_json) as workspace:
+        found = explained(workspace, interaction)
+    show(found, as_json, _explained(found))
+
+
+def _explained(found: dict[str, Any]) -> str:
+    lines = [f"weights {found['weight_hash'][:12]}"]
+    for token in found["tokens"][found["answer_start"] :]:
+        others = [
+            f"{one['text']!r} {one['probability']:.1%}"
+            for one in token["alternatives"]
+            if not one["chosen"]
+        ]
+        likely = "" if token["probability"] is None else f"{token['probability']:.1%}"
+        lines.append(f"{token['text']!r:<20} {likely:>6}   {', '.join(others[:3])}")
     return "\n".join(lines)
 
 

@@ -66,7 +66,7 @@ def run(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON)
         as_json,
         _ended(outcome, recipe),
     )
-    if outcome.gate == "refused":
+    if outcome.gate in ("refused", "not enough evidence"):
         raise typer.Exit(3)
 
 

@@ -21,6 +21,11 @@ def evaluate(
         [], "--harness", help="A task of lm-evaluation-harness: its YAML file. May be repeated."
     ),
     model: str = typer.Option("", "--model", help="Weight hash (prefix); default: the live one."),
+    policy: Path | None = typer.Option(
+        None,
+        "--policy",
+        help="Texts that should be answered, one a line: how many does the policy refuse?",
+    ),
     limit: int | None = typer.Option(None, "--limit", min=1, help="Only so many examples a task."),
     store: Path | None = STORE,
     as_json: bool = JSON,
@@ -33,6 +38,9 @@ def evaluate(
     from noria.evaluate.scores import score_to_json
     from noria.stages.benchmarking import evaluate_tasks
 
+    if policy is not None:
+        _policy(recipe, policy, store, as_json)
+        return
     if not harness:
         raise UsageError("no task", "one at least", "name a YAML file with --harness")
     with Opened(recipe, store, as_json) as workspace:
@@ -44,6 +52,22 @@ def evaluate(
         f"  {row['num_records']:,} examples"
         for row in found["scores"]
     ]
+    show(found, as_json, "\n".join(lines))
+
+
+def _policy(recipe: Path, texts: Path, store: Path | None, as_json: bool) -> None:
+    """How often the policy of the server refuses what it should not."""
+    from noria.stages.policy import false_refusals
+
+    with Opened(recipe, store, as_json) as workspace:
+        found = false_refusals(workspace, texts)
+    lines = [
+        f"{name.replace('_', ' ')}: {one['share']:.2%} of {found['texts']:,} texts"
+        f"  95% {one['low']:.2%} to {one['high']:.2%}"
+        for name, one in found.items()
+        if name.startswith("refused_")
+    ]
+    lines += [f"  by {why}: {number:,}" for why, number in found["reasons"].items()]
     show(found, as_json, "\n".join(lines))
 
 

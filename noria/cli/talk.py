@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
@@ -68,17 +71,39 @@ def serve(
     stop_with_stdin: bool = typer.Option(
         False, "--stop-with-stdin", help="Stop when standard input closes."
     ),
+    tls_cert: Path | None = typer.Option(
+        None, "--tls-cert", help="Serve over TLS: the certificate with its chain, PEM."
+    ),
+    tls_key: Path | None = typer.Option(None, "--tls-key", help="The certificate's key, PEM."),
+    log: str = typer.Option(
+        "",
+        "--log",
+        help="Write a JSON line for each request to this file; '-': standard error. "
+        "Default: only warnings, to standard error.",
+    ),
+    trace: str = typer.Option(
+        "", "--trace", help="Send a span for each request to this OTLP/HTTP address (extra otel)."
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Serve the live model, OpenAI-compatible; a promotion is followed without a restart."""
+    from noria.serve.log_lines import STANDARD_ERROR, json_log
+    from noria.serve.run import Tls
     from noria.serve.run import serve as serve_app
+    from noria.serve.tracing import tracer_to
     from noria.talk import build_app
 
-    with Opened(recipe, store, quiet=True) as workspace:
+    if (tls_cert is None) != (tls_key is None):
+        raise UsageError("one of --tls-cert and --tls-key", "both or none", "name both files")
+    tls = Tls(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
+    level = logging.INFO if log else logging.WARNING
+    logged = json_log(log or STANDARD_ERROR, level)
+    with Opened(recipe, store, quiet=True) as workspace, logged:
         settings = workspace.recipe.serve
-        app = build_app(workspace)
+        app = build_app(workspace, tracer_to(trace) if trace else None)
         secret = ""
-        usable = any(key.revoked_at is None for key in workspace.keys.list(TENANT))
+        now = time.time()
+        usable = any(key.state(now) == "active" for key in workspace.keys.list(TENANT))
         if not stop_with_stdin and not usable:
             secret = workspace.keys.create(TENANT, ("use", "rate", "read", "promote")).secret
 
@@ -96,6 +121,8 @@ def serve(
             settings.port if port < 0 else port,
             ready,
             stop_with_stdin=stop_with_stdin,
+            drain=app.state.admission,
+            tls=tls,
         )
 
 
@@ -104,13 +131,21 @@ def create_key(
     recipe: Path = RECIPE,
     rights: str = typer.Option("use,rate", "--rights", help="Of: use, rate, promote, read."),
     tenant: str = typer.Option(TENANT, "--tenant"),
+    days: float | None = typer.Option(
+        None, "--days", help="Refused after so many days; default: only once it is revoked."
+    ),
+    tokens_per_minute: int | None = typer.Option(
+        None, "--tokens-per-minute", help="What it may use; default: no limit of its own."
+    ),
     store: Path | None = STORE,
     as_json: bool = JSON,
 ) -> None:
     """Create a key; it is shown once, only its hash is kept."""
     with Opened(recipe, store, quiet=True) as workspace:
         wanted = tuple(part.strip() for part in rights.split(",") if part.strip())
-        created = workspace.keys.create(tenant, wanted)
+        created = workspace.keys.create(
+            tenant, wanted, days=days, tokens_per_minute=tokens_per_minute
+        )
     show({"id": created.key_id, "key": created.secret}, as_json, f"{created.secret}")
 
 
@@ -123,11 +158,26 @@ def list_keys(
 ) -> None:
     """List the keys of a tenant."""
     with Opened(recipe, store, quiet=True) as workspace:
+        now = time.time()
         rows = [
-            {"id": key.key_id, "rights": list(key.rights), "revoked": key.revoked_at is not None}
+            {
+                "id": key.key_id,
+                "rights": list(key.rights),
+                "state": key.state(now),
+                "revoked": key.revoked_at is not None,
+                "created": _day(key.created_at),
+                "expires": _day(key.expires_at),
+                "tokens_per_minute": key.tokens_per_minute,
+            }
             for key in workspace.keys.list(tenant)
         ]
     show({"keys": rows}, as_json, "\n".join(json.dumps(row) for row in rows) or "no keys")
+
+
+def _day(at: float | None) -> str | None:
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 @keys.command("revoke")

@@ -1,4 +1,4 @@
-"""The model card and the JSON of a report: the same values as the page, for people and programs.
+"""The cards and the JSON of a report: the same values as the page, for people and programs.
 
 In: a Report. Out: Markdown (after Mitchell et al. 2019, "Model Cards for Model Reporting"), and
 plain JSON values. This module measures nothing and knows no file but the one that it writes.
@@ -52,17 +52,54 @@ def card_markdown(report: Report) -> str:
     card = report.card
     if card is not None:
         parts += ["## Intended use", "", _text(card.intended_use), ""]
+        parts += _list("Reviews that were signed", card.reviews)
         parts += _data(card)
     parts += _metrics(report)
     parts += _ways(report)
     parts += _groups("Metrics by group", report, report.breakdown)
     parts += _speed(report)
-    parts += _gate(report.gate)
+    for gate in report.gates:
+        parts += _gate(gate)
     if card is not None:
         parts += _list("Contamination", card.contamination)
         parts += _list("Limits", card.limits)
         parts += _list("What was not measured", card.not_measured)
     return "\n".join(parts).rstrip() + "\n"
+
+
+def write_data_card(report: Report, path: Path) -> None:
+    """Write the data card, whole or not at all."""
+    atomic_write(path, data_card_markdown(report).encode("utf-8"))
+
+
+def data_card_markdown(report: Report) -> str:
+    """What the model learned from, after Gebru et al. 2021, "Datasheets for Datasets".
+
+    Sources and licences, what was left out and why, what tokens cost by language, which identities
+    were replaced, what of the tests was in the training text; a part without values is left out.
+    """
+    parts = [f"# {_text(report.name)}", ""]
+    if report.card is not None:
+        parts += _data(report.card)
+    parts += _left_out(report)
+    if report.identities is not None:
+        lines = [f"{kind}: {count:,}" for kind, count in report.identities.counts]
+        parts += _list("Identities replaced", [report.identities.names, *lines])
+    rows = [
+        (_text(row.language), f"{row.num_tokens:,}", f"{row.bytes_per_token:.2f}")
+        for row in report.fertility
+    ]
+    if rows:
+        columns = ("language", "#tokens", "#bytes a token")
+        parts += ["## Tokens", "", *_table(columns, rows)]
+    if report.card is not None:
+        parts += _list("Contamination", report.card.contamination)
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _left_out(report: Report) -> list[str]:
+    rows = [(_text(row.reason), f"{row.count:,}", _text(row.place)) for row in report.quarantine]
+    return ["## Left out", "", *_table(("why", "#pieces", "the first"), rows)] if rows else []
 
 
 def _text(text: str) -> str:
@@ -145,7 +182,7 @@ def _ways(report: Report) -> list[str]:
     for one in report.ways:
         rows = [
             (
-                _text(row.way) + (" (served)" if row.served else ""),
+                _text(row.name) + (" (served)" if row.served else ""),
                 f"{row.value.value:.3f}",
                 _interval(row.value),
                 f"{signed(row.against.value)} ({_interval(row.against)}), {row.verdict}"
@@ -209,8 +246,6 @@ def _speed(report: Report) -> list[str]:
     return ["## Speed and memory", "", told, "", *_table(columns, rows)]
 
 
-def _gate(gate: GateSection | None) -> list[str]:
-    if gate is None:
-        return []
-    word = "promote" if gate.promote else "refuse"
-    return _list(f"The gate said: {word}", gate.reasons)
+def _gate(gate: GateSection) -> list[str]:
+    of = f" of {_text(gate.name)}" if gate.name else ""
+    return _list(f"The gate said{of}: {gate.decision}", gate.reasons)

@@ -65,7 +65,7 @@ def _way(row: WayRow) -> tuple[str, ...]:
         ends = f"{signed(row.against.low)} to {signed(row.against.high)}"
         against = f"{signed(row.against.value)} ({ends}): {row.verdict}"
     return (
-        join(row.way, " ", chip("served", "good")) if row.served else row.way,
+        join(row.name, " ", chip("served", "good")) if row.served else row.name,
         f"{row.value.value:.3f}",
         f"{row.value.low:.3f} to {row.value.high:.3f}",
         against,

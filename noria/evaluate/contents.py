@@ -118,23 +118,47 @@ class FertilityRow:
 
 @dataclass(frozen=True)
 class GateRow:
-    """One comparison of the gate: its interval has to end below `bound`."""
+    """One comparison of the gate: its interval has to end on the right side of `bound`.
+
+    `word`: holds, not shown, broken; of a slice, worse. `num_needed`: so many records would
+    probably decide what these did not.
+    """
 
     requirement: str
     difference: Interval
     bound: float
-    passed: bool
+    word: str
     smallest_visible: float
     num_records: int
+    num_needed: int | None
+
+
+@dataclass(frozen=True)
+class LimitRow:
+    """A cost of the challenger beside the champion's, and how many times that is allowed."""
+
+    what: str
+    unit: str
+    champion: float
+    challenger: float
+    most: float
+    passed: bool
 
 
 @dataclass(frozen=True)
 class GateSection:
-    """The gate's verdict and all that it rests on."""
+    """The gate's verdict and all that it rests on; `name`: of an application, "" of the model.
 
-    promote: bool
+    `decision` is promote, refuse, or not enough evidence.
+    """
+
+    name: str
+    decision: str
     requirements: tuple[GateRow, ...]
     gains: tuple[GateRow, ...]
+    regressions: tuple[GateRow, ...]
+    num_slices: int
+    limits: tuple[LimitRow, ...]
     reasons: tuple[str, ...]
     confidence: float
     family_alpha: float
@@ -190,6 +214,7 @@ class ClassesSection:
 class WayRow:
     """One way to a model of an application: how good on the test, and what it costs.
 
+    `value` is the mean over its trainings, which differ in their seed.
     `against` is way - baseline in the section's metric, None of the baseline itself; `verdict` says
     of it what is shown. `latency_s` is the median of one answer, `latency_p95_s` what one in twenty
     takes at least; `peak_bytes` the memory of the process that trained it.
@@ -198,6 +223,7 @@ class WayRow:
     way: str
     served: bool
     value: Interval
+    num_trainings: int
     against: Interval | None
     verdict: str
     train_s: float
@@ -206,6 +232,11 @@ class WayRow:
     num_bytes: int
     peak_bytes: int
     weight_hash: str
+
+    @property
+    def name(self) -> str:
+        """The way, and of how many trainings its value is the mean."""
+        return self.way if self.num_trainings == 1 else f"{self.way}, mean of {self.num_trainings}"
 
 
 @dataclass(frozen=True)
@@ -233,13 +264,17 @@ class DataRow:
 
 @dataclass(frozen=True)
 class CardSection:
-    """What a model card says beside the numbers; each sentence whole, as it is to be read."""
+    """What a model card says beside the numbers; each sentence whole, as it is to be read.
+
+    `reviews`: what people signed of intended use, misuse and affected groups.
+    """
 
     intended_use: str
     data: tuple[DataRow, ...]
     limits: tuple[str, ...]
     contamination: tuple[str, ...]
     not_measured: tuple[str, ...]
+    reviews: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -269,7 +304,7 @@ class Report:
     speed: tuple[SpeedRow, ...] = ()
     samples: tuple[SampleRow, ...] = ()
     contributions: tuple[DifferenceRow, ...] = ()
-    gate: GateSection | None = None
+    gates: tuple[GateSection, ...] = ()
     afterwards: tuple[DifferenceRow, ...] = ()
     audit: tuple[AuditRow, ...] = ()
     next_commands: tuple[NextCommand, ...] = ()

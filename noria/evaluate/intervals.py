@@ -168,8 +168,9 @@ def _interval(
     if error == 0:
         # All U alike: even a share of 1 - tail^(1/U) of others would often leave none among them.
         others = 1 - tail ** (1 / (parts[0].freedom + 1))
-        low = 1 - others if value == metric.highest else low
-        high = others if value == metric.lowest else high
+        width = metric.highest - metric.lowest
+        low = metric.highest - others * width if value == metric.highest else low
+        high = metric.lowest + others * width if value == metric.lowest else high
     return Interval(value, max(low, metric.lowest), min(high, metric.highest))
 
 

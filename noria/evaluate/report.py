@@ -23,6 +23,7 @@ from noria.evaluate.contents import (
     GateRow,
     GateSection,
     IdentitiesSection,
+    LimitRow,
     MetricRow,
     NextCommand,
     QuarantineRow,
@@ -34,6 +35,7 @@ from noria.evaluate.contents import (
     WayRow,
     WaysSection,
 )
+from noria.evaluate.gate_page import gate_parts
 from noria.evaluate.identities import identities_part
 from noria.evaluate.metrics import Interval
 from noria.evaluate.page import Html, document, element
@@ -47,7 +49,6 @@ from noria.evaluate.sections import (
     contributions_part,
     duration,
     fertility_part,
-    gate_part,
     learning_part,
     quality_part,
     quarantine_part,
@@ -71,6 +72,7 @@ __all__ = [
     "GateSection",
     "IdentitiesSection",
     "Interval",
+    "LimitRow",
     "Line",
     "MetricRow",
     "NextCommand",
@@ -105,7 +107,7 @@ def render_report(report: Report, path: Path) -> None:
             speed_part(report),
             samples_part(report),
             contributions_part(report),
-            gate_part(report),
+            gate_parts(report.gates),
             afterwards_part(report),
             audit_part(report),
             commands_part(report),
@@ -143,7 +145,7 @@ def _tiles(report: Report) -> Html:
         facts.append((f"{way.name}: {way.metric.replace('_', ' ')}", f"{served.value.value:.3f}"))
     if report.compression is not None:
         facts.append(("compressed to", size(report.compression.bytes_after)))
-    if report.gate is not None:
-        facts.append(("the gate said", "promote" if report.gate.promote else "refuse"))
+    for gate in report.gates:
+        facts.append((f"the gate said{f' of {gate.name}' if gate.name else ''}", gate.decision))
     pairs = (element("div", element("dt", name), element("dd", fact)) for name, fact in facts)
     return element("dl", *pairs, class_="tiles")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +83,19 @@ def sums_of(answers: Answers, groups: Sequence[str] = ()) -> Sums:
 
 
 def scores_of(
-    family: str, result: Result, confidence: float = 0.95, groups: Sequence[str] = ()
+    family: str,
+    result: Result,
+    confidence: float = 0.95,
+    groups: Sequence[str] = (),
+    metrics: Sequence[str] = (),
 ) -> list[Score]:
-    """Every metric of the answers as a score under the family's name, such as `intent`.
+    """Every metric of the answers, or those named, as scores under the family's name (`intent`).
 
     Raises MissingExtra without scipy.
     """
     sums = sums_of(result.answers, groups)
+    if metrics:
+        sums = replace(sums, metrics={one: sums.metrics[one] for one in metrics})
     found = measure([sums], confidence, result.made_by.seed)
     digest = data_digest(result.records)
     return [

@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 
 from noria.evaluate.compare import BETTER, WORSE, signed, verdict_of
-from noria.evaluate.contents import BaselineSection, DifferenceRow, GateRow, Report
+from noria.evaluate.contents import BaselineSection, DifferenceRow, Report
 from noria.evaluate.metrics import Interval
-from noria.evaluate.page import Html, chip, element, join, section, short_hash, table
+from noria.evaluate.page import Html, chip, element, section, short_hash, table
 from noria.evaluate.picture import interval_bar, interval_scale, line_chart
 
 _KINDS = {BETTER: "good", WORSE: "bad"}
@@ -216,65 +216,6 @@ def _differences(anchor: str, title: str, lead: str, found: tuple[DifferenceRow,
         rows.append((row.what, chip(verdict, _kind(verdict)), *_figures(row.difference), bar))
     columns = ("measured on", "verdict", "#difference", "#interval", "around zero")
     return section(anchor, title, lead, table(title, columns, rows))
-
-
-def gate_part(report: Report) -> Html:
-    """The gate's verdict, requirement by requirement."""
-    gate = report.gate
-    if gate is None:
-        return Html("")
-    word = chip("promoted" if gate.promote else "refused", "good" if gate.promote else "bad")
-    verdict = element("p", word, " ", "; ".join(gate.reasons) + ".", class_="verdict")
-    lead = (
-        "Each difference is challenger minus rival in bits per byte, and its interval has to end "
-        "below the limit. Every requirement must hold, and one metric must beat the champion."
-    )
-    every = (*gate.requirements, *gate.gains)
-    half = interval_scale([row.difference for row in every], [row.bound for row in every])
-    budget = (
-        f"Confidence of each interval: {gate.confidence:.2%}. This is read number "
-        f"{gate.read_number} of the frozen set; it spends {gate.spent_alpha:.2%} of the "
-        f"{gate.family_alpha:.0%} that all reads together may spend on false promotions. "
-        "“Visible” is the smallest true difference that the set would have shown four times out "
-        "of five."
-    )
-    return section(
-        "gate",
-        "The gate",
-        lead,
-        verdict,
-        _gate_table("Requirements: all must hold", gate.requirements, half),
-        _gate_table("Better than the champion: one must hold", gate.gains, half),
-        element("p", budget, class_="quiet"),
-    )
-
-
-def _gate_table(label: str, found: tuple[GateRow, ...], half: float) -> Html:
-    rows = []
-    for row in found:
-        kind = "good" if row.passed else "bad"
-        rows.append(
-            (
-                element("code", row.requirement),
-                chip("holds" if row.passed else "not shown", kind),
-                *_figures(row.difference),
-                interval_bar(row.difference, half, row.bound, kind),
-                signed(row.bound) if row.bound else "0",
-                f"{row.smallest_visible:.3f}",
-                f"{row.num_records:,}",
-            )
-        )
-    columns = (
-        "requirement",
-        "verdict",
-        "#difference",
-        "#interval",
-        "around zero",
-        "#limit",
-        "#visible",
-        "#records",
-    )
-    return join(element("h3", label), table(label, columns, rows))
 
 
 def audit_part(report: Report) -> Html:

@@ -6,7 +6,6 @@ This module knows no database and no HTTP.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from noria.errors import UsageError
 from noria.records import Message, content_text, text_content
 
 INTERACTION_KINDS = ("chat", "completion", "task")
-FEEDBACK_KINDS = ("thumb", "correction", "label", "comment")
+IMPLICIT_KINDS = ("regenerate", "copy", "abandon")  # what people did; nobody was asked
+FEEDBACK_KINDS = ("thumb", "label", "correction", "comment", "preference", *IMPLICIT_KINDS)
 ORIGINS = ("person", "simulated")
 THUMBS = ("up", "down")
 MAX_LABEL_CHARACTERS = 200
@@ -57,7 +57,12 @@ class Interaction:
 
 @dataclass(frozen=True)
 class Feedback:
-    """What was said of an interaction; `origin` tells people from simulated users."""
+    """What was said of an interaction; `origin` tells people from simulated users.
+
+    A preference's `interaction_id` is the better answer, its `value` the id of the worse one; the
+    value of an implicit kind is empty. `person` is the pseudonym of who said it, `key_id` the key
+    that it came through; both may be empty.
+    """
 
     tenant: str
     id: str
@@ -66,22 +71,19 @@ class Feedback:
     value: str
     origin: str
     created_at: float
+    person: str = ""
+    key_id: str = ""
+
+    @property
+    def implicit(self) -> bool:
+        """Whether it is a sign of what somebody did, not a word that somebody said."""
+        return self.kind in IMPLICIT_KINDS
 
 
 def chat_prompt(messages: Sequence[Message]) -> str:
     """Messages as the JSON that an interaction of kind "chat" keeps as its prompt."""
     turns = [{"role": m.role, "content": content_text(m.content)} for m in messages]
     return json.dumps(turns, ensure_ascii=False)
-
-
-def pseudonym(tenant: str, person: str) -> str:
-    """A stable name for a person that does not say who it is; "" stays "".
-
-    Whoever knows the person's name can find the rows again (to erase them), nobody else reads it.
-    """
-    if not person:
-        return ""
-    return "p-" + hashlib.sha256(f"{tenant}\0{person}".encode()).hexdigest()[:32]
 
 
 def _require_choice(what: str, value: str, choices: Sequence[str]) -> None:
@@ -99,26 +101,47 @@ def check_text(what: str, text: str) -> None:
         ) from error
 
 
+def check_name(what: str, text: str) -> None:
+    """Raise UsageError for a name or id that no database holds: NUL, or half a character."""
+    check_text(what, text)
+    if "\0" in text:
+        raise UsageError(f"{what} holds a NUL", "text without")
+
+
 def check_interaction(interaction: Interaction) -> None:
     """Raise UsageError for an interaction that can't be stored; no message repeats its text."""
     _require_choice("kind of interaction", interaction.kind, INTERACTION_KINDS)
     if not interaction.tenant or not interaction.id:
         raise UsageError("an interaction without tenant or id", "both")
-    for what in ("tenant", "id", "model_name", "prompt", "answer", "person"):
+    for what in ("tenant", "id", "model_name", "weight_hash", "finish"):
+        check_name(what, getattr(interaction, what))
+    for what in ("prompt", "answer", "person"):
         check_text(what, getattr(interaction, what))
 
 
-def check_feedback(kind: str, value: str, origin: str) -> None:
+def check_feedback(said: Feedback) -> None:
     """Raise UsageError for feedback that says nothing; no message repeats its text."""
+    kind, value = said.kind, said.value
     _require_choice("kind of feedback", kind, FEEDBACK_KINDS)
-    _require_choice("origin", origin, ORIGINS)
-    check_text("value", value)
+    _require_choice("origin", said.origin, ORIGINS)
+    for what in ("tenant", "id", "interaction_id", "key_id"):
+        check_name(what, getattr(said, what))
+    for what in ("value", "person"):
+        check_text(what, getattr(said, what))
     if kind == "thumb":
         _require_choice("thumb", value, THUMBS)
+    if kind in IMPLICIT_KINDS:
+        if value:
+            raise UsageError(f"a value beside {kind}", "none: the kind says it all")
+        return
     if not value.strip():
         raise UsageError(f"an empty {kind}", "some text")
     if kind == "label" and len(value) > MAX_LABEL_CHARACTERS:
         raise UsageError(f"a label of {len(value)} characters", f"at most {MAX_LABEL_CHARACTERS}")
+    if kind == "preference":
+        check_name("value", value)
+        if value == said.interaction_id:
+            raise UsageError("a preference of an answer to itself", "the ids of two answers")
 
 
 def check_idempotency_key(key: str) -> None:

@@ -1,114 +1,96 @@
 """The store of interactions and feedback: on disk before anybody hears "ok".
 
 In: interactions and what was said of them. Out: the same, in the order in which they came, of one
-tenant at a time. Personal identities are replaced before a text touches the disk.
+tenant at a time. Personal identities are replaced before a text touches the disk, texts lie there
+encrypted and persons as keyed pseudonyms. Writers that wait at the same time share a transaction.
 This module knows no HTTP, no model and no training.
 """
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Connection, Table, select
 
 from noria.corpus.deidentify import Deidentifier
-from noria.database import Database
-from noria.errors import UnknownName, UsageError
+from noria.errors import NoriaError, UsageError
+from noria.feedback.batches import ToStore, reused_key, store_batch, unknown_interaction
+from noria.feedback.cipher import MasterKeys, TenantKey, master_keys_of
+from noria.feedback.cleaning import cleaned_feedback, cleaned_interaction
 from noria.feedback.interactions import (
     Feedback,
     Interaction,
     check_feedback,
     check_idempotency_key,
     check_interaction,
+    check_name,
     check_text,
-    pseudonym,
 )
+from noria.feedback.keyring import Keyring
+from noria.feedback.opening import open_database
+from noria.feedback.retention import Retention
 from noria.feedback.tables import (
-    APPLICATION_ID,
-    FEEDBACK_COLUMNS,
-    INTERACTION_COLUMNS,
-    STORE_FORMAT,
-    feedback_from_row,
+    Said,
     feedback_table,
-    interaction_from_row,
+    from_row,
     interactions_table,
-    tables,
+    request_digest,
 )
-
-
-def _messages(kind: str, prompt: str) -> list[dict[str, str]] | None:
-    """The messages of a chat's prompt; None for a completion's."""
-    if kind != "chat":
-        return None
-    try:
-        return [
-            {"role": str(turn["role"]), "content": str(turn["content"])}
-            for turn in json.loads(prompt)
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            "a chat's prompt that is not a list of messages",
-            'JSON: [{"role": …, "content": …}, …]',
-            "make it with chat_prompt",
-        ) from error
-
-
-def _cleaned(asked: Interaction, deidentifier: Deidentifier) -> Interaction:
-    """The interaction as it may be stored: no identities in its texts, no name of a person.
-
-    Of a chat every content goes by itself, so that JSON stays JSON.
-    """
-    turns = _messages(asked.kind, asked.prompt)
-    said = [asked.prompt] if turns is None else [turn["content"] for turn in turns]
-    (*said, answer), _ = deidentifier.replace_together([*said, asked.answer])
-    if turns is None:
-        (prompt,) = said
-    else:
-        clean = [{**turn, "content": text} for turn, text in zip(turns, said, strict=True)]
-        prompt = json.dumps(clean, ensure_ascii=False)
-    return replace(
-        asked, prompt=prompt, answer=answer, person=pseudonym(asked.tenant, asked.person)
-    )
-
-
-def _unknown_interaction() -> UnknownName:
-    # The same words for "never was" and "is another tenant's": neither may be told apart.
-    return UnknownName("no such interaction", "the id of an answer that this key was given")
-
-
-def _next_position(connection: Connection, table: Table, tenant: str) -> int:
-    highest = select(func.max(table.c.position)).where(table.c.tenant == tenant)
-    return (connection.execute(highest).scalar() or 0) + 1
-
-
-def _reused_key() -> UsageError:
-    return UsageError(
-        "an idempotency key that was used for something else",
-        "a new key for new content",
-        "send the same content again, or another key",
-    )
+from noria.feedback.writer import GroupWriter
 
 
 class FeedbackStore:
-    """Interactions and feedback in one SQLite file; safe for many threads and processes.
+    """Interactions and feedback in one SQLite file or one PostgreSQL database.
 
-    `deidentifier` is asked for before the first text is stored, and its errors are the caller's.
+    Safe for many threads and processes. `deidentifier` is asked for before the first text is
+    stored, and its errors are the caller's. Without `master` its keys lie in `master.key` beside
+    the file. What is older than `keep_days` goes; 0 keeps everything. `name` is the schema in
+    PostgreSQL: stores of several recipes share a database and nothing else.
     """
 
-    def __init__(self, path: Path, deidentifier: Callable[[], Deidentifier] = Deidentifier) -> None:
+    def __init__(
+        self,
+        where: Path | str,
+        deidentifier: Callable[[], Deidentifier] = Deidentifier,
+        *,
+        master: MasterKeys | None = None,
+        keep_days: int = 0,
+        name: str = "noria",
+    ) -> None:
+        if master is None:
+            if isinstance(where, str):
+                raise UsageError("a database without a master key", "the keys that seal its texts")
+            master = master_keys_of(where.parent / "master.key")
+        self.path = where if isinstance(where, Path) else None
         self._deidentifier = deidentifier
-        self._database = Database(
-            path,
-            tables,
-            kind="a feedback store",
-            application_id=APPLICATION_ID,
-            version=STORE_FORMAT,
-        )
+        self.database = open_database(where, master, name)
+        self.keyring = Keyring(master)
+        self._retention = Retention(keep_days)
+        self._pseudonym_keys: dict[str, TenantKey] = {}  # any of a tenant's gives the same ones
+        self._writer = GroupWriter[ToStore, Said](self._store)
+
+    def _store(self, tenant: str, values: Sequence[ToStore]) -> list[Said | NoriaError]:
+        with self.database.write(tenant) as connection:
+            self._retention.apply(connection, tenant)
+            return store_batch(connection, self.keyring, tenant, values)
+
+    def pseudonym(self, tenant: str, person: str) -> str:
+        """The name that the store knows a person by; "" stays ""."""
+        if not person:
+            return ""
+        check_text("person", person)
+        check_name("tenant", tenant)
+        key = self._pseudonym_keys.get(tenant)
+        if key is None:
+            with self.database.write(tenant) as connection:
+                key = self.keyring.tenant_key(connection, tenant)
+            self._pseudonym_keys[tenant] = key
+        return key.pseudonym(person)
 
     def record_interaction(
         self,
@@ -148,26 +130,17 @@ class FeedbackStore:
             num_answer_tokens=num_answer_tokens,
         )
         check_interaction(asked)
-        check_idempotency_key(idempotency_key)
-        return self._insert_interaction(_cleaned(asked, self._deidentifier()), idempotency_key)
+        named = replace(asked, person=self.pseudonym(tenant, person))
+        return self.store_interaction(named, idempotency_key)
 
-    def _insert_interaction(self, asked: Interaction, idempotency_key: str) -> Interaction:
-        table = interactions_table.c
-        same = table.id == asked.id
-        if idempotency_key:
-            same |= table.idempotency_key == idempotency_key
-        query = select(*INTERACTION_COLUMNS).where(table.tenant == asked.tenant, same)
-        with self._database.write() as connection:
-            rows = connection.execute(query).mappings()
-            stored = [interaction_from_row(dict(row)) for row in rows]
-            if any(_request_of(one) != _request_of(asked) for one in stored):
-                raise _reused_key()
-            if stored:
-                return stored[0]
-            position = _next_position(connection, interactions_table, asked.tenant)
-            keys = {"position": position, "idempotency_key": idempotency_key or None}
-            connection.execute(insert(interactions_table), {**asdict(asked), **keys})
-        return asked
+    def store_interaction(self, asked: Interaction, idempotency_key: str = "") -> Interaction:
+        """As `record_interaction`, of a person who has the pseudonym already."""
+        check_interaction(asked)
+        check_idempotency_key(idempotency_key)
+        clean = cleaned_interaction(asked, self._deidentifier())
+        stored = self._writer.write(asked.tenant, ToStore(clean, idempotency_key))
+        assert isinstance(stored, Interaction)
+        return stored
 
     def answered(
         self,
@@ -184,18 +157,24 @@ class FeedbackStore:
         Raises UsageError if the key was used for another request.
         """
         check_idempotency_key(idempotency_key)
-        table = interactions_table.c
-        query = select(*INTERACTION_COLUMNS).where(
-            table.tenant == tenant, table.idempotency_key == idempotency_key
-        )
-        with self._database.read() as connection:
-            row = connection.execute(query).mappings().first()
-        if row is None:
-            return None
-        stored = interaction_from_row(dict(row))
-        asked = replace(stored, model_name=model_name, kind=kind, prompt=prompt, person=person)
-        if _request_of(stored) != _request_of(_cleaned(asked, self._deidentifier())):
-            raise _reused_key()
+        table = interactions_table
+        with self.database.read(tenant) as connection:
+            tenant_key = self.keyring.find_tenant_key(connection, tenant)
+            if tenant_key is None or not idempotency_key:
+                return None
+            digest = tenant_key.idempotency_digest(idempotency_key)
+            same = (table.c.tenant == tenant, table.c.idempotency_key == digest)
+            row = connection.execute(select(table).where(*same)).mappings().first()
+            if row is None:
+                return None
+            keys = self.keyring.data_keys(connection, tenant, [row["data_key"]])
+        stored = from_row(table, row, keys)
+        if not isinstance(stored, Interaction) or stored.person != tenant_key.pseudonym(person):
+            raise reused_key()  # another person's, or of one who was erased
+        asked = replace(stored, model_name=model_name, kind=kind, prompt=prompt)
+        asked = cleaned_interaction(asked, self._deidentifier())
+        if request_digest(asked, keys[row["data_key"]]) != row["request"]:
+            raise reused_key()
         return stored
 
     def record_feedback(
@@ -206,97 +185,123 @@ class FeedbackStore:
         value: str,
         *,
         origin: str = "person",
+        person: str = "",
+        key_id: str = "",
         idempotency_key: str = "",
         created_at: float | None = None,
     ) -> Feedback:
         """Store what was said of an interaction; returns what is stored, on disk.
 
-        Raises UnknownName if the tenant has no such interaction, UsageError for a value that says
-        nothing or a key that was used for other content.
+        `person` comes in as a name and is stored as a pseudonym; `key_id` is the key of the server
+        that it came through, which may be another one when the same is said again. Raises
+        UnknownName if the tenant has no such interaction, UsageError for a value that says
+        nothing or an idempotency key that was used for other content.
         """
-        check_text("interaction_id", interaction_id)
-        check_feedback(kind, value, origin)
-        check_idempotency_key(idempotency_key)
         said = Feedback(
             tenant=tenant,
             id=f"fb-{uuid.uuid4().hex}",
             interaction_id=interaction_id,
             kind=kind,
-            value=self._deidentifier().replace(value)[0],
+            value=value,
             origin=origin,
             created_at=time.time() if created_at is None else created_at,
+            key_id=key_id,
         )
-        return self._insert_feedback(said, idempotency_key)
+        check_feedback(said)
+        named = replace(said, person=self.pseudonym(tenant, person))
+        return self.store_feedback(named, idempotency_key)
 
-    def _insert_feedback(self, said: Feedback, idempotency_key: str) -> Feedback:
-        table = feedback_table.c
-        same_key = (table.tenant == said.tenant, table.idempotency_key == idempotency_key)
-        known = select(interactions_table.c.id).where(
-            interactions_table.c.tenant == said.tenant,
-            interactions_table.c.id == said.interaction_id,
-        )
-        with self._database.write() as connection:
-            query = select(*FEEDBACK_COLUMNS).where(*same_key)
-            row = connection.execute(query).mappings().first() if idempotency_key else None
-            if row is not None:
-                stored = feedback_from_row(dict(row))
-                if replace(stored, id=said.id, created_at=said.created_at) != said:
-                    raise _reused_key()
-                return stored
-            if connection.execute(known).first() is None:
-                raise _unknown_interaction()
-            position = _next_position(connection, feedback_table, said.tenant)
-            keys = {"position": position, "idempotency_key": idempotency_key or None}
-            connection.execute(insert(feedback_table), {**asdict(said), **keys})
-        return said
+    def store_feedback(self, said: Feedback, idempotency_key: str = "") -> Feedback:
+        """As `record_feedback`, of a person who has the pseudonym already."""
+        check_feedback(said)
+        check_idempotency_key(idempotency_key)
+        clean = cleaned_feedback(said, self._deidentifier())
+        stored = self._writer.write(said.tenant, ToStore(clean, idempotency_key))
+        assert isinstance(stored, Feedback)
+        return stored
+
+    def store_many(self, tenant: str, values: Sequence[Said]) -> list[Said | NoriaError]:
+        """Store values of one tenant in one transaction, in their order, persons as pseudonyms.
+
+        Returns for each what stands in the store, or why it does not.
+        """
+        ready = []
+        for value in values:
+            if isinstance(value, Interaction):
+                check_interaction(value)
+                ready.append(ToStore(cleaned_interaction(value, self._deidentifier())))
+            else:
+                check_feedback(value)
+                ready.append(ToStore(cleaned_feedback(value, self._deidentifier())))
+        return self._store(tenant, ready)
 
     def find(self, tenant: str, interaction_id: str) -> Interaction:
         """The tenant's interaction of that id. Raises UnknownName."""
-        query = select(*INTERACTION_COLUMNS).where(
-            interactions_table.c.tenant == tenant, interactions_table.c.id == interaction_id
-        )
-        with self._database.read() as connection:
-            row = connection.execute(query).mappings().first()
-        if row is None:
-            raise _unknown_interaction()
-        return interaction_from_row(dict(row))
+        check_name("interaction_id", interaction_id)
+        same = interactions_table.c.id == interaction_id
+        with self.database.read(tenant) as connection:
+            found = self._rows(connection, tenant, interactions_table, same)
+        if not found:
+            raise unknown_interaction()
+        assert isinstance(found[0], Interaction)
+        return found[0]
+
+    def _rows(
+        self, connection: Connection, tenant: str, table: Table, *conditions: Any
+    ) -> list[Said]:
+        """Rows of a tenant in the order stored, but those of erased persons."""
+        query = select(table).where(table.c.tenant == tenant, *conditions)
+        rows = connection.execute(query.order_by(table.c.position)).mappings().all()
+        few = {row["data_key"] for row in rows} if conditions else None
+        keys = self.keyring.data_keys(connection, tenant, few)
+        found = (from_row(table, row, keys) for row in rows)
+        return [one for one in found if one is not None]
 
     def interactions(self, tenant: str) -> list[Interaction]:
         """Every interaction of a tenant, in the order in which they were stored."""
-        query = (
-            select(*INTERACTION_COLUMNS)
-            .where(interactions_table.c.tenant == tenant)
-            .order_by(interactions_table.c.position)
-        )
-        with self._database.read() as connection:
-            return [interaction_from_row(dict(row)) for row in connection.execute(query).mappings()]
+        with self.database.read(tenant) as connection:
+            rows = self._rows(connection, tenant, interactions_table)
+        return [one for one in rows if isinstance(one, Interaction)]
 
-    def feedback(self, tenant: str) -> list[Feedback]:
-        """Everything a tenant's people said, in the order in which it was stored."""
-        query = (
-            select(*FEEDBACK_COLUMNS)
-            .where(feedback_table.c.tenant == tenant)
-            .order_by(feedback_table.c.position)
-        )
-        with self._database.read() as connection:
-            return [feedback_from_row(dict(row)) for row in connection.execute(query).mappings()]
+    def feedback(self, tenant: str, interaction_id: str = "") -> list[Feedback]:
+        """Everything a tenant's people said, or all of one interaction, in the order stored."""
+        check_name("interaction_id", interaction_id)
+        of_one = feedback_table.c.interaction_id == interaction_id
+        with self.database.read(tenant) as connection:
+            rows = self._rows(
+                connection, tenant, feedback_table, *([of_one] if interaction_id else [])
+            )
+        return [one for one in rows if isinstance(one, Feedback)]
+
+    def said(self, tenant: str) -> list[tuple[Interaction, Feedback]]:
+        """Everything a tenant's people said, with what they said it of, in the order stored.
+
+        Several people's words on one interaction are all there, and so are the same person's.
+        """
+        with self.database.read(tenant) as connection:
+            feedback = self._rows(connection, tenant, feedback_table)
+            asked = {
+                one.id: one
+                for one in self._rows(connection, tenant, interactions_table)
+                if isinstance(one, Interaction)
+            }
+        return [
+            (asked[said.interaction_id], said)
+            for said in feedback
+            if isinstance(said, Feedback) and said.interaction_id in asked
+        ]
 
     def corrections(self, tenant: str) -> list[tuple[Interaction, Feedback]]:
         """Every correction of a tenant with the interaction it corrects, in the order stored.
 
         Those of applications are left out: they are no text for a language model to write.
         """
-        # Feedback is read first: what it speaks of was stored before it.
-        corrections = [said for said in self.feedback(tenant) if said.kind == "correction"]
-        asked = {one.id: one for one in self.interactions(tenant)}
-        found = [(asked[said.interaction_id], said) for said in corrections]
-        return [one for one in found if one[0].kind != "task"]
+        return [
+            (asked, said)
+            for asked, said in self.said(tenant)
+            if said.kind == "correction" and asked.kind != "task"
+        ]
 
     def close(self) -> None:
-        """Close every connection to the file."""
-        self._database.close()
-
-
-def _request_of(interaction: Interaction) -> tuple[str, ...]:
-    """What a retry has to share with the request that it repeats."""
-    return (interaction.kind, interaction.model_name, interaction.prompt, interaction.person)
+        """Close every connection to the database."""
+        self.database.close()

@@ -3,24 +3,28 @@
 Both take the same number of steps with the same data order from the same weights; the control's
 batches hold text of the original corpus where the challenger's hold feedback. What feedback
 brought is challenger minus control. Over a base model only the champion's adapter goes on.
+Corrections are mixed with replay into batches of text; pairs (DPO) and thumbs (KTO) have steps of
+their own, in turn with those, and the champion is their reference.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from noria.errors import TrainingError
+from noria.improve.heard import Heard
+from noria.model.transformer import Decoder
 from noria.recipe import ImproveSettings
-from noria.records import Record
 from noria.runtime import detect_device
-from noria.tokenizer.load import load_tokenizer
+from noria.tokenizer.load import Tokenizer, load_tokenizer
 from noria.tokenizer.pack import encode_records, write_shard
+from noria.train.judged import InTurn, by_kind, pair_batches, thumb_batches
 from noria.train.learner import ShardRows, mix_rows, open_learner, open_rows, save_learner
-from noria.train.loop import train
+from noria.train.loop import BatchSource, train
 from noria.train.plan import Choices, StepReport, TrainPlan
 
 
@@ -44,7 +48,7 @@ class Start:
 
 def train_from_champion(
     start: Start,
-    feedback: Sequence[Record],
+    heard: Heard,
     settings: ImproveSettings,
     choices: Choices,
     seed: int,
@@ -67,20 +71,46 @@ def train_from_champion(
     sources = [(rows(start.corpus, seed), 1.0 - general_share)]
     if start.general is not None:
         sources.append((rows(start.general, seed + 2), general_share))
-    if feedback:
+    if heard.texts:
         shard = checkpoints / "feedback"
         shutil.rmtree(shard, ignore_errors=True)
-        encoded = encode_records(tokenizer, feedback)
+        encoded = encode_records(tokenizer, heard.texts)
         write_shard(shard, encoded, tokenizer.vocab_size, tokenizer.end_id)
         sources = [(source, settings.replay * share) for source, share in sources]
         sources.append((rows(shard, seed + 1), 1.0 - settings.replay))
     losses: list[dict[str, Any]] = []
     if settings.steps > 0:
         plan = TrainPlan(num_steps=settings.steps, learning_rate=settings.learning_rate)
-        mixture = mix_rows(sources, start.batch_tokens)
-        losses = train(model, mixture, plan, choices, checkpoints / "steps", watch=watch)
+        batches: list[BatchSource] = [mix_rows(sources, start.batch_tokens)]
+        batches += _judged(start, heard, tokenizer, model, seed)
+        losses = train(
+            model,
+            InTurn(tuple(batches)) if len(batches) > 1 else batches[0],
+            plan,
+            choices,
+            checkpoints / "steps",
+            watch=watch,
+            objective=by_kind() if len(batches) > 1 else None,
+        )
     weight_hash = save_learner(out, model, start.base_name, start.champion)
     return {"weight_hash": weight_hash, "losses": losses}
+
+
+def _judged(
+    start: Start, heard: Heard, tokenizer: Tokenizer, model: Decoder, seed: int
+) -> list[BatchSource]:
+    """Batches of pairs and of thumbs, about as long as those of text; none without feedback."""
+    found: list[BatchSource] = []
+    num = max(1, start.batch_tokens // (2 * start.context_tokens))
+    if heard.pairs:
+        found.append(
+            pair_batches(tokenizer, model, heard.pairs, start.context_tokens, num, seed + 3)
+        )
+    if heard.thumbs:
+        found.append(
+            thumb_batches(tokenizer, model, heard.thumbs, start.context_tokens, num, seed + 4)
+        )
+    return found
 
 
 def require_feedback(num_train: int, num_held_out: int) -> None:

@@ -1,8 +1,10 @@
-"""The gate: does a challenger go live? A pure function of likelihoods, settings and past reads.
+"""The gate: does a challenger go live? A pure function of answers, settings and past reads.
 
-In: what champion, challenger and control made of the same frozen records, one set a metric.
-Out: a verdict with every requirement, its interval and its reason; the same in, the same out.
-It reads no file, no clock and no registry, and it does not know what a model is.
+In: what champion, challenger and control made of the same records, one set of them a name; any
+metric of them (bits per byte, accuracy, macro F1, span F1 …). Out: a verdict with every
+requirement, its interval and its reason; the same in, the same out. It reads no file, no clock and
+no registry, and it does not know what a model is. Nothing here reads a text: numbers decide, so
+feedback cannot talk to the judge.
 
 False promotions. A frozen set is read many times, and each read is a chance to be lucky. All reads
 of a set share one budget of 5%: read k (from 1) may be wrong with probability
@@ -10,73 +12,46 @@ of a set share one budget of 5%: read k (from 1) may be wrong with probability
     alpha_k = 0.05 * 6 / (pi^2 k^2),        sum over all k = 0.05     (Euler: sum 1/k^2 = pi^2/6)
 
 divided by the number of metrics on which a challenger can earn its promotion (Bonferroni). To be
-promoted it has to meet every requirement and be better than the champion on at least one metric.
+promoted it has to meet every requirement and be better than the champion on one of those metrics.
+
+What is not shown either way is "not enough evidence". With standard error s from n records and an
+observed distance d to the bound, a read at level alpha decides with 80% power if
+d >= (t_{1 - alpha} + t_{0.8}) s (Cohen 1988, chapter 2); s shrinks with 1 / sqrt(n), so about
+n ((t_{1 - alpha} + t_{0.8}) s / d)^2 records would, alpha being that of the next read.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from functools import cache
 
-from noria.errors import FormatError, UsageError
+import numpy as np
+from numpy.typing import NDArray
+
+from noria.errors import UsageError
 from noria.evaluate.compare import signed
-from noria.evaluate.contents import GateRow, GateSection
-from noria.evaluate.metrics import (
-    NUM_RESAMPLES,
-    Interval,
-    Likelihoods,
-    paired_difference,
-    smallest_visible_difference,
+from noria.evaluate.metrics import NUM_RESAMPLES, student_quantile
+from noria.evaluate.results import Answers
+from noria.improve.pairing import Paired, Sets, evidence_digest, paired, taken
+from noria.improve.verdict import (
+    PROMOTE,
+    Judged,
+    Limited,
+    Sliced,
+    Verdict,
+    decision_of,
+    lies_beyond,
 )
 from noria.recipe import REQUIREMENT_PATTERN, GateSettings
 
-VERDICT_FORMAT = 1
 FAMILY_ALPHA = 0.05
+SLICE_ALPHA = 0.05  # of all slices of a read together
+POWER = 0.8
+MOST_NEEDED = 10**9  # records; of more the answer is that no number would decide
 
-Sets = Mapping[str, Likelihoods]
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One comparison in bits per byte: challenger minus rival, and whether it passed.
-
-    `bound` is what the upper end has to stay below; `smallest_visible` is the true difference
-    that the set would have shown with 80% power.
-    """
-
-    requirement: str
-    metric: str
-    rival: str
-    difference: Interval
-    bound: float
-    passed: bool
-    smallest_visible: float
-    num_records: int
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The gate's answer and all that it rests on.
-
-    `requirements` must all pass; of `gains` (challenger against champion on each metric named in
-    a requirement) at least one must. `confidence` is of the two-sided intervals; `spent_alpha` is
-    this read's share of `family_alpha`; `evidence` is the SHA-256 of all that was compared.
-    """
-
-    promote: bool
-    requirements: tuple[Judged, ...]
-    gains: tuple[Judged, ...]
-    reasons: tuple[str, ...]
-    confidence: float
-    family_alpha: float
-    spent_alpha: float
-    read_number: int
-    seed: int
-    num_resamples: int
-    evidence: str
+Masks = Mapping[str, Mapping[str, NDArray[np.bool_]]]  # metric -> slice -> which of its records
 
 
 def decide(
@@ -87,47 +62,62 @@ def decide(
     reads_before: int,
     seed: int,
     num_resamples: int = NUM_RESAMPLES,
+    *,
+    earning: Collection[str] = (),
+    slices: Masks | None = None,
+    limits: tuple[Limited, ...] = (),
 ) -> Verdict:
-    """Judge a challenger; keys of the sets are metric families such as `corpus` and `feedback`.
+    """Judge a challenger; keys of the sets are what stands before a metric: `corpus`, `intent`.
 
-    `reads_before` is how often gates have read these frozen records already.
-    Raises UsageError for a requirement that can't be read or a set that was not measured.
+    `reads_before` is how often gates have read these frozen records already. `earning`: the sets
+    on which a promotion can be earned, all if none is named; `slices`: the parts of a metric's set
+    on which a regression refuses. Raises UsageError for a requirement that can't be read, a set
+    that was not measured or a metric that it doesn't have.
     """
     if reads_before < 0:
         raise UsageError(f"reads_before {reads_before}", "0 or more", "ask the registry for it")
     sides = {"champion": champion, "challenger": challenger, "control": control}
     parsed = [_parse(requirement) for requirement in settings.require]
-    metrics = sorted({metric for metric, _, _ in parsed})
+    metrics = sorted(
+        {metric for metric, _, _ in parsed if not earning or set_of(metric) in earning}
+    )
     if not metrics:
         raise UsageError("a gate without requirements", "one at least", "set gate.require")
-    spent = alpha_of_read(reads_before + 1)
-    alpha = spent / len(metrics)
+    spent, following = (alpha_of_read(reads_before + k) for k in (1, 2))
+    levels = spent / len(metrics), following / len(metrics)
 
-    def judge(requirement: str, metric: str, rival: str, bound: float) -> Judged:
-        a, b = _measured(sides, "challenger", metric), _measured(sides, rival, metric)
-        # One end alone decides, so each end of the interval may be wrong with probability alpha.
-        difference = paired_difference(a, b, 1 - 2 * alpha, seed, num_resamples)
-        visible = smallest_visible_difference(a, b, 1 - 2 * alpha)
-        passed = difference.high < bound
-        return Judged(requirement, metric, rival, difference, bound, passed, visible, a.num_records)
+    @cache
+    def compared(metric: str, rival: str) -> Paired:
+        return _compared(sides, metric, rival, 1 - 2 * levels[0], seed, num_resamples)
+
+    def judge(requirement: str, metric: str, rival: str, relation: str) -> Judged:
+        found = compared(metric, rival)
+        return _judged(requirement, (metric, relation, rival), found, settings, levels)
 
     requirements = tuple(
-        judge(requirement, metric, rival, settings.margin if relation == "<=" else 0.0)
+        judge(requirement, metric, rival, relation)
         for requirement, (metric, relation, rival) in zip(settings.require, parsed, strict=True)
     )
-    gains = tuple(judge(f"{metric} < champion", metric, "champion", 0.0) for metric in metrics)
+    signs = {metric: relation[0] for metric, relation, _ in parsed}
+    gains = tuple(
+        judge(f"{metric} {signs[metric]} champion", metric, "champion", signs[metric])
+        for metric in metrics
+    )
+    cut = _sliced(sides, slices or {}, settings, seed, num_resamples)
     return Verdict(
-        promote=all(one.passed for one in requirements) and any(one.passed for one in gains),
+        promote=decision_of(requirements, gains, cut, limits) == PROMOTE,
         requirements=requirements,
         gains=gains,
-        reasons=_reasons(requirements, gains),
-        confidence=1 - 2 * alpha,
+        reasons=_reasons(requirements, gains, cut, limits),
+        confidence=1 - 2 * levels[0],
         family_alpha=FAMILY_ALPHA,
         spent_alpha=spent,
         read_number=reads_before + 1,
         seed=seed,
         num_resamples=num_resamples,
-        evidence=_evidence(sides),
+        evidence=evidence_digest(sides),
+        slices=cut,
+        limits=limits,
     )
 
 
@@ -136,136 +126,180 @@ def alpha_of_read(number: int) -> float:
     return FAMILY_ALPHA * 6 / (math.pi * number) ** 2
 
 
+def set_of(metric: str) -> str:
+    """The set that a metric is measured on: what stands before the last dot."""
+    return metric.rpartition(".")[0]
+
+
 def _parse(requirement: str) -> tuple[str, str, str]:
     match = REQUIREMENT_PATTERN.fullmatch(requirement)
     if match is None:
         raise UsageError(
             f"gate requirement {requirement!r}",
-            "something like 'corpus.bits_per_byte <= champion'",
+            "something like 'corpus.bits_per_byte <= champion' or 'intent.accuracy >= champion'",
             "correct gate.require in the recipe",
         )
     return match["metric"], match["relation"], match["rival"]
 
 
-def _measured(sides: Mapping[str, Sets], side: str, metric: str) -> Likelihoods:
-    name = metric.split(".")[0]
+def _compared(
+    sides: Mapping[str, Sets],
+    metric: str,
+    rival: str,
+    confidence: float,
+    seed: int,
+    num_resamples: int,
+) -> Paired:
+    ours, theirs = (_measured(sides, side, metric) for side in ("challenger", rival))
+    return paired(ours, theirs, metric.rpartition(".")[2], confidence, seed, num_resamples)
+
+
+def _measured(sides: Mapping[str, Sets], side: str, metric: str) -> Answers:
+    name = set_of(metric)
     if name not in sides[side]:
         raise UsageError(
             f"the {side} was not measured on {name!r}",
-            f"likelihoods for {metric}",
+            f"answers for {metric}",
             f"measure it, or take {metric} out of gate.require",
         )
     return sides[side][name]
 
 
-def _reasons(requirements: tuple[Judged, ...], gains: tuple[Judged, ...]) -> tuple[str, ...]:
+def _judged(
+    requirement: str,
+    parsed: tuple[str, str, str],
+    found: Paired,
+    settings: GateSettings,
+    levels: tuple[float, float],
+) -> Judged:
+    """`levels`: how often this read may be wrong, and how often the next."""
+    metric, relation, rival = parsed
+    higher = found.higher_is_better
+    if (relation[0] == ">") != higher:
+        raise UsageError(
+            f"gate requirement {requirement!r}",
+            f"{'>' if higher else '<'}, since {'higher' if higher else 'lower'} is better",
+            "correct gate.require in the recipe",
+        )
+    bound = _bound(metric, settings, higher) if relation.endswith("=") else 0.0
+    judged = Judged(
+        requirement,
+        metric,
+        rival,
+        found.difference,
+        bound,
+        lies_beyond(found.difference, bound, higher),
+        found.smallest_visible,
+        found.num_records,
+        higher,
+    )
+    if judged.passed or judged.failed:
+        return judged
+    return replace(judged, num_needed=_needed(found, bound, levels))
+
+
+def _bound(metric: str, settings: GateSettings, higher: bool) -> float:
+    """How much worse still counts as not worse, with the sign of worse."""
+    most = settings.margin if metric.endswith(".bits_per_byte") else settings.score_margin
+    return -most if higher else most
+
+
+def _needed(found: Paired, bound: float, levels: tuple[float, float]) -> int | None:
+    """Records with which the next read would decide; see the head of this module."""
+    distance, freedom = abs(found.difference.value - bound), found.num_records - 1
+    if not distance or not math.isfinite(found.smallest_visible):
+        return None
+    now, then = (student_quantile(1 - one, freedom) for one in levels)
+    power = student_quantile(POWER, freedom)
+    visible = found.smallest_visible * (then + power) / (now + power)
+    needed = found.num_records * (visible / distance) ** 2
+    return math.ceil(needed) if needed < MOST_NEEDED else None
+
+
+def _sliced(
+    sides: Mapping[str, Sets],
+    slices: Masks,
+    settings: GateSettings,
+    seed: int,
+    num_resamples: int,
+) -> tuple[Sliced, ...]:
+    """Challenger against champion on each slice (Bonferroni over all of them)."""
+    asked = [(metric, name) for metric, masks in slices.items() for name in masks]
+    confidence = 1 - 2 * SLICE_ALPHA / max(1, len(asked))
+    rows = []
+    for metric, name in asked:
+        mask = slices[metric][name]
+        ours, theirs = (
+            taken(_measured(sides, side, metric), mask) for side in ("challenger", "champion")
+        )
+        if ours is None or theirs is None:
+            continue
+        last = metric.rpartition(".")[2]
+        found = paired(ours, theirs, last, confidence, seed, num_resamples)
+        higher = found.higher_is_better
+        bound = _bound(metric, settings, higher)
+        regressed = lies_beyond(found.difference, bound, not higher)
+        rows.append(
+            Sliced(
+                name,
+                metric,
+                found.difference,
+                bound,
+                regressed,
+                found.num_records,
+                confidence,
+                higher,
+            )
+        )
+    return tuple(rows)
+
+
+def _reasons(
+    requirements: tuple[Judged, ...],
+    gains: tuple[Judged, ...],
+    slices: tuple[Sliced, ...],
+    limits: tuple[Limited, ...],
+) -> tuple[str, ...]:
     """Why not, one sentence each; or why, when nothing stands against it."""
-    against = [
-        f"{one.requirement}: not shown, the difference may be as large as "
-        f"{signed(one.difference.high)} and has to stay below {signed(one.bound)}"
-        for one in requirements
-        if not one.passed
-    ]
+    against = [_why_not(one) for one in requirements if not one.passed]
     better = [
-        f"{one.metric} is better than the champion's by {-one.difference.value:.3f}"
+        f"{one.metric} is better than the champion's by {abs(one.difference.value):.3f}"
         for one in gains
         if one.passed
     ]
     if not better:
-        against.append("no metric is better than the champion's")
+        against.append("no metric is better than the champion's" + _would_decide(gains))
+    against += [
+        f"{one.metric} is worse on {one.slice}, by {abs(one.difference.value):.3f}"
+        for one in slices
+        if one.regressed
+    ]
+    against += [
+        f"{one.what} is {one.challenger / one.champion:.2f} times the champion's and may be "
+        f"{one.most:g} times"
+        for one in limits
+        if not one.passed
+    ]
     return tuple(against or better)
 
 
-def _evidence(sides: Mapping[str, Sets]) -> str:
-    digest = hashlib.sha256()
-    for side, sets in sorted(sides.items()):
-        for name, likelihoods in sorted(sets.items()):
-            digest.update(f"{side} {name} {likelihoods.num_records}\n".encode())
-            digest.update(likelihoods.nll_nats.astype("<f8").tobytes())
-            digest.update(likelihoods.num_bytes.astype("<i8").tobytes())
-    return digest.hexdigest()
-
-
-def _finite(value: Any) -> Any:
-    """The same values with tuples as lists and infinities as null, which JSON can hold."""
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and math.isinf(value) else value
-
-
-def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as plain JSON values (an infinite end as null)."""
-    return {"format": VERDICT_FORMAT, **_finite(asdict(verdict))}
-
-
-def verdict_from_json(value: Mapping[str, Any]) -> Verdict:
-    """Read a stored verdict back, equal to what was stored.
-
-    Raises FormatError for another format, missing fields, or a `promote` that does not follow
-    from the requirements stored beside it.
-    """
-    fields = dict(value)
-    try:
-        if fields.pop("format") != VERDICT_FORMAT:
-            raise ValueError("another format")
-        for name in ("requirements", "gains"):
-            fields[name] = tuple(_judged(one) for one in fields[name])
-        fields["reasons"] = tuple(fields["reasons"])
-        verdict = Verdict(**fields)
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(
-            f"a stored verdict that can't be read ({error})",
-            f"a verdict of format {VERDICT_FORMAT}",
-            "run the gate again",
-        ) from error
-    judged = (*verdict.requirements, *verdict.gains)
-    follows = all(one.passed for one in verdict.requirements) and any(
-        one.passed for one in verdict.gains
-    )
-    if verdict.promote != follows or any(
-        one.passed != (one.difference.high < one.bound) for one in judged
-    ):
-        raise FormatError(
-            "a stored verdict that contradicts its own intervals",
-            "a promotion that follows from them",
-            "the record was changed; run the gate again",
-        )
-    return verdict
-
-
-def _judged(value: Mapping[str, Any]) -> Judged:
-    fields = dict(value)
-    middle, low, high = (fields["difference"][name] for name in ("value", "low", "high"))
-    fields["difference"] = Interval(
-        middle, -math.inf if low is None else low, math.inf if high is None else high
-    )
-    if fields["smallest_visible"] is None:
-        fields["smallest_visible"] = math.inf
-    return Judged(**fields)
-
-
-def gate_section(verdict: Verdict) -> GateSection:
-    """The verdict as the report shows it."""
-    return GateSection(
-        promote=verdict.promote,
-        requirements=tuple(_row(one) for one in verdict.requirements),
-        gains=tuple(_row(one) for one in verdict.gains),
-        reasons=verdict.reasons,
-        confidence=verdict.confidence,
-        family_alpha=verdict.family_alpha,
-        spent_alpha=verdict.spent_alpha,
-        read_number=verdict.read_number,
+def _why_not(one: Judged) -> str:
+    worst = one.difference.low if one.higher_is_better else one.difference.high
+    side = "above" if one.higher_is_better else "below"
+    if one.failed:
+        ends = f"{signed(one.difference.low)} to {signed(one.difference.high)}"
+        return f"{one.requirement}: shown not to hold, the difference is {ends}"
+    return (
+        f"{one.requirement}: not shown, the difference may be as "
+        f"{'low' if one.higher_is_better else 'large'} as {signed(worst)} and has to stay {side} "
+        f"{signed(one.bound)}{_would_decide((one,))}"
     )
 
 
-def _row(one: Judged) -> GateRow:
-    return GateRow(
-        one.requirement,
-        one.difference,
-        one.bound,
-        one.passed,
-        one.smallest_visible,
-        one.num_records,
-    )
+def _would_decide(open_ones: tuple[Judged, ...]) -> str:
+    """How many records would decide the one that needs the fewest; "" where none would."""
+    needs = [one for one in open_ones if one.num_needed is not None]
+    if not needs:
+        return ""
+    one = min(needs, key=lambda judged: judged.num_needed or 0)
+    return f" (about {one.num_needed:,} records would decide; there are {one.num_records:,})"

@@ -1,6 +1,6 @@
 """Verdicts of gates as entries of the trail: kept once, asked for when something is promoted.
 
-In: entries of one tenant and name. Out: whether a verdict is there, and whether it says yes.
+In: the gates' entries of one tenant and name. Out: whether a verdict is there, and says yes.
 Of a verdict this module reads only that.
 """
 
@@ -23,7 +23,7 @@ def gate_detail(verdict_key: str, set_digest: str, verdict: Mapping[str, Any]) -
 def is_recorded(entries: Sequence[AuditEntry], weight_hash: str, detail: Mapping[str, Any]) -> bool:
     """Whether the verdict is in the trail. Raises UsageError if its key holds another one."""
     for entry in entries:
-        if entry.action == "gate" and entry.detail["verdict_key"] == detail["verdict_key"]:
+        if entry.detail["verdict_key"] == detail["verdict_key"]:
             if (entry.weight_hash, entry.detail["set_digest"]) == (
                 weight_hash,
                 detail["set_digest"],
@@ -41,9 +41,7 @@ def require_yes(entries: Sequence[AuditEntry], weight_hash: str, verdict_key: st
     verdicts = [
         entry.detail["verdict"]
         for entry in entries
-        if entry.action == "gate"
-        and entry.weight_hash == weight_hash
-        and entry.detail["verdict_key"] == verdict_key
+        if entry.weight_hash == weight_hash and entry.detail["verdict_key"] == verdict_key
     ]
     if not verdicts:
         raise UsageError(

@@ -1,6 +1,6 @@
-"""The registry: what is registered, promoted, rolled back, and the trail of who did it.
+"""The registry: what is registered, promoted, rolled back, held, tried, and the trail of it all.
 
-In: weight hashes of finished models, verdicts of gates, promotions, rollbacks.
+In: weight hashes of finished models, verdicts of gates, promotions, rollbacks, pins, trials.
 Out: one live version a tenant and name, once there is one.
 Every change writes its row and its entry of the trail in one transaction. This module does not
 know what a model is, loads none, and reads of a verdict only whether it says yes.
@@ -11,30 +11,46 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, update
 
 from noria.database import Database
-from noria.errors import IntegrityError, UnknownName, UsageError
+from noria.errors import UnknownName, UsageError
 from noria.registry.gates import gate_detail, is_recorded, require_yes
+from noria.registry.holds import HOLDS, require_movable, select_holds, set_hold
+from noria.registry.migrations import MIGRATIONS
+from noria.registry.requests import (
+    Request,
+    end_request,
+    insert_request,
+    requests_table,
+    select_requests,
+)
+from noria.registry.signals import Signals, last_signal
+from noria.registry.state import verify
 from noria.registry.trail import (
+    HOLD_ACTIONS,
+    NOTED,
     AuditEntry,
     append_entry,
     audit_table,
     entries_of,
-    lives,
+    erase_texts,
     read_entries,
-    require_chain,
-    require_state,
 )
+from noria.registry.trials import Trial, Trials, end_trial, require_trial
+from noria.registry.turns import Turns
 from noria.registry.versions import (
     Version,
     find_exactly,
     live_table,
-    point_at,
+    pop_live,
+    previous_hash,
+    push_live,
+    require_ready,
     require_version,
     select_live,
     select_versions,
@@ -42,7 +58,7 @@ from noria.registry.versions import (
     versions_table,
 )
 
-REGISTRY_FORMAT = 1
+REGISTRY_FORMAT = 2
 APPLICATION_ID = 0x4E524731  # "NRG1"
 MIN_PREFIX = 4
 
@@ -57,22 +73,39 @@ def _checked_path(artifact_path: str) -> str:
     return str(path)
 
 
-class Registry:
-    """Versions, live pointers and audit trail in one SQLite file.
+def _note(
+    connection: Connection,
+    version: Version,
+    action: str,
+    actor: str,
+    reason: str,
+    detail: dict[str, Any],
+) -> int:
+    where = (version.tenant, version.name, action, version.weight_hash)
+    return append_entry(connection, *where, actor, reason, detail)
 
-    Safe for many threads and processes. Beside what the methods name, each raises StorageError
-    where the disk says no and IntegrityError for a damaged file.
+
+class Registry:
+    """Versions, live pointers, holds, requests and audit trail in one SQLite file.
+
+    `trials` and `signals` are its further tables. Safe for many threads and processes. Beside what
+    the methods name, each raises StorageError where the disk says no and IntegrityError for a
+    damaged file.
     """
 
     def __init__(self, path: Path) -> None:
         self.folder = path.parent
-        self._database = Database(
+        database = Database(
             path,
             tables,
             kind="a registry",
             application_id=APPLICATION_ID,
             version=REGISTRY_FORMAT,
+            migrations=MIGRATIONS,
         )
+        self._database = Turns(database)
+        self.trials = Trials(self._database, self.folder)
+        self.signals = Signals(self._database)
 
     def close(self) -> None:
         """Close every connection to the file."""
@@ -113,31 +146,24 @@ class Registry:
             elif known.artifact_path == path or self.model_folder(known).is_dir():
                 return known
             else:
-                version = self._moved(connection, known, path)
+                version = replace(known, artifact_path=path)
+                key = {"tenant": tenant, "name": name, "weight_hash": weight_hash}
+                moved = update(versions_table).filter_by(**key).values(artifact_path=path)
+                connection.execute(moved)
             detail = {"artifact_path": path, "origin": version.origin, "parent": version.parent}
-            append_entry(connection, version, "register", "noria", origin, detail)
+            _note(connection, version, "register", "noria", origin, detail)
         return version
-
-    @staticmethod
-    def _moved(connection: Connection, known: Version, path: str) -> Version:
-        connection.execute(
-            update(versions_table)
-            .where(
-                versions_table.c.tenant == known.tenant,
-                versions_table.c.name == known.name,
-                versions_table.c.weight_hash == known.weight_hash,
-            )
-            .values(artifact_path=path)
-        )
-        return require_version(connection, known.tenant, known.name, known.weight_hash)
 
     def live(self, tenant: str, name: str) -> Version | None:
         """The live version, or None if none ever was."""
         with self._database.read() as connection:
-            found = select_live(
-                connection, live_table.c.tenant == tenant, live_table.c.name == name
-            )
-        return found[0] if found else None
+            return _live(connection, tenant, name)
+
+    def previous(self, tenant: str, name: str) -> Version | None:
+        """What a rollback would make live, or None if there is nothing to go back to."""
+        with self._database.read() as connection:
+            weight_hash = previous_hash(connection, tenant, name)
+            return find_exactly(connection, tenant, name, weight_hash) if weight_hash else None
 
     def live_by_tenant(self, name: str) -> dict[str, Version]:
         """The live version of that name of every tenant that has one, for a server of them all."""
@@ -171,54 +197,134 @@ class Registry:
         actor: str,
         reason: str,
         verdict_key: str = "",
+        *,
+        automatic: bool = False,
+        trial: Trial | None = None,
+        numbers: Mapping[str, Any] | None = None,
     ) -> Version:
-        """Make a version live; returns it. What is live already stays so, without an entry.
+        """Make a version live and end any trial; returns it. What is live already stays so.
 
         Raises UnknownName for weights that are not registered, IntegrityError if their folder is
-        gone; with a `verdict_key` UsageError unless that verdict on them was recorded and says yes.
+        gone, Held for a frozen name and, unless a person does it by hand (`automatic`), a pinned
+        one; with a `verdict_key` UsageError unless that verdict on them was recorded and says yes.
+        A `trial` that led to it has to be on still (else UsageError); `numbers` are its own.
         """
         with self._database.write() as connection:
-            version = self._require_ready(connection, tenant, name, weight_hash)
-            entries = entries_of(connection, tenant, name)
+            require_trial(connection, trial)
+            version = require_ready(connection, self.folder, tenant, name, weight_hash)
             if verdict_key:
-                require_yes(entries, weight_hash, verdict_key)
-            before = lives(entries)[-1:]
-            if before != [weight_hash]:
-                point_at(connection, version)
-                detail = {"verdict_key": verdict_key, "before": "".join(before)}
-                append_entry(connection, version, "promote", actor, reason, detail)
+                require_yes(entries_of(connection, tenant, name, "gate"), weight_hash, verdict_key)
+            live = _live(connection, tenant, name)
+            if live is None or live.weight_hash != weight_hash:
+                require_movable(connection, tenant, name, automatic)
+                before = live.weight_hash if live else ""
+                push_live(connection, version, before)
+                end_trial(connection, tenant, name)
+                detail = {
+                    "verdict_key": verdict_key,
+                    "before": before,
+                    "signals_after": last_signal(connection),
+                    "numbers": dict(numbers or {}),
+                }
+                _note(connection, version, "promote", actor, reason, detail)
         return version
 
-    def rollback(self, tenant: str, name: str, actor: str, reason: str) -> Version:
-        """Make the version live that the live one replaced; returns it.
+    def rollback(
+        self,
+        tenant: str,
+        name: str,
+        actor: str,
+        reason: str,
+        *,
+        automatic: bool = False,
+        only: str = "",
+        numbers: Mapping[str, Any] | None = None,
+    ) -> Version:
+        """Make the version live that the live one replaced and end any trial; returns it.
 
-        Again and again it goes back to the first. Raises UsageError if there is none before,
-        IntegrityError if its folder is gone.
+        Again and again it goes back to the first; with `only`, a weight hash, from that one alone.
+        `numbers` are those that led to it. Raises UsageError if there is none before or another one
+        is live than `only`, IntegrityError if its folder is gone, Held as `promote`.
         """
         with self._database.write() as connection:
-            stack = lives(entries_of(connection, tenant, name))
-            if len(stack) < 2:
+            previous = previous_hash(connection, tenant, name)
+            live = _live(connection, tenant, name)
+            if not previous or live is None:
                 raise UsageError(
                     f"{name!r} has no version that was live before this one",
                     "at least two promotions",
                     "promote the version you want by its weight hash",
                 )
-            version = self._require_ready(connection, tenant, name, stack[-2])
-            point_at(connection, version)
-            append_entry(connection, version, "rollback", actor, reason, {"before": stack[-1]})
+            if only and live.weight_hash != only:
+                raise UsageError(f"{only[:12]} is not live any more", live.weight_hash[:12])
+            require_movable(connection, tenant, name, automatic)
+            version = require_ready(connection, self.folder, tenant, name, previous)
+            pop_live(connection, version)
+            end_trial(connection, tenant, name)
+            detail = {
+                "before": live.weight_hash,
+                "automatic": automatic,
+                "signals_after": last_signal(connection),
+                "numbers": dict(numbers or {}),
+            }
+            _note(connection, version, "rollback", actor, reason, detail)
         return version
 
-    def _require_ready(
-        self, connection: Connection, tenant: str, name: str, weight_hash: str
-    ) -> Version:
-        version = require_version(connection, tenant, name, weight_hash)
-        if not self.model_folder(version).is_dir():
-            raise IntegrityError(
-                f"{self.model_folder(version)} is gone",
-                f"the folder of version {weight_hash[:12]}",
-                "restore it, or choose another version",
-            )
-        return version
+    def hold(self, tenant: str, name: str, action: str, actor: str, reason: str) -> Version:
+        """Pin, unpin, freeze or unfreeze a name; returns its live version.
+
+        A pinned name is moved by hand only, a frozen one by nobody; either ends a trial. Asking
+        twice changes nothing. Raises UnknownName if nothing is live.
+        """
+        if action not in HOLD_ACTIONS:
+            raise UsageError(f"{action!r}", "one of " + ", ".join(HOLD_ACTIONS))
+        with self._database.write() as connection:
+            live = _live(connection, tenant, name)
+            if live is None:
+                raise UnknownName(f"{name!r} has no live model", "one that was promoted")
+            if set_hold(connection, tenant, name, action):
+                if action in HOLDS:
+                    end_trial(connection, tenant, name)
+                _note(connection, live, action, actor, reason, {})
+        return live
+
+    def holds(self, tenant: str, name: str) -> frozenset[str]:
+        """What holds the name: of "pin", "freeze"."""
+        with self._database.read() as connection:
+            return select_holds(connection, tenant, name)
+
+    def note(
+        self, version: Version, action: str, actor: str, reason: str, detail: Mapping[str, Any]
+    ) -> None:
+        """Put one of NOTED into the trail: what moves nothing, and has to be known."""
+        if action not in NOTED:
+            raise UsageError(f"a note of {action!r}", "one of " + ", ".join(NOTED))
+        with self._database.write() as connection:
+            _note(connection, version, action, actor, reason, dict(detail))
+
+    def request(self, tenant: str, name: str, action: str, weight_hash: str, actor: str) -> int:
+        """Ask for one of REQUEST_ACTIONS to be done; returns the request's number.
+
+        `weight_hash` is what to promote, "" for any other. Raises UsageError.
+        """
+        with self._database.write() as connection:
+            return insert_request(connection, tenant, name, action, weight_hash, actor)
+
+    def open_requests(self) -> list[Request]:
+        """What is still to be done for any tenant, oldest first."""
+        with self._database.read() as connection:
+            return select_requests(connection, requests_table.c.closed_at.is_(None))
+
+    def requests(self, tenant: str, name: str) -> list[Request]:
+        """Everything that was asked for, oldest first."""
+        c = requests_table.c
+        with self._database.read() as connection:
+            return select_requests(connection, c.tenant == tenant, c.name == name)
+
+    def close_request(self, number: int, outcome: str) -> None:
+        """Note what became of a request. Raises UnknownName unless it is open."""
+        with self._database.write() as connection:
+            end_request(connection, number, outcome)
 
     def record_gate(
         self,
@@ -237,9 +343,9 @@ class Registry:
         detail = gate_detail(verdict_key, set_digest, verdict)
         with self._database.write() as connection:
             version = require_version(connection, tenant, name, weight_hash)
-            if not is_recorded(entries_of(connection, tenant, name), weight_hash, detail):
+            if not is_recorded(entries_of(connection, tenant, name, "gate"), weight_hash, detail):
                 reason = "promote" if verdict["promote"] else "refuse"
-                append_entry(connection, version, "gate", "gate", reason, detail)
+                _note(connection, version, "gate", "gate", reason, detail)
 
     def gate_reads(self, set_digest: str) -> int:
         """How many verdicts rest on that frozen set, of any tenant and name."""
@@ -249,32 +355,33 @@ class Registry:
 
     def was_ever_live(self, tenant: str, name: str, weight_hash: str) -> bool:
         """Whether that version is live or once was."""
-        return any(
-            entry.action == "promote" and entry.weight_hash == weight_hash
-            for entry in self.history(tenant, name)
-        )
+        with self._database.read() as connection:
+            promotions = entries_of(connection, tenant, name, "promote")
+        return any(entry.weight_hash == weight_hash for entry in promotions)
 
     def history(self, tenant: str, name: str) -> list[AuditEntry]:
         """The trail of that name, oldest first."""
         with self._database.read() as connection:
             return entries_of(connection, tenant, name)
 
-    def verify_chain(self) -> None:
-        """Check the whole trail, and that versions and live pointers are what it led to.
+    def erase_texts(self, tenant: str, position: int, actor: str, reason: str) -> None:
+        """Erase who did an entry of the trail, and why; that it was done stays. The chain holds.
 
-        Raises IntegrityError naming the first that is not.
+        What was deleted may lie in free pages of the file until it is vacuumed.
+        Raises UnknownName for an entry that the tenant has not.
+        """
+        with self._database.write() as connection:
+            erase_texts(connection, tenant, position, actor, reason)
+
+    def verify_chain(self) -> int:
+        """Check the whole trail, and that every table is what it led to; returns its length.
+
+        Raises IntegrityError naming the first entry that is not.
         """
         with self._database.read() as connection:
-            entries = read_entries(connection)
-            paths = {
-                (one.tenant, one.name, one.weight_hash): one.artifact_path
-                for one in (
-                    Version(**row) for row in connection.execute(select(versions_table)).mappings()
-                )
-            }
-            pointers = {
-                (row.tenant, row.name): row.weight_hash
-                for row in connection.execute(select(live_table))
-            }
-        require_chain(entries)
-        require_state(entries, paths, pointers)
+            return verify(connection)
+
+
+def _live(connection: Connection, tenant: str, name: str) -> Version | None:
+    found = select_live(connection, live_table.c.tenant == tenant, live_table.c.name == name)
+    return found[0] if found else None

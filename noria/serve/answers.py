@@ -12,7 +12,7 @@ import asyncio
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -20,6 +20,7 @@ from typing import Any, cast
 from weakref import WeakSet
 
 from noria.errors import NoriaError, UsageError
+from noria.evaluate.distance import overlap
 from noria.feedback.interactions import Interaction
 from noria.feedback.store import FeedbackStore
 from noria.generate.batching import Engine, EngineSettings
@@ -29,11 +30,15 @@ from noria.generate.engines import Engines
 from noria.generate.loaded import LanguageModel
 from noria.generate.sampling import Sampling
 from noria.generate.sequences import Stream
+from noria.records import content_text
 from noria.serve.admission import Admission, Place
 from noria.serve.bodies import Head
 from noria.serve.live import LiveModel, LiveModels
+from noria.serve.live_signals import LiveSignals
+from noria.serve.policy import NO_POLICY, Policy
 from noria.serve.protocol import ChatRequest, CompletionRequest
 from noria.serve.scored import chat_log_probs, prompt_ids, scored_pieces
+from noria.serve.shadow import Shadow
 from noria.tasks.answer import Draw, Piece, answer_pieces
 from noria.tasks.chat import chat
 from noria.tasks.complete import complete
@@ -57,6 +62,8 @@ class Asked:
     tenant: str
     request: ChatRequest | CompletionRequest
     idempotency_key: str = ""
+    policy: Policy = NO_POLICY
+    on_end: Callable[[Piece, float], None] | None = None  # told the last piece, and seconds
     number: int = 0  # of several answers to one request
 
     def __post_init__(self) -> None:
@@ -80,6 +87,13 @@ class Asked:
     def person(self) -> str:
         """Who asked, as the client calls them."""
         return self.request.user or ""
+
+    @property
+    def said(self) -> str:
+        """The last thing that was said, "" for ids: what tells one kind of request from another."""
+        if isinstance(self.request, ChatRequest):
+            return content_text(self.request.as_messages()[-1].content)
+        return self.request.given if isinstance(self.request.given, str) else ""
 
     def pieces(self, live: LiveModel, draw: Draw = draw_tokens) -> Iterator[Piece]:
         """Draw the answer from a model."""
@@ -110,7 +124,13 @@ class Answer:
     """An answer that is being written; `next` and `cancel` are for the event loop."""
 
     def __init__(
-        self, asked: Asked, live: LiveModel, feedback: FeedbackStore, place: Place, engine: Engine
+        self,
+        asked: Asked,
+        live: LiveModel,
+        feedback: FeedbackStore,
+        place: Place,
+        signals: LiveSignals,
+        engine: Engine,
     ) -> None:
         self.head = Head(
             id=f"{ID_PREFIX[asked.kind]}-{uuid.uuid4().hex}",
@@ -123,11 +143,14 @@ class Answer:
         self._live = live
         self._feedback = feedback
         self._place = place
+        self._signals = signals
+        self.text = ""  # the whole answer, once it is written
         self._engine = engine
         self._stream: Stream | None = None
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Queue[Piece | Exception] = asyncio.Queue()
         self._cancelled = threading.Event()
+        self._began_at = time.monotonic()
 
     @property
     def live(self) -> LiveModel:
@@ -167,21 +190,36 @@ class Answer:
     def write(self) -> None:
         """Write the answer, store it, hand it out; runs in a thread of its own, never raises."""
         last: Piece | Exception
+        began_at = time.monotonic()
         try:
             last = self._written()
         except Exception as error:  # whatever it is, the one who waits must hear of it
             last = error
+        self._count(last, time.monotonic() - began_at)
         self._loop.call_soon_threadsafe(self._end, last)
+
+    def _count(self, last: Piece | Exception, latency_s: float) -> None:
+        """Tell how it went: not of what nobody waited for, or what the client got wrong."""
+        failed = isinstance(last, Exception)
+        if isinstance(last, UsageError | AnsweredMeanwhile) or (
+            not isinstance(last, Exception) and last.finish is None
+        ):
+            return
+        said = "" if failed else self._asked.said
+        weights = self.head.weight_hash
+        self._signals.note(self._asked.tenant, weights, said, latency_s, failed=failed)
 
     def _written(self) -> Piece:
         texts: list[str] = []
-        with closing(cast(Any, self._asked.pieces(self._live, self._drawn))) as pieces:
+        drawn = self._asked.pieces(self._live, self._drawn)
+        with closing(cast(Any, self._asked.policy.screened(drawn))) as pieces:
             for piece in pieces:
                 texts.append(piece.text)
                 if self._cancelled.is_set():
                     piece = replace(piece, finish=None)  # cut short, whatever it says
                 if piece.finish is not None or self._cancelled.is_set():
-                    self._store("".join(texts), piece)
+                    self.text = "".join(texts)
+                    self._store(self.text, piece)
                     return cast(Piece, piece)
                 self._loop.call_soon_threadsafe(self._ready.put_nowait, piece)
         raise NoriaError("an answer without an end", "a last piece that says why it ended")
@@ -201,6 +239,8 @@ class Answer:
     def _end(self, last: Piece | Exception) -> None:
         # The place is free before the client hears the end: its next request finds it so.
         self._place.leave()
+        if isinstance(last, Piece) and self._asked.on_end is not None:
+            self._asked.on_end(last, time.monotonic() - self._began_at)
         self._ready.put_nowait(last)
 
     def _store(self, text: str, last: Piece) -> None:
@@ -242,6 +282,7 @@ class Desk:
         self._feedback = feedback
         self._threads = ThreadPoolExecutor(admission.max_running, thread_name_prefix="noria-answer")
         self._answers: WeakSet[Answer] = WeakSet()  # a thread holds those it writes
+        self._shadow = Shadow()
 
     def answered(self, asked: Asked) -> Interaction | None:
         """The stored answer if this request was answered before under its idempotency key."""
@@ -261,19 +302,34 @@ class Desk:
 
         The place is given back when the answer is written. Raises Busy, NothingLive.
         """
-        place = await self.admission.enter()
+        place = await self.admission.enter(asked.tenant)
         try:
-            live = self.models.get(asked.tenant) if beside is None else beside.live
+            # Whoever does not say who asks is somebody else each time.
+            person = asked.person or uuid.uuid4().hex
+            live = beside.live if beside else self.models.choose(asked.tenant, person)
             if live is None:
                 raise NothingLive("no model is live", "a promoted version", "promote one first")
-            engine = self.engines.of(live.model)
-            answer = Answer(asked, live, self._feedback, place, engine)
-            self._threads.submit(answer.write)
+            engine, signals = self.engines.of(live.model), self.models.signals
+            answer = Answer(asked, live, self._feedback, place, signals, engine)
+            self._threads.submit(self._write, asked, answer)
         except BaseException:
             place.leave()
             raise
         self._answers.add(answer)
         return answer
+
+    def _write(self, asked: Asked, answer: Answer) -> None:
+        answer.write()
+        tried = self.models.shadow(asked.tenant, answer.head.id)
+        scored = not isinstance(asked.request, ChatRequest) and asked.request.is_scored
+        if tried is None or scored or not answer.text:
+            return
+
+        def agreement() -> float:
+            return overlap(answer.text, "".join(piece.text for piece in asked.pieces(tried)))
+
+        weights, said = tried.version.weight_hash, asked.said
+        self._shadow.copy(self.models.signals, asked.tenant, weights, said, agreement)
 
     async def close(self) -> None:
         """Stop every answer that is still being written and wait for the threads."""
@@ -281,3 +337,19 @@ class Desk:
             answer.cancel()
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self.engines.close)
+        await asyncio.to_thread(self._shadow.close)
+
+
+def refused_by(policy: Policy, asked: Asked, desk: Desk) -> str:
+    """Why the policy refuses a request's prompt, "" if it does not. Raises NothingLive."""
+    request = asked.request
+    if isinstance(request, ChatRequest):
+        texts = [content_text(turn.content) for turn in request.as_messages()]
+    elif isinstance(request.given, str):
+        texts = [request.given]
+    else:
+        live = desk.models.get(asked.tenant)
+        if live is None:
+            raise NothingLive("no model is live", "a promoted version", "promote one first")
+        texts = [asked.prompt(live.model.tokenizer)]
+    return policy.refused_prompt(asked.tenant, texts)

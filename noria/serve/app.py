@@ -11,49 +11,46 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, Request
+from fastapi import FastAPI, Header, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from noria.feedback.store import FeedbackStore
 from noria.generate.loaded import LanguageModel
 from noria.serve.admission import Admission
-from noria.serve.answers import Asked, Desk
+from noria.serve.answers import Asked, Desk, refused_by
 from noria.serve.auth import KeyStore, Principal
+from noria.serve.doorman import Doorman
+from noria.serve.embeddings import EmbeddingDesk
+from noria.serve.explain_route import Explainer, add_explanations
 from noria.serve.guard import Guard
 from noria.serve.live import LiveModels
+from noria.serve.loop_route import Loop, add_loop
+from noria.serve.meter import Meter
+from noria.serve.metrics import CONTENT_TYPE, Metrics
+from noria.serve.openapi import openapi_document, openapi_page
+from noria.serve.page_routes import PAGE_PATHS, add_page
+from noria.serve.policy import NO_POLICY, Policy
 from noria.serve.protocol import (
     LIVE,
     ChatRequest,
     CompletionRequest,
+    EmbeddingRequest,
     FeedbackRequest,
     TaskRequest,
 )
+from noria.serve.quota import Quotas
 from noria.serve.refusals import add_refusals, refusal
 from noria.serve.replies import fresh_reply, stored_reply
+from noria.serve.rights import Rater, Reader, User
+from noria.serve.sessions import Sessions
 from noria.serve.task_route import LiveTasks, TaskDesk
+from noria.serve.tracing import Tracer
+from noria.tasks.answer import Piece
 
-OPEN_PATHS = ("/health",)
+OPEN_PATHS = ("/health", "/ready", *PAGE_PATHS)
 
 IdempotencyKey = Annotated[str, Header(max_length=200)]
-
-
-def needs(right: str) -> Any:
-    """A dependency: the principal of the request, if the key has that right; else 403."""
-
-    def principal_with_right(request: Request) -> Principal:
-        principal = request.state.principal
-        if principal is None or right not in principal.rights:
-            raise HTTPException(403, f"this key may not do that: it needs the right {right!r}")
-        assert isinstance(principal, Principal)
-        return principal
-
-    return Depends(principal_with_right)
-
-
-User = Annotated[Principal, needs("use")]
-Rater = Annotated[Principal, needs("rate")]
 
 
 def create_app(
@@ -63,16 +60,24 @@ def create_app(
     feedback: FeedbackStore,
     max_running: int = 2,
     max_waiting: int = 64,
+    max_wait_s: float | None = None,
+    tenant_tokens_per_minute: int = 0,
     tasks: LiveTasks | None = None,
+    loop: Loop | None = None,
+    tracer: Tracer | None = None,
+    policy: Policy | None = None,
 ) -> FastAPI:
     """The application over these stores; it starts and stops the models, the stores stay open.
 
-    Without `models` there is no language model: only `tasks`, by their names.
+    Without `models` there is no language model: only `tasks`, by their names. With `loop` the page
+    shows it.
 
-    At most `max_running` answers are written at once and `max_waiting` requests wait; the next is
-    sent away with 429.
+    At most `max_running` answers are written at once and `max_waiting` requests wait, each for
+    `max_wait_s` at most; the next is sent away with 429. A tenant may use so many tokens a minute
+    (0: as many as it likes). `state.admission` of the application is the queue.
     """
-    admission = Admission(max_running, max_waiting)
+    admission = Admission(max_running, max_waiting, max_wait_s)
+    metrics, quotas = Metrics(), Quotas(tenant_tokens_per_minute)
     desk = Desk(models, feedback, admission) if models is not None else None
     task_desk = TaskDesk(tasks or {}, feedback, admission)
     followed: list[LiveModels[Any]] = [*([models] if models else []), *task_desk.tasks.values()]
@@ -86,62 +91,113 @@ def create_app(
         finally:
             if desk is not None:
                 await desk.close()
+            await run_in_threadpool(task_desk.shadow.close)
             for one in followed:
                 await run_in_threadpool(one.stop)
+            if tracer is not None:
+                await run_in_threadpool(tracer.close)
 
     app = FastAPI(
         title="Noria",
         lifespan=lifespan,
-        openapi_url=None,  # closes /docs and /redoc too
+        openapi_url=None,  # FastAPI's own, whose page loads scripts from elsewhere
         redirect_slashes=False,
         # A library's telemetry stays off, whatever the environment says.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.add_middleware(Guard, keys=keys, open_paths=OPEN_PATHS)
+    app.state.admission = admission
+    sessions = Sessions(keys)
+    app.add_middleware(Doorman, admission=admission)
+    app.add_middleware(Guard, keys=keys, open_paths=OPEN_PATHS, sessions=sessions)
+    app.add_middleware(Meter, metrics=metrics, tracer=tracer)
     add_refusals(app)
     if desk is not None:
-        _add_answers(app, desk)
+        _add_answers(app, desk, metrics, quotas, policy or NO_POLICY)
+        _add_embeddings(app, EmbeddingDesk(desk.models, admission), metrics, quotas)
+        add_explanations(app, Explainer(desk.models, feedback, admission))
     _add_tasks(app, task_desk)
-    _add_feedback(app, feedback)
+    _add_feedback(app, feedback, metrics)
     _add_state(app, models, followed, admission)
+    _add_metrics(app, followed, admission, metrics)
+    _add_document(app)
+    if loop is not None:
+        add_loop(app, loop)
+    add_page(app, sessions, models, has_loop=loop is not None)
     return app
 
 
-def _add_answers(app: FastAPI, desk: Desk) -> None:
-    async def reply(request: Request, asked: Asked) -> Response:
+def _add_answers(
+    app: FastAPI, desk: Desk, metrics: Metrics, quotas: Quotas, policy: Policy
+) -> None:
+    async def reply(
+        request: Request, user: Principal, body: ChatRequest | CompletionRequest, key: str
+    ) -> Response:
+        def ended(last: Piece, elapsed_s: float) -> None:
+            counts = metrics.of(user.tenant)
+            counts.answer_s.observe(elapsed_s)
+            counts.tokens.labels("prompt").inc(last.num_prompt_tokens)
+            counts.tokens.labels("answer").inc(last.num_answer_tokens)
+            quotas.spend(user, last.num_prompt_tokens + last.num_answer_tokens)
+
+        asked = Asked(user.tenant, body, key, policy, ended)
         if asked.request.model not in (desk.models.name, LIVE):
-            return refusal(
-                404, f"no such model; here it is {desk.models.name}", "model_not_found", "model"
-            )
-        stored = await run_in_threadpool(desk.answered, asked)
-        if stored is not None:
-            return stored_reply(asked, stored)
+            return _no_such_model(desk.models)
+        if key:
+            stored = await run_in_threadpool(desk.answered, asked)
+            if stored is not None:
+                return stored_reply(asked, stored)
+        quotas.check(user)
+        if policy != NO_POLICY:
+            why = await run_in_threadpool(refused_by, policy, asked, desk)
+            if why:
+                said = f"a prompt that this server's policy refuses: {why}"
+                return refusal(400, said, "content_policy")
         return await fresh_reply(request, desk, asked)
 
     @app.post("/v1/chat/completions")
     async def chat_completions(
         request: Request, body: ChatRequest, user: User, idempotency_key: IdempotencyKey = ""
     ) -> Response:
-        return await reply(request, Asked(user.tenant, body, idempotency_key))
+        return await reply(request, user, body, idempotency_key)
 
     @app.post("/v1/completions")
     async def completions(
         request: Request, body: CompletionRequest, user: User, idempotency_key: IdempotencyKey = ""
     ) -> Response:
-        return await reply(request, Asked(user.tenant, body, idempotency_key))
+        return await reply(request, user, body, idempotency_key)
+
+
+def _add_embeddings(app: FastAPI, desk: EmbeddingDesk, metrics: Metrics, quotas: Quotas) -> None:
+    @app.post("/v1/embeddings")
+    async def embeddings(body: EmbeddingRequest, user: User) -> Response:
+        def spend(num_tokens: int) -> None:
+            metrics.of(user.tenant).tokens.labels("prompt").inc(num_tokens)
+            quotas.spend(user, num_tokens)
+
+        if body.model not in (desk.models.name, LIVE):
+            return _no_such_model(desk.models)
+        quotas.check(user)
+        return await desk.reply(user.tenant, body, spend)
+
+
+def _no_such_model(models: LiveModels[LanguageModel] | None) -> Response:
+    here = f"here it is {models.name}" if models is not None else "here are only applications"
+    return refusal(404, f"no such model; {here}", "model_not_found", "model")
 
 
 def _add_tasks(app: FastAPI, desk: TaskDesk) -> None:
     @app.post("/v1/tasks/{name}")
-    async def ask_task(name: str, body: TaskRequest, user: User) -> Response:
-        return await desk.reply(user.tenant, name, body)
+    async def ask_task(
+        name: str, body: TaskRequest, user: User, idempotency_key: IdempotencyKey = ""
+    ) -> Response:
+        return await desk.reply(user.tenant, name, body, idempotency_key)
 
     @app.get("/v1/tasks")
     def list_tasks(user: User) -> Response:
         return JSONResponse(desk.listed(user.tenant))
 
 
-def _add_feedback(app: FastAPI, feedback: FeedbackStore) -> None:
+def _add_feedback(app: FastAPI, feedback: FeedbackStore, metrics: Metrics) -> None:
     @app.post("/v1/feedback")
     def rate(body: FeedbackRequest, rater: Rater, idempotency_key: IdempotencyKey = "") -> Response:
         said = feedback.record_feedback(
@@ -150,8 +206,11 @@ def _add_feedback(app: FastAPI, feedback: FeedbackStore) -> None:
             body.kind,
             body.value,
             origin=body.origin,
+            person=body.user or "",
+            key_id=rater.key_id,
             idempotency_key=idempotency_key,
         )
+        metrics.of(rater.tenant).feedback.labels(said.kind).inc()
         return JSONResponse(
             {
                 "id": said.id,
@@ -175,15 +234,36 @@ def _add_state(
     followed: Sequence[LiveModels[Any]],
     admission: Admission,
 ) -> None:
+    def row(user: Principal) -> dict[str, Any] | None:
+        live = models.get(user.tenant) if models else None
+        if models is None or live is None:
+            return None
+        return {
+            "id": models.name,
+            "object": "model",
+            "owned_by": "noria",
+            "created": int(live.version.registered_at),
+            "weight_hash": live.version.weight_hash,
+        }
+
     @app.get("/v1/models")
     def list_models(user: User) -> Response:
-        live = models.get(user.tenant) if models else None
-        rows = []
-        if models is not None and live is not None:
-            row = {"id": models.name, "object": "model", "owned_by": "noria"}
-            created = int(live.version.registered_at)
-            rows = [{**row, "created": created, "weight_hash": live.version.weight_hash}]
-        return JSONResponse({"object": "list", "data": rows})
+        found = row(user)
+        return JSONResponse({"object": "list", "data": [found] if found else []})
+
+    @app.get("/v1/models/{model}")
+    def find_model(model: str, user: User) -> Response:
+        found = row(user)
+        if found is None or model not in (found["id"], LIVE):
+            return _no_such_model(models)
+        return JSONResponse(found)
+
+    @app.get("/ready")
+    def ready() -> Response:
+        if admission.draining:
+            return JSONResponse({"status": "draining"}, 503)
+        is_up = _state(followed) != "unavailable"
+        return JSONResponse({"status": "ready" if is_up else "unavailable"}, 200 if is_up else 503)
 
     @app.get("/health")
     def health(request: Request) -> Response:
@@ -201,3 +281,28 @@ def _add_state(
                 "waiting": admission.num_waiting,
             }
         return JSONResponse(body, 503 if body["status"] == "unavailable" else 200)
+
+
+def _add_metrics(
+    app: FastAPI,
+    followed: Sequence[LiveModels[Any]],
+    admission: Admission,
+    metrics: Metrics,
+) -> None:
+    @app.get("/metrics")
+    def numbers(reader: Reader) -> Response:
+        found = {one.name: one.get(reader.tenant) for one in followed}
+        live = {name: one.version.weight_hash for name, one in found.items() if one is not None}
+        now = {"running": admission.num_running, "waiting": admission.num_waiting}
+        text = metrics.of(reader.tenant).text(live, now)
+        return Response(text, headers={"Content-Type": CONTENT_TYPE})
+
+
+def _add_document(app: FastAPI) -> None:
+    @app.get("/openapi.json")
+    def document() -> Response:
+        return JSONResponse(openapi_document(app, OPEN_PATHS))
+
+    @app.get("/docs")
+    def page() -> Response:
+        return HTMLResponse(openapi_page(openapi_document(app, OPEN_PATHS)))

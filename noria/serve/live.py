@@ -1,6 +1,7 @@
 """The models that are live now: a thread follows the registry's pointers and swaps references.
 
-In: a registry and the name of a model. Out: for each tenant the loaded model that answers.
+In: a registry and the name of a model. Out: for each tenant the loaded model that answers, and the
+one that is tried beside it, if there is one.
 A new model is loaded beside the old one and then takes its place in one assignment; whoever holds
 the old one keeps it. If loading fails, the old one stays and the error is kept for `/health`.
 This module knows no HTTP.
@@ -18,7 +19,8 @@ from typing import Generic, Protocol, TypeVar
 
 from noria.errors import IntegrityError
 from noria.generate.loaded import LanguageModel
-from noria.registry import Registry, Version
+from noria.registry import Registry, Trial, Version
+from noria.serve.live_signals import LiveSignals
 
 POLL_S = 0.2
 RETRY_S = 5.0
@@ -49,6 +51,14 @@ class Live(Generic[ModelT]):
 LiveModel = Live[LanguageModel]
 
 
+@dataclass(frozen=True)
+class Tried(Generic[ModelT]):
+    """A trial, and its model unless that can't be loaded."""
+
+    trial: Trial
+    live: Live[ModelT] | None
+
+
 class LiveModels(Generic[ModelT]):
     """Follows the live pointer of `name` for every tenant.
 
@@ -68,7 +78,9 @@ class LiveModels(Generic[ModelT]):
         self._root = root
         self._load = load
         self._poll_s = poll_s
+        self.signals = LiveSignals(registry, name)
         self._live: dict[str, Live[ModelT]] = {}
+        self._tried: dict[str, Tried[ModelT]] = {}
         self._errors: dict[str, str] = {}
         self._retry_at: dict[str, tuple[str, float]] = {}
         self._stop = threading.Event()
@@ -77,6 +89,27 @@ class LiveModels(Generic[ModelT]):
     def get(self, tenant: str) -> Live[ModelT] | None:
         """The model that answers this tenant now, or None."""
         return self._live.get(tenant)
+
+    def choose(self, tenant: str, person: str) -> Live[ModelT] | None:
+        """The model that answers this person: the canary for its share of them, always or never.
+
+        A canary that can't be loaded has failed these requests; the live model answers them.
+        """
+        tried = self._tried.get(tenant)
+        if tried is not None and tried.trial.stage == "canary" and tried.trial.takes(person):
+            if tried.live is not None:
+                return tried.live
+            self.signals.note(tenant, tried.trial.weight_hash, "", 0.0, failed=True)
+        return self._live.get(tenant)
+
+    def shadow(self, tenant: str, request_id: str) -> Live[ModelT] | None:
+        """The model that answers a copy of this request in shadow, or None."""
+        tried = self._tried.get(tenant)
+        if tried is not None and tried.trial.stage == "shadow" and tried.trial.takes(request_id):
+            if tried.live is not None:
+                return tried.live
+            self.signals.note(tenant, tried.trial.weight_hash, "", 0.0, failed=True, agreed=0.0)
+        return None
 
     def error(self, tenant: str) -> str:
         """Why the tenant's live version can't be loaded; "" if it is."""
@@ -102,15 +135,18 @@ class LiveModels(Generic[ModelT]):
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        self.signals.flush(now=True)
 
     def _follow(self) -> None:
         while not self._stop.wait(self._poll_s):
             self.follow_once()
+            self.signals.flush()
 
     def follow_once(self) -> None:
         """Look at the pointers once and load what is new; never raises."""
         try:
             pointers = self._registry.live_by_tenant(self.name)
+            trials = self._registry.trials.by_tenant(self.name)
         except Exception as error:  # the thread that follows must outlive any trouble
             log.warning("the live pointers can't be read: %s", error)
             self._errors = {**self._errors, "": f"{type(error).__name__}: {error}"}
@@ -122,6 +158,24 @@ class LiveModels(Generic[ModelT]):
                 self._swap(tenant, version)
             elif tenant in self._errors:  # rolled back to what is loaded
                 self._errors = {t: e for t, e in self._errors.items() if t != tenant}
+        self._follow_trials(trials)
+
+    def _follow_trials(self, trials: dict[str, Trial]) -> None:
+        """Load what is tried; one that can't be loaded stays a trial, of requests that fail."""
+        tried = {}
+        for tenant, trial in trials.items():
+            before = self._tried.get(tenant)
+            if before is not None and before.trial == trial:
+                tried[tenant] = before
+                continue
+            live = None
+            try:
+                version = self._registry.find_version(tenant, self.name, trial.weight_hash)
+                live = Live(version, self._loaded(version))
+            except Exception as error:  # what is live must go on answering
+                log.warning("trial %s can't be loaded: %s", trial.weight_hash[:12], error)
+            tried[tenant] = Tried(trial, live)
+        self._tried = tried
 
     def _swap(self, tenant: str, version: Version) -> None:
         failed_hash, retry_at = self._retry_at.get(tenant, ("", 0.0))
@@ -140,7 +194,8 @@ class LiveModels(Generic[ModelT]):
 
     def _loaded(self, version: Version) -> ModelT:
         """The version's model, shared with tenants that have the same weights live."""
-        for live in self._live.values():
+        tried = [one.live for one in self._tried.values() if one.live is not None]
+        for live in [*self._live.values(), *tried]:
             if live.version.weight_hash == version.weight_hash:
                 return live.model
         folder = self._root / version.artifact_path

@@ -31,6 +31,33 @@ _USUAL: dict[str, Any] = {
     "tool_choice": "none",
 }
 
+# Fields of OpenAI's that are refused by name; any other name may be a client's own text.
+_OTHERS = frozenset(
+    [
+        "audio",
+        "best_of",
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "logit_bias",
+        "logprobs",
+        "metadata",
+        "modalities",
+        "n",
+        "parallel_tool_calls",
+        "prediction",
+        "presence_penalty",
+        "reasoning_effort",
+        "response_format",
+        "store",
+        "suffix",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "web_search_options",
+    ]
+)
+
 Stop = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
@@ -67,7 +94,8 @@ class _Request(Wishes):
         for name, value in (self.model_extra or {}).items():
             if value and value != _USUAL.get(name):
                 known = ", ".join(sorted(type(self).model_fields))
-                raise ValueError(f"a field that this server does not have; it has {known}")
+                what = name if name in _OTHERS else "a field"
+                raise ValueError(f"{what} that this server does not have; it has {known}")
         return self
 
     @property
@@ -227,12 +255,31 @@ class TaskRequest(BaseModel):
         return value
 
 
+class EmbeddingRequest(BaseModel):
+    """POST /v1/embeddings: texts, not ids of another model's tokenizer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str
+    input: Annotated[list[Text], Field(min_length=1, max_length=MAX_TEXTS)]
+    encoding_format: Literal["float", "base64"] = "float"
+    user: str | None = Field(None, max_length=1000)
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
 class FeedbackRequest(BaseModel):
     """POST /v1/feedback; what `value` may be depends on the kind and is the store's to say."""
 
     model_config = ConfigDict(extra="forbid")
 
     interaction_id: str = Field(min_length=1, max_length=200)
-    kind: Literal["thumb", "correction", "label", "comment"]
-    value: str = Field(min_length=1)
+    kind: Literal[
+        "thumb", "label", "correction", "comment", "preference", "regenerate", "copy", "abandon"
+    ]
+    value: str = ""
     origin: Literal["person", "simulated"] = "person"
+    user: str | None = Field(None, max_length=1000)

@@ -5,10 +5,12 @@ In: an error. Out: a response below 4 KB. This module knows no route.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -20,12 +22,20 @@ from noria.errors import (
     UnknownName,
     UsageError,
 )
-from noria.serve.admission import Busy
+from noria.serve.admission import Draining, Overdue, Refused
 from noria.serve.answers import AnsweredMeanwhile, NothingLive
 from noria.serve.bodies import error_body
+from noria.serve.quota import OverQuota
 
 CLIENT_CLOSED = 499  # nobody reads it; nginx's name for it in logs
-_CODES = {401: "invalid_api_key", 403: "no_right", 404: "not_found", 405: "method_not_allowed"}
+_CODES = {
+    401: "invalid_api_key",
+    403: "no_right",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "too_slow",
+}
+_HOME = __name__.rpartition(".")[0]
 _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -78,7 +88,7 @@ def add_refusals(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(NoriaError, _noria)
-    app.add_exception_handler(Busy, _busy)
+    app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(ClientGone, _gone)
     app.add_exception_handler(Exception, _unexpected)
 
@@ -88,11 +98,29 @@ def _invalid(_: Request, error: Exception) -> Response:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return refusal(400, "the body is not JSON", "invalid_json")
-    where = [str(part) for part in first["loc"][1:]]
-    if first["type"] == "extra_forbidden":  # the last part is the client's own word
-        return refusal(400, "an unknown field", "unknown_field", ".".join(where[:-1]) or None)
+    # The name of a field may be the client's own word: only those that we gave are repeated.
+    part, *names = first["loc"]
+    where = [
+        str(one) for one in names if part == "header" or isinstance(one, int) or one in _ours()
+    ]
     param = ".".join(where) or None
-    return refusal(400, f"{param or 'the body'}: {first['msg']}", "invalid_value", param)
+    if first["type"] == "extra_forbidden":
+        return refusal(400, "an unknown field", "unknown_field", param)
+    told = "a value of another kind" if "tag" in first["type"] else first["msg"]
+    return refusal(400, f"{param or 'the body'}: {told}", "invalid_value", param)
+
+
+@cache
+def _ours() -> frozenset[str]:
+    """The fields of every request that this server takes."""
+
+    def below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+        for one in model.__subclasses__():
+            yield one
+            yield from below(one)
+
+    models = (one for one in below(BaseModel) if one.__module__.startswith(_HOME))
+    return frozenset(name for one in models for name in one.model_fields)
 
 
 def _http(_: Request, error: Exception) -> Response:
@@ -106,10 +134,22 @@ def _noria(_: Request, error: Exception) -> Response:
     return refusal_of(error)
 
 
-def _busy(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Busy)
-    headers = {"Retry-After": str(error.retry_after_s)}
-    return refusal(429, "all places are taken; try again later", "busy", headers=headers)
+def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return refusal_when_full(error)
+
+
+def refusal_when_full(error: Refused) -> JSONResponse:
+    """The response to a request that gets no place now."""
+    status, message, code = 429, "all places are taken; try again later", "busy"
+    match error:
+        case OverQuota():
+            message, code = "the tokens of this minute are used up; try again later", "quota"
+        case Overdue():
+            status, message, code = 503, "no place became free in time; try again later", "overdue"
+        case Draining():
+            status, message, code = 503, "the server is about to stop; try again", "draining"
+    return refusal(status, message, code, headers={"Retry-After": str(error.retry_after_s)})
 
 
 def _gone(_: Request, __: Exception) -> Response:

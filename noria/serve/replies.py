@@ -30,12 +30,12 @@ from noria.serve.bodies import (
     usage_chunk,
     whole_body,
 )
+from noria.serve.meter import EVENT_STREAM, INTERACTION_HEADER
 from noria.serve.refusals import ClientGone, error_event
 from noria.serve.scored import ScoredPiece
 from noria.tasks.answer import Piece
 
 WEIGHTS_HEADER = "X-Noria-Weight-Hash"
-EVENT_STREAM = "text/event-stream"
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class AnswerStream(StreamingResponse):
 
 
 def _headers(head: Head) -> dict[str, str]:
-    return {WEIGHTS_HEADER: head.weight_hash}
+    return {WEIGHTS_HEADER: head.weight_hash, INTERACTION_HEADER: head.id}
 
 
 async def _events(asked: Asked, answers: Sequence[Answer], first: Piece) -> AsyncIterator[bytes]:

@@ -1,7 +1,9 @@
 """Run the application on a socket that is bound here, until somebody says stop.
 
 In: an application, an address, whom to tell when it answers. Out: nothing, when it has stopped.
-SIGTERM and Ctrl-C let answers that are being written end first. This module knows no route.
+SIGTERM and Ctrl-C let answers that are being written, or wait to be, end first; meanwhile the
+server still listens, so that who comes new hears 503 and tries elsewhere. This module knows no
+route.
 """
 
 from __future__ import annotations
@@ -10,18 +12,43 @@ import errno
 import os
 import signal
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from noria.errors import PortInUse, UsageError
+from noria.serve.admission import Admission
 
 DRAIN_S = 30
 BACKLOG = 256
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Files in PEM: the certificate with its chain, and its key, which has no password."""
+
+    certificate: Path
+    key: Path
+
+    def check(self) -> None:
+        """Raise UsageError if a server can't be run with them."""
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.certificate, self.key, password=lambda: b"")
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise UsageError(
+                f"{self.certificate} and {self.key} can't be used ({error})",
+                "a certificate and its key in PEM, without a password",
+                "check --tls-cert and --tls-key",
+            ) from error
 
 
 def serve(
@@ -32,12 +59,17 @@ def serve(
     *,
     stop_with_stdin: bool = False,
     stop: threading.Event | None = None,
+    drain: Admission | None = None,
+    tls: Tls | None = None,
 ) -> None:
     """Serve until SIGTERM, Ctrl-C, `stop`, or (if asked for) the end of standard input.
 
-    `ready` is called with the URL once requests are answered; port 0 takes any free one. Raises
-    PortInUse if the address is taken, UsageError if it is none of this machine's.
+    `ready` is called with the URL once requests are answered; port 0 takes any free one. `drain` is
+    the queue that has to be empty before it stops, for DRAIN_S at most. Raises PortInUse if the
+    address is taken, UsageError if it is none of this machine's or the certificate can't be used.
     """
+    if tls is not None:
+        tls.check()
     with bound_socket(host, port) as listening:
         config = uvicorn.Config(
             app,
@@ -47,8 +79,11 @@ def serve(
             ws="none",
             lifespan="on",
             timeout_graceful_shutdown=DRAIN_S,
+            ssl_certfile=tls.certificate if tls else None,
+            ssl_keyfile=tls.key if tls else None,
         )
-        server = _Server(config, lambda: ready(url_of(listening, host)))
+        scheme = "https" if tls else "http"
+        server = _Server(config, lambda: ready(url_of(listening, host, scheme)), drain)
         if stop_with_stdin:
             _in_background(server, _wait_for_end_of_stdin)
         if stop is not None:
@@ -59,9 +94,28 @@ def serve(
 class _Server(uvicorn.Server):
     """uvicorn's server; it tells when it answers, and a signal ends it like any other end."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, ready: Callable[[], None], queue: Admission | None
+    ) -> None:
         super().__init__(config)
         self._ready = ready
+        self._queue = queue
+        self._give_up_at: float | None = None
+
+    def drain(self) -> None:
+        """Begin nothing new and stop as soon as what was begun has ended."""
+        if self._queue is None:
+            self.should_exit = True
+        elif self._give_up_at is None:
+            self._queue.draining = True
+            self._give_up_at = time.monotonic() + DRAIN_S
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._queue is not None and self._give_up_at is not None:
+            idle = not self._queue.num_running and not self._queue.num_waiting
+            if idle or time.monotonic() > self._give_up_at:
+                self.should_exit = True
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -83,8 +137,9 @@ class _Server(uvicorn.Server):
                 signal.signal(one, handler)
 
     def _asked(self, _number: int, _frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit  # asked twice: do not wait for answers
-        self.should_exit = True
+        if self.should_exit or self._give_up_at is not None:  # asked twice: wait for no answer
+            self.force_exit = self.should_exit = True
+        self.drain()
 
 
 @contextmanager
@@ -114,20 +169,20 @@ def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
         yield listening
 
 
-def url_of(listening: socket.socket, host: str) -> str:
+def url_of(listening: socket.socket, host: str, scheme: str = "http") -> str:
     """The URL under which this machine reaches the socket."""
     port = listening.getsockname()[1]
     if host in ("", "0.0.0.0", "::"):  # every address of the machine; this one always works
         host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def _in_background(server: uvicorn.Server, wait: Callable[[], object]) -> None:
+def _in_background(server: _Server, wait: Callable[[], object]) -> None:
     """Stop the server when `wait` returns."""
 
     def stop_after() -> None:
         wait()
-        server.should_exit = True
+        server.drain()
 
     threading.Thread(target=stop_after, name="noria-stop", daemon=True).start()
 

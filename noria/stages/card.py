@@ -9,6 +9,7 @@ from noria.artifacts import Artifact
 from noria.evaluate.contents import CardSection, DataRow
 from noria.evaluate.scores import unchanged_weights
 from noria.recipe import Recipe
+from noria.stages.review import review_sentences
 from noria.stages.turn import find_ancestor
 from noria.workspace import Workspace
 
@@ -34,6 +35,7 @@ def card_section(
         limits=(*_unchanged(workspace, model), *recipe.card.limits, *_limits(recipe)),
         contamination=_contamination(corpus.facts),
         not_measured=_not_measured(recipe, measured),
+        reviews=review_sentences(workspace, recipe.name),
     )
 
 

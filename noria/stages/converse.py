@@ -33,6 +33,7 @@ from noria.workspace import Workspace
 READY_WITHIN_S = 120.0
 SWAP_WITHIN_S = 60.0
 MIN_TEST_PASSAGES = 10  # left over for what no gate reads
+KEEPING = ("database", "keep_days")  # where the answers are kept changes none of them
 
 
 class LocalServer:
@@ -158,7 +159,7 @@ def simulate_users(workspace: Workspace, champion: Artifact, server: LocalServer
         "feedback",
         make,
         settings={
-            **plain(recipe.feedback),
+            **{k: v for k, v in plain(recipe.feedback).items() if k not in KEEPING},
             "seed": recipe.seed,
             **acting_replacements(recipe.corpus, personal=True),
         },
@@ -199,7 +200,7 @@ def _make_live(workspace: Workspace, weight_hash: str) -> None:
     live = registry.live(TENANT, name)
     if live is None or live.weight_hash != weight_hash:
         reason = "the simulated loop starts again from the base"
-        registry.promote(TENANT, name, weight_hash, "noria run", reason)
+        registry.promote(TENANT, name, weight_hash, "noria run", reason, automatic=True)
 
 
 def _asked_to_json(asked: Asked) -> dict[str, Any]:

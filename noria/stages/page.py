@@ -11,7 +11,7 @@ from typing import Any
 
 from noria.artifacts import Artifact
 from noria.corpus.measured import read_measured
-from noria.evaluate.card import write_card, write_report_json
+from noria.evaluate.card import write_card, write_data_card, write_report_json
 from noria.evaluate.metrics import Interval
 from noria.evaluate.picture import Chart, Line
 from noria.evaluate.report import (
@@ -29,7 +29,7 @@ from noria.evaluate.report import (
     render_report,
 )
 from noria.evaluate.scores import Score, read_scores, require_weights
-from noria.improve.gate import gate_section
+from noria.improve.verdict import gate_section
 from noria.recipe import TENANT
 from noria.runtime import machine_name
 from noria.stages.card import card_section
@@ -80,7 +80,7 @@ class Made:
 
 
 def write_report(workspace: Workspace, made: Made, tasks: Sequence[TaskMade] = ()) -> Path:
-    """Write report.html, report.json and model_card.md beside the artifacts; returns the first."""
+    """Write report.html, its JSON and the two cards beside the artifacts; returns the first."""
     path = workspace.root / "report.html"
     name = workspace.recipe.name
     live = workspace.registry.live(TENANT, name)
@@ -112,7 +112,7 @@ def write_report(workspace: Workspace, made: Made, tasks: Sequence[TaskMade] = (
         speed=speed_rows(made),
         samples=_samples(made),
         contributions=_differences(turn.judged.facts["contributions"]) if turn else (),
-        gate=gate_section(turn.verdict) if turn else None,
+        gates=(gate_section(turn.verdict),) if turn else (),
         afterwards=_differences(turn.judged.facts["afterwards"]) if turn else (),
         audit=tuple(
             AuditRow(entry.at, entry.actor, entry.action, entry.weight_hash, entry.reason)
@@ -138,6 +138,7 @@ def write_report(workspace: Workspace, made: Made, tasks: Sequence[TaskMade] = (
     render_report(report, path)
     write_report_json(report, workspace.root / "report.json")
     write_card(report, workspace.root / "model_card.md")
+    write_data_card(report, workspace.root / "data_card.md")
     return path
 
 
@@ -202,7 +203,7 @@ def _headline(made: Made, base: str) -> str:
     )
     if made.turn is None:
         return text
-    verdict = "was promoted" if made.turn.verdict.promote else "was refused"
+    verdict = "was promoted" if made.turn.verdict.promote else "was not promoted"
     count = len(made.turn.curated.train) + len(made.turn.curated.held_out)
     return (
         f"{text} Simulated users corrected {count} of its answers; the challenger that learned "

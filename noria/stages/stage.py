@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 Facts = Mapping[str, Any]
 
 
-def plain(settings: Any) -> dict[str, Any]:
-    """A settings dataclass as JSON values, tuples as lists."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
+def plain(settings: Any, without: Collection[str] = ()) -> dict[str, Any]:
+    """A settings dataclass as JSON values, tuples as lists, without some of its fields."""
+    return {
+        k: list(v) if isinstance(v, tuple) else v
+        for k, v in asdict(settings).items()
+        if k not in without
+    }
 
 
 def run_stage(

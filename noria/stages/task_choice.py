@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from functools import partial
+from math import inf, isfinite
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,36 +87,49 @@ def contenders_of(
     `splits`: what is held out, and the test.
     """
 
-    def contender(way: str, parts: Sequence[Said], weights: Sequence[float]) -> Contender:
-        raw = joined([one.held_out for one in parts], weights, 1.0, many)
-        temperature = fitted_temperature(*splits[0].to_calibrate(raw))
-        held_out, test = (
-            joined([getattr(one, split) for one in parts], weights, temperature, many)
-            for split in ("held_out", "test")
-        )
-        threshold = splits[0].threshold(held_out, 0.0)
-        description = Description(
-            name=name,
-            kind=task.kind,
-            way=way,
-            labels=tuple(labels),
-            many=many,
-            temperature=temperature,
-            threshold=threshold,
-            parts=tuple(
-                Part(one.way, one.way, weight, one.weight_hash)
-                for one, weight in zip(parts, weights, strict=True)
-            ),
-        )
-        value = value_of(splits[0].answers(held_out, threshold), task.metric(many)).value
-        return Contender(description, value, held_out, test, splits[1].answers(test, threshold))
-
+    contender = partial(contender_of, name, task, splits=splits, labels=labels, many=many)
     found = [contender(one.way, [one], [1.0]) for one in said]
     weights = _weights(found, splits[0], many) if join else [0.0] * len(found)
     parts = [pair for pair in zip(said, weights, strict=True) if pair[1]]
     if len(parts) > 1:
         found.append(contender(JOINED, *map(list, zip(*parts, strict=True))))
     return found
+
+
+def contender_of(
+    name: str,
+    task: Task,
+    way: str,
+    parts: Sequence[Said],
+    weights: Sequence[float],
+    *,
+    splits: tuple[Examples, Examples],
+    labels: Sequence[str],
+    many: bool,
+) -> Contender:
+    """One way, or several with their weights: calibrated on what is held out."""
+    raw = joined([one.held_out for one in parts], weights, 1.0, many)
+    temperature = fitted_temperature(*splits[0].to_calibrate(raw))
+    held_out, test = (
+        joined([getattr(one, split) for one in parts], weights, temperature, many)
+        for split in ("held_out", "test")
+    )
+    threshold = splits[0].threshold(held_out, 0.0)
+    description = Description(
+        name=name,
+        kind=task.kind,
+        way=way,
+        labels=tuple(labels),
+        many=many,
+        temperature=temperature,
+        threshold=threshold,
+        parts=tuple(
+            Part(one.way, one.way, weight, one.weight_hash)
+            for one, weight in zip(parts, weights, strict=True)
+        ),
+    )
+    value = value_of([splits[0].answers(held_out, threshold)], task.metric(many)).value
+    return Contender(description, value, held_out, test, splits[1].answers(test, threshold))
 
 
 def _weights(contenders: Sequence[Contender], held_out: Examples, many: bool) -> list[float]:
@@ -159,7 +174,7 @@ def choose(
         why = [f"{BASELINE} is chosen, {figures}: nothing is better there."]
     else:
         why = [f"{best.way} is chosen, {figures}; {BASELINE} has {baseline.value:.3f}."]
-        difference = difference_of(best.answers, baseline.answers, metric, seed)
+        difference = difference_of([best.answers], [baseline.answers], metric, seed)
         why.append("On the test: " + sentence(metric, difference, best.way, BASELINE))
         if difference.better < 0:
             why.append(f"So {BASELINE} is served, which is cheaper too.")
@@ -170,18 +185,33 @@ def choose(
     )
 
 
-def value_of(answers: Answers, metric: str, seed: int = 0) -> Interval:
-    """One metric of answers, with its interval."""
-    found = intervals.measure([_only(sums_of(answers), metric)], seed=seed)
+def value_of(runs: Sequence[Answers], metric: str, seed: int = 0) -> Interval:
+    """One metric of the answers of one training, or of several, with its interval."""
+    found = intervals.measure([_only(sums_of(one), metric) for one in runs], seed=seed)
     return found.get(metric, Interval(0.0, 0.0, 1.0))  # F1 of nothing there and nothing given
 
 
-def difference_of(ours: Answers, theirs: Answers, metric: str, seed: int) -> Difference:
-    """One metric of two models' answers to the same records."""
-    first, second = (_only(sums_of(one), metric) for one in (ours, theirs))
-    found = intervals.compare([first], [second], seed=seed)
-    nothing = Difference(0.0, 0.0, Interval(0.0, -1.0, 1.0), 1.0, 1.0, 0, first.num_examples)
+def difference_of(
+    ours: Sequence[Answers], theirs: Sequence[Answers], metric: str, seed: int
+) -> Difference:
+    """One metric of two ways' answers to the same records, each of one training or of several."""
+    first, second = ([_only(sums_of(one), metric) for one in runs] for runs in (ours, theirs))
+    found = intervals.compare(first, second, seed=seed)
+    nothing = Difference(0.0, 0.0, Interval(0.0, -1.0, 1.0), 1.0, 1.0, 0, first[0].num_examples)
     return found.get(metric, nothing)
+
+
+def difference_facts(found: Difference) -> dict[str, Any]:
+    """A difference as JSON values."""
+    ends = found.difference
+    return {
+        "value": ends.value,
+        "low": ends.low,
+        "high": ends.high,
+        "p_value": found.p_value,
+        "smallest_visible": found.smallest_visible if isfinite(found.smallest_visible) else None,
+        "better": found.better,
+    }
 
 
 def _only(sums: Sums, metric: str) -> Sums:

@@ -59,6 +59,7 @@ def build_task_data(workspace: Workspace, name: str) -> Artifact:
     require_names(corpus, personal=False)
     files = source_files(workspace, task.files)
     test_files = source_files(workspace, task.test)
+    held_out_files = source_files(workspace, task.held_out)
     settings = {
         **{key: plain(task)[key] for key in ("kind", "columns", "format", "encoding", "group")},
         "out_of_scope": task.out_of_scope,
@@ -71,9 +72,14 @@ def build_task_data(workspace: Workspace, name: str) -> Artifact:
 
     def make(folder: Path) -> Facts:
         reader = _Reader(workspace, task, folder / "quarantine.jsonl")
-        found, tested = reader.records(files), reader.records(test_files)
+        found = reader.records(files)
+        own = {
+            split: reader.records(some)
+            for split, some in (("held_out", held_out_files), ("test", test_files))
+            if some
+        }
         require_usable(found, task, reader.intake)
-        splits, dropped = _split(found, tested, task, seed, near=corpus.near_duplicates)
+        splits, dropped = _split(found, own, task, seed, near=corpus.near_duplicates)
         for split in SPLITS:
             write_records(folder / f"{split}.jsonl", splits[split])
         report = reader.intake.report()
@@ -83,7 +89,7 @@ def build_task_data(workspace: Workspace, name: str) -> Artifact:
                 workspace.watcher.say(f"{count:,} {what}")
         return {
             **report,
-            "files": len(files) + len(test_files),
+            "files": len(files) + len(test_files) + len(held_out_files),
             "identities": dict(reader.cleaner.identities),
             "dropped": dropped,
             **_label_facts(splits, task),
@@ -92,6 +98,8 @@ def build_task_data(workspace: Workspace, name: str) -> Artifact:
     inputs = {"files": files_digest(files)}
     if test_files:
         inputs["test"] = files_digest(test_files)
+    if held_out_files:
+        inputs["held_out"] = files_digest(held_out_files)
     return run_stage(workspace, stage, make, settings=settings, inputs=inputs, result=_line)
 
 
@@ -204,22 +212,27 @@ def require_usable(records: Sequence[Example], task: TaskSettings, intake: Intak
 
 def _split(
     records: Sequence[Example],
-    tested: Sequence[Example],
+    own: dict[str, list[Example]],
     task: TaskSettings,
     seed: int,
     *,
     near: bool,
 ) -> tuple[dict[str, list[Example]], dict[str, int]]:
-    """The splits, and how many records were left out for which reason."""
-    distinct, dropped = _distinct(records, tested, near)
+    """The splits, and how many records were left out for which reason.
+
+    `own`: the records of splits that have files of their own.
+    """
+    measured = [one for some in own.values() for one in some]
+    distinct, dropped = _distinct(records, measured, near)
     characters = sum(len(whole_text(one)) for one in distinct)
     share = min(SHARE, MOST_TEXTS / len(distinct), MOST_CHARACTERS / max(1, characters))
-    test_share = 0.0 if tested else share
+    held_share, test_share = (0.0 if split in own else share for split in ("held_out", "test"))
     key = (lambda one: one.group) if task.group else whole_text
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for one in distinct:
-        splits[split_of(key(one), seed, share, test_share)].append(one)
-    splits["test"] += tested
+        splits[split_of(key(one), seed, held_share, test_share)].append(one)
+    for split, some in own.items():
+        splits[split] += some
     for split in ("held_out", "test"):
         if not splits[split] and len(splits["train"]) > 1:  # few rows: chance left one empty
             splits[split].append(splits["train"].pop())
@@ -229,7 +242,7 @@ def _split(
             one for one in splits["train"] if task.out_of_scope in labels_of(one)
         ]
         splits["train"] = inside
-    _train_every_class(splits, task, key, own_test=bool(tested))
+    _train_every_class(splits, task, key, [one for one in ("held_out", "test") if one not in own])
     sets = [MeasuredSet(split, splits[split]) for split in ("held_out", "test")]
     clean = drop_contaminated(splits["train"], sets)
     splits["train"] = clean.clean
@@ -277,12 +290,14 @@ def _train_every_class(
     splits: dict[str, list[Example]],
     task: TaskSettings,
     key: Callable[[Example], str],
-    *,
-    own_test: bool,
+    drawn: Sequence[str],
 ) -> None:
-    """Move what holds a class that nothing would be trained on, with its group, into `train`."""
+    """Move what holds a class that nothing would be trained on, with its group, into `train`.
+
+    `drawn`: the splits that were drawn from the same files, out of which that may be taken.
+    """
     trained = {label for one in splits["train"] for label in labels_of(one)} | {task.out_of_scope}
-    for split in ("held_out",) if own_test else ("held_out", "test"):
+    for split in drawn:
         lone = {key(one) for one in splits[split] if set(labels_of(one)) - trained}
         splits["train"] += [one for one in splits[split] if key(one) in lone]
         splits[split] = [one for one in splits[split] if key(one) not in lone]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from noria.artifacts import Artifact
-from noria.evaluate.card import write_card, write_report_json
+from noria.evaluate.card import write_card, write_data_card, write_report_json
 from noria.evaluate.compare import BETTER, NO_DIFFERENCE, WORSE
 from noria.evaluate.contents import (
     AuditRow,
@@ -29,6 +29,7 @@ from noria.evaluate.scores import read_scores, require_weights
 from noria.recipe import TENANT
 from noria.runtime import machine_name
 from noria.stages.card import NOT_STATED_USE, licence_of
+from noria.stages.review import review_sentences
 from noria.stages.task_release import task_name
 from noria.stages.tasks import SERVED, TaskMade
 from noria.workspace import Workspace
@@ -58,6 +59,7 @@ def _way(row: dict[str, Any]) -> WayRow:
         row["way"],
         row["served"],
         Interval(row["value"], row["low"], row["high"]),
+        row.get("num_trainings", 1),
         Interval(against["value"], against["low"], against["high"]) if against else None,
         _VERDICTS[against["better"]] if against else "",
         row["train_s"],
@@ -111,7 +113,7 @@ def task_commands(workspace: Workspace) -> tuple[NextCommand, ...]:
 
 
 def write_task_report(workspace: Workspace, tasks: Sequence[TaskMade]) -> Path:
-    """Write report.html, report.json and model_card.md of a recipe that has applications alone."""
+    """Write report.html, its JSON and the two cards of a recipe that has applications alone."""
     path = workspace.root / "report.html"
     serve = NextCommand(f"noria serve {workspace.recipe_path}", "serve all of it over HTTP")
     history = [
@@ -138,6 +140,7 @@ def write_task_report(workspace: Workspace, tasks: Sequence[TaskMade]) -> Path:
     render_report(report, path)
     write_report_json(report, workspace.root / "report.json")
     write_card(report, workspace.root / "model_card.md")
+    write_data_card(report, workspace.root / "data_card.md")
     return path
 
 
@@ -156,7 +159,7 @@ def task_data_rows(workspace: Workspace, tasks: Sequence[TaskMade]) -> tuple[Dat
     rows = []
     for one in tasks:
         task, splits = workspace.recipe.tasks[one.name], one.data.facts["splits"]
-        sources = dict.fromkeys(_source(glob) for glob in (*task.files, *task.test))
+        sources = dict.fromkeys(_source(glob) for glob in (*task.files, *task.test, *task.held_out))
         licences = dict.fromkeys(licence_of(workspace.recipe, source) for source in sources)
         said = ", ".join(sources), "; ".join(licences)
         sizes = splits["train"], splits["held_out"], splits["test"]
@@ -188,5 +191,10 @@ def _card(workspace: Workspace, tasks: Sequence[TaskMade]) -> CardSection:
         not_measured=(
             "Fairness between groups of people; any text but that of this recipe.",
             "Any machine but this one: latency and memory are of it alone.",
+        ),
+        reviews=tuple(
+            sentence
+            for one in tasks
+            for sentence in review_sentences(workspace, task_name(recipe, one.name))
         ),
     )

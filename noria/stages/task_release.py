@@ -13,6 +13,7 @@ from noria.evaluate.compare import sentence
 from noria.evaluate.results import Answers
 from noria.recipe import TENANT, Recipe
 from noria.registry import Registry, Version
+from noria.stages.promotion import promote_unless_held
 from noria.stages.task_choice import difference_of
 from noria.stages.task_data import examples_of
 from noria.stages.task_examples import Examples, examples_for
@@ -61,7 +62,7 @@ def release_task(workspace: Workspace, name: str, data: Artifact, model: Artifac
     elif live.weight_hash != weight_hash and not registry.was_ever_live(TENANT, known, weight_hash):
         reason = _why_not_worse(workspace, name, data, model, live)
         if reason:
-            registry.promote(TENANT, known, weight_hash, ACTOR, reason)
+            promote_unless_held(workspace, known, weight_hash, ACTOR, reason)
     now = registry.live(TENANT, known)
     assert now is not None  # one was live, or the first version is
     if now.weight_hash != weight_hash:
@@ -89,7 +90,7 @@ def _why_not_worse(
         for one in models
     ]
     metric = TASKS[new.kind].metric(new.many)
-    found = difference_of(answers[0], answers[1], metric, workspace.recipe.seed)
+    found = difference_of(answers[:1], answers[1:], metric, workspace.recipe.seed)
     told = sentence(metric, found, "the new version", "the live one")
     workspace.watcher.say(f"{name}: {told}")
     return told if found.better >= 0 else ""

@@ -7,7 +7,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,13 @@ from noria.stages.stage import Facts, run_stage
 from noria.stages.task_data import Example, examples_of, labels_of
 from noria.stages.task_examples import Examples, examples_for, model_labels, spans_in
 from noria.stages.task_trainers import TRAINERS, Material
-from noria.task_settings import BASELINE, TASK_WAYS, WAYS_OVER_BASE, TaskSettings
+from noria.task_settings import (
+    BASELINE,
+    RANDOM_WAYS,
+    TASK_WAYS,
+    WAYS_OVER_BASE,
+    TaskSettings,
+)
 from noria.tasks.task_model import load_part
 from noria.workspace import Workspace
 
@@ -46,6 +52,17 @@ class Skipped:
 
     way: str
     why: str
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The artifact of each way, for every seed: what one seed could not change is there again.
+
+    The first training is what may be served; the others say how much the start matters.
+    """
+
+    trainings: tuple[dict[str, Artifact], ...]
+    skipped: tuple[Skipped, ...]
 
 
 @dataclass(frozen=True)
@@ -68,9 +85,7 @@ def open_splits(workspace: Workspace, name: str, data: Artifact) -> Splits:
     return Splits(data, labels, held_out, test)
 
 
-def train_ways(
-    workspace: Workspace, name: str, splits: Splits
-) -> tuple[dict[str, Artifact], list[Skipped]]:
+def train_ways(workspace: Workspace, name: str, splits: Splits) -> Trained:
     """Train every way that applies, the cheapest first. Raises what the baseline raises."""
     task = workspace.recipe.tasks[name]
     wanted = task.ways or TASK_WAYS[task.kind]
@@ -87,18 +102,31 @@ def train_ways(
         ways = [way for way in ways if way not in WAYS_OVER_BASE]
     made: dict[str, Artifact] = {}
     rows = examples_of(splits.data, "train")
+    shares = {way: SHARES[task.kind][way] for way in ways}
     for way in ways:
-        shares = SHARES[task.kind]
-        seconds = 60 * task.minutes * shares[way] / sum(shares[one] for one in ways)
+        seconds = 60 * task.minutes * shares[way] / sum(shares.values())
         try:
-            made[way] = _train_way(workspace, name, splits, rows, way, seconds, base)
+            training = Training(
+                name, rows, seconds, workspace.recipe.seed, {"data": splits.data.key}
+            )
+            made[way] = train_way(workspace, name, splits, way, training, base)
         except NoriaError as error:
             if way == BASELINE:
                 raise
             skipped.append(Skipped(way, str(error)))
     for one in skipped:
         workspace.watcher.say(f"{name}: {one.way} was not tried: {one.why}")
-    return made, skipped
+    again = []
+    for number in range(1, task.seeds):
+        others = {}
+        for way in made.keys() & set(RANDOM_WAYS):
+            first = made[way].manifest.settings
+            training = Training(
+                name, rows, first["seconds"], first["seed"] + number, {"data": splits.data.key}
+            )
+            others[way] = train_way(workspace, name, splits, way, training, base)
+        again.append({**made, **others})
+    return Trained((made, *again), tuple(skipped))
 
 
 def _build_base(workspace: Workspace, name: str, task: TaskSettings) -> Artifact:
@@ -119,19 +147,33 @@ def _build_base(workspace: Workspace, name: str, task: TaskSettings) -> Artifact
     )
 
 
-def _train_way(
+@dataclass(frozen=True)
+class Training:
+    """What a way learns from, for how long and from which seed.
+
+    `stage`: its artifact is called after it and the way. `inputs` are what made it, beside base and
+    texts.
+    """
+
+    stage: str
+    rows: Sequence[Example]
+    seconds: float
+    seed: int
+    inputs: Mapping[str, str]
+
+
+def train_way(
     workspace: Workspace,
     name: str,
     splits: Splits,
-    rows: Sequence[Example],
     way: str,
-    seconds: float,
+    training: Training,
     base: Artifact | None,
 ) -> Artifact:
-    """Train one way and let it answer what is measured."""
-    task, data = workspace.recipe.tasks[name], splits.data
-    settings = {"seconds": seconds, "seed": workspace.recipe.seed}
-    inputs = {"data": data.key}
+    """Train one way of the application and let it answer what is measured."""
+    task, rows = workspace.recipe.tasks[name], training.rows
+    settings = {"seconds": training.seconds, "seed": training.seed}
+    inputs = dict(training.inputs)
     if base is not None and way in WAYS_OVER_BASE:
         inputs["base"] = base.key
     unlabelled: tuple[str, ...] = ()
@@ -142,11 +184,11 @@ def _train_way(
         texts=tuple(record_texts(one)[0] for one in rows),
         labels=tuple(labels_of(one) for one in rows),
         spans=tuple(spans_in(one) for one in rows),
-        many=data.facts["many"],
+        many=splits.data.facts["many"],
         unlabelled=unlabelled,
         base=base.path if base else None,
-        seed=workspace.recipe.seed,
-        seconds=seconds,
+        seed=training.seed,
+        seconds=training.seconds,
         progress=workspace.watcher.progress,
     )
 
@@ -164,7 +206,7 @@ def _train_way(
 
     return run_stage(
         workspace,
-        f"{name}.{way}",
+        f"{training.stage}.{way}",
         make,
         settings=settings,
         inputs=inputs,

@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -21,8 +20,7 @@ import numpy as np
 from noria.artifacts import Artifact
 from noria.baselines.interface import Baseline
 from noria.baselines.table import timed
-from noria.evaluate.intervals import Difference
-from noria.evaluate.results import Provenance, Result, scores_of, write_result
+from noria.evaluate.results import Answers, Provenance, Result, scores_of, write_result
 from noria.evaluate.scores import Score, lock_digest, write_scores
 from noria.records import record_texts
 from noria.runtime import backend_name
@@ -34,6 +32,7 @@ from noria.stages.task_choice import (
     Verdict,
     choose,
     contenders_of,
+    difference_facts,
     difference_of,
     value_of,
 )
@@ -41,8 +40,8 @@ from noria.stages.task_data import build_task_data
 from noria.stages.task_release import release_task
 from noria.stages.task_ways import (
     MEASURED,
-    Skipped,
     Splits,
+    Trained,
     load_way,
     open_splits,
     train_ways,
@@ -70,8 +69,7 @@ def build_task(workspace: Workspace, name: str) -> TaskMade:
     """Make an application true: only what changed is done again. Raises NoriaError."""
     data = build_task_data(workspace, name)
     splits = open_splits(workspace, name, data)
-    made, skipped = train_ways(workspace, name, splits)
-    model = _choose(workspace, name, splits, made, skipped)
+    model = _choose(workspace, name, splits, train_ways(workspace, name, splits))
     return TaskMade(name, data, model, release_task(workspace, name, data, model))
 
 
@@ -79,40 +77,36 @@ def _choose(
     workspace: Workspace,
     name: str,
     splits: Splits,
-    made: Mapping[str, Artifact],
-    skipped: Sequence[Skipped],
+    trained: Trained,
 ) -> Artifact:
     """Calibrate, choose, test, time; the artifact of what is served."""
     task, seed = workspace.recipe.tasks[name], workspace.recipe.seed
+    made, skipped = trained.trainings[0], [asdict(one) for one in trained.skipped]
 
     def make(folder: Path) -> Facts:
         kind, facts = TASKS[task.kind], splits.data.facts
         metric = kind.metric(facts["many"])
-        said = [
-            Said(
-                way,
-                one.facts["weight_hash"],
-                *(np.load(one.path / f"{split}.npy").astype(np.float64) for split in MEASURED),
+        every = [
+            contenders_of(
+                name,
+                kind,
+                [said_by(way, one) for way, one in training.items()],
+                (splits.held_out, splits.test),
+                splits.labels,
+                facts["many"],
+                JOINED in (task.ways or kind.ways),
             )
-            for way, one in made.items()
+            for training in trained.trainings
         ]
-        contenders = contenders_of(
-            name,
-            kind,
-            said,
-            (splits.held_out, splits.test),
-            splits.labels,
-            facts["many"],
-            JOINED in (task.ways or kind.ways),
-        )
+        contenders = every[0]
         verdict = choose(contenders, splits.held_out, metric, task.answered_right, seed)
         parts = {way: load_way(task, way, one, facts["many"]) for way, one in made.items()}
-        rows = _rows(contenders, verdict, parts, made, splits, metric, seed)
+        rows = _rows(every, verdict, parts, made, splits, metric, seed)
         served = verdict.served.description
         for part in served.parts:
             shutil.copytree(made[part.way].path / "model", folder / part.folder)
         write_description(folder, served)
-        scores = _write_results(folder, contenders, verdict, splits, seed)
+        scores = _write_results(folder, every, verdict, splits, seed)
         for sentence in verdict.why:
             workspace.watcher.say(f"{name}: {sentence}")
         return {
@@ -122,7 +116,7 @@ def _choose(
             "threshold": served.threshold,
             "temperature": served.temperature,
             "why": list(verdict.why),
-            "skipped": [asdict(one) for one in skipped],
+            "skipped": skipped,
             "rows": rows,
             "scores": {one.metric: one.value for one in scores if "," not in one.metric},
         }
@@ -135,16 +129,37 @@ def _choose(
             "out_of_scope": task.out_of_scope,
             "answered_right": task.answered_right,
             "joined": JOINED in (task.ways or TASKS[task.kind].ways),
-            "skipped": [asdict(one) for one in skipped],
+            "skipped": skipped,
             "seed": seed,
         },
-        inputs={"data": splits.data.key, **{way: one.key for way, one in made.items()}},
+        inputs={
+            "data": splits.data.key,
+            **{way: one.key for way, one in made.items()},
+            **{
+                f"{way}.seed{seed + number}": one.key
+                for number, training in enumerate(trained.trainings)
+                for way, one in training.items()
+                if one is not made[way]
+            },
+        },
         result=_line,
     )
 
 
+def said_by(way: str, made: Artifact) -> Said:
+    """What the model that a way made says of what is measured."""
+    answers = (np.load(made.path / f"{split}.npy").astype(np.float64) for split in MEASURED)
+    return Said(way, made.facts["weight_hash"], *answers)
+
+
+def _runs(every: Sequence[Sequence[Contender]], way: str) -> list[Answers]:
+    """What the different weights of one way answered, one for each training that changed them."""
+    found = [one for contenders in every for one in contenders if one.way == way]
+    return list({one.description.weight_hash: one.answers for one in found}.values())
+
+
 def _rows(
-    contenders: Sequence[Contender],
+    every: Sequence[Sequence[Contender]],
     verdict: Verdict,
     parts: Mapping[str, Baseline],
     made: Mapping[str, Artifact],
@@ -152,17 +167,21 @@ def _rows(
     metric: str,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """What each way is worth and what it costs, side by side, as JSON values."""
-    baseline = next(one for one in contenders if one.way == BASELINE)
+    """What each way is worth and what it costs, side by side, as JSON values.
+
+    Worth: of all its trainings; cost, and what it is worth on held-out text: of the first.
+    """
+    baseline = _runs(every, BASELINE)
     rows = []
-    for one in contenders:
+    for one in every[0]:
+        runs = _runs(every, one.way)
         ways = [part.way for part in one.description.parts]
         model = assembled(one.description, [parts[way] for way in ways])
         latency_s = _latencies(model, [record_texts(r)[0] for r in splits.test.records])
-        value = value_of(one.answers, metric, seed)
+        value = value_of(runs, metric, seed)
         against = None
-        if one is not baseline:
-            against = _difference(difference_of(one.answers, baseline.answers, metric, seed))
+        if one.way != BASELINE:
+            against = difference_facts(difference_of(runs, baseline, metric, seed))
         rows.append(
             {
                 "way": one.way,
@@ -171,6 +190,7 @@ def _rows(
                 "weight_hash": one.description.weight_hash,
                 "held_out": one.value,
                 **asdict(value),
+                "num_trainings": len(runs),
                 "num_records": len(splits.test.records),
                 "against_baseline": against,
                 "train_s": sum(made[way].facts["train_s"] for way in ways),
@@ -183,18 +203,6 @@ def _rows(
             }
         )
     return rows
-
-
-def _difference(found: Difference) -> dict[str, Any]:
-    ends = found.difference
-    return {
-        "value": ends.value,
-        "low": ends.low,
-        "high": ends.high,
-        "p_value": found.p_value,
-        "smallest_visible": found.smallest_visible if isfinite(found.smallest_visible) else None,
-        "better": found.better,
-    }
 
 
 def _latencies(model: TaskModel, texts: Sequence[str]) -> list[float]:
@@ -210,7 +218,7 @@ def _latencies(model: TaskModel, texts: Sequence[str]) -> list[float]:
 
 def _write_results(
     folder: Path,
-    contenders: Sequence[Contender],
+    every: Sequence[Sequence[Contender]],
     verdict: Verdict,
     splits: Splits,
     seed: int,
@@ -219,16 +227,20 @@ def _write_results(
     results = folder / "results"
     results.mkdir()
 
-    def written(name: str, contender: Contender, answers: Any) -> Result:
-        made_by = Provenance(
-            contender.description.weight_hash, lock_digest({}), seed, backend_name(), time.time()
-        )
+    def written(name: str, contender: Contender, answers: Any, trained_with: int = seed) -> Result:
+        weight_hash, at = contender.description.weight_hash, time.time()
+        made_by = Provenance(weight_hash, lock_digest({}), trained_with, backend_name(), at)
         result = Result(answers, splits.test.records, made_by)
         write_result(results / name, result)
         return result
 
-    for one in contenders:
-        written(one.way, one, one.answers)
+    known = set()
+    for number, contenders in enumerate(every):
+        for one in contenders:
+            if one.description.weight_hash not in known:
+                name = f"{one.way}.seed{seed + number}" if number else one.way
+                written(name, one, one.answers, seed + number)
+                known.add(one.description.weight_hash)
     served = verdict.served
     answers = splits.test.answers(served.test, served.description.threshold)
     result = written(SERVED, served, answers)

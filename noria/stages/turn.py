@@ -12,18 +12,28 @@ import torch
 
 from noria.artifacts import Artifact, value_digest
 from noria.errors import NoriaError
-from noria.evaluate.compare import signed
 from noria.evaluate.harness import data_digest
 from noria.evaluate.metrics import Likelihoods
 from noria.evaluate.scores import write_scores
+from noria.evaluate.slices import slices_of
 from noria.feedback.interactions import Feedback, Interaction
 from noria.improve.challenger import Start, require_feedback, train_from_champion
 from noria.improve.curate import Curated, curate
-from noria.improve.gate import Verdict, decide, verdict_from_json, verdict_to_json
+from noria.improve.evidence import decide_and_keep
+from noria.improve.heard import NOTHING, Heard, heard_of
+from noria.improve.verdict import (
+    PROMOTE,
+    REFUSE,
+    Verdict,
+    verdict_from_json,
+    verdict_lines,
+    verdict_to_json,
+)
 from noria.model.cost import training_flops
 from noria.model.weights import read_config
-from noria.recipe import TENANT
+from noria.recipe import RELEASING, TENANT
 from noria.records import Record, write_records
+from noria.stages.curation import text_reference
 from noria.stages.measuring import (
     GapFacts,
     gap_facts,
@@ -34,12 +44,15 @@ from noria.stages.measuring import (
     score_of,
     split_records,
 )
+from noria.stages.promotion import go_live, register_as
 from noria.stages.reading import clean_documents
 from noria.stages.stage import Facts, plain, run_stage
 from noria.stages.watching import watched
 from noria.train.choices import choices_from_lock
 from noria.train.plan import Choices
 from noria.workspace import Workspace
+
+FROZEN_SETS = ("corpus", "frozen", "general")  # a regression on a slice of them refuses
 
 
 @dataclass(frozen=True)
@@ -79,21 +92,22 @@ def turn_choices(workspace: Workspace, champion: Artifact) -> Choices:
 
 
 def _train_one(
-    workspace: Workspace, stage: str, champion: Artifact, feedback: Sequence[Record], digest: str
+    workspace: Workspace, stage: str, champion: Artifact, heard: Heard, digest: str
 ) -> Artifact:
     recipe = workspace.recipe
     start = _start(workspace, champion)
     choices = turn_choices(workspace, champion)
     torch.set_num_threads(choices.num_threads)
     settings = {
-        **plain(recipe.improve),
+        **plain(recipe.improve, RELEASING),
         "batch_tokens": start.batch_tokens,
         "general_share": start.general_share,
         "seed": recipe.seed,
     }
 
     def make(folder: Path) -> Facts:
-        name = value_digest([stage, settings, digest, champion.key])[:16]
+        named = [stage, settings, digest, champion.key, *([heard.digest] if heard.digest else [])]
+        name = value_digest(named)[:16]
         checkpoints = workspace.root / "checkpoints" / name
         config, _ = read_config(champion.path)
         tuned = start.base is not None
@@ -102,7 +116,7 @@ def _train_one(
         with watched(workspace, stage, name, settings, choices, flops) as watch:
             facts = train_from_champion(
                 start,
-                feedback,
+                heard,
                 recipe.improve,
                 choices,
                 recipe.seed,
@@ -113,13 +127,18 @@ def _train_one(
         shutil.rmtree(checkpoints, ignore_errors=True)
         return facts
 
-    kind = "with feedback" if feedback else "same steps, no feedback"
+    inputs = {"champion": champion.key}
+    if heard is not NOTHING:
+        inputs["feedback"] = digest
+    if heard.digest:
+        inputs["judged"] = heard.digest
+    kind = "with feedback" if heard is not NOTHING else "same steps, no feedback"
     return run_stage(
         workspace,
         stage,
         make,
         settings=settings,
-        inputs={"champion": champion.key, **({"feedback": digest} if feedback else {})},
+        inputs=inputs,
         result=lambda facts: (
             f"{recipe.improve.steps} steps from {champion.facts['weight_hash'][:12]}, {kind}: "
             f"weights {facts['weight_hash'][:12]}"
@@ -181,13 +200,19 @@ def _judge(
     def make(folder: Path) -> Facts:
         measured = _measure_all(workspace, models, sets, folder)
         reads_before = workspace.registry.gate_reads(set_digest)
-        verdict = decide(
-            recipe.gate,
-            measured["champion"],
-            measured["challenger"],
-            measured["control"],
-            reads_before,
-            recipe.seed,
+        verdict = decide_and_keep(
+            folder,
+            settings=replace(recipe.gate, require=recipe.gate.of_text),
+            champion=measured["champion"],
+            challenger=measured["challenger"],
+            control=measured["control"],
+            reads_before=reads_before,
+            seed=recipe.seed,
+            slices={
+                f"{name}.bits_per_byte": slices_of(sets[name])
+                for name in FROZEN_SETS
+                if name in sets
+            },
         )
         text = json.dumps(verdict_to_json(verdict), indent=1, ensure_ascii=False)
         (folder / "verdict.json").write_text(text, encoding="utf-8")
@@ -200,6 +225,7 @@ def _judge(
             "weight_hashes": {role: one.facts["weight_hash"] for role, one in models.items()},
             "contributions": gained,
             "promote": verdict.promote,
+            "decision": verdict.decision,
             "reasons": list(verdict.reasons),
             "set_digest": set_digest,
             "reads_before": reads_before,
@@ -210,7 +236,12 @@ def _judge(
         workspace,
         "gate",
         make,
-        settings={**plain(recipe.gate), "seed": recipe.seed},
+        settings={
+            "frozen": list(recipe.gate.frozen),
+            "require": list(recipe.gate.of_text),
+            "margin": recipe.gate.margin,
+            "seed": recipe.seed,
+        },
         inputs={
             "champion": champion.key,
             "challenger": challenger.key,
@@ -219,10 +250,13 @@ def _judge(
             "frozen": frozen_digest,
             **({"general": general_digest} if general else {}),
         },
-        result=lambda facts: (
-            f"{'promote' if facts['promote'] else 'refuse'}: {'; '.join(facts['reasons'])}"
-        ),
+        result=lambda facts: f"{_decision(facts)}: {'; '.join(facts['reasons'])}",
     )
+
+
+def _decision(facts: Facts) -> str:
+    """The word for a verdict; older facts say only yes or no."""
+    return str(facts.get("decision", PROMOTE if facts["promote"] else REFUSE))
 
 
 def _measure_all(
@@ -267,26 +301,31 @@ def afterwards(
 def take_turn(
     workspace: Workspace,
     champion: Artifact,
-    corrections: Sequence[tuple[Interaction, Feedback]],
+    said: Sequence[tuple[Interaction, Feedback]],
     unread: Sequence[Record] = (),
 ) -> Turn:
     """Curate, train challenger and control, judge; the registry learns of the verdict.
 
     Raises TrainingError if there is too little feedback.
     """
-    curated = curate(corrections, workspace.recipe.improve.held_out)
+    share = workspace.recipe.improve.held_out
+    asked = workspace.feedback.interactions(TENANT)
+    curated = curate(
+        said,
+        share,
+        reference=text_reference(workspace, champion),
+        reviews=workspace.reviews.latest(TENANT),
+        interactions=asked,
+    )
     require_feedback(len(curated.train), len(curated.held_out))
-    challenger = _train_one(workspace, "challenger", champion, curated.train, curated.digest)
-    control = _train_one(workspace, "control", champion, (), "")
+    heard = heard_of(curated, asked, share)
+    challenger = _train_one(workspace, "challenger", champion, heard, curated.digest)
+    control = _train_one(workspace, "control", champion, NOTHING, "")
     judged = _judge(workspace, champion, challenger, control, curated, unread)
     text = (judged.path / "verdict.json").read_text(encoding="utf-8")
     verdict = verdict_from_json(json.loads(text))
-    for one in verdict.requirements:
-        workspace.watcher.say(
-            f"{one.requirement}: {signed(one.difference.value)} "
-            f"({signed(one.difference.low)} to {signed(one.difference.high)}, "
-            f"has to stay below {signed(one.bound)}): {'holds' if one.passed else 'not shown'}"
-        )
+    for line in verdict_lines(verdict)[1:]:  # the first is the stage's own line
+        workspace.watcher.say(line.strip())
     name = workspace.recipe.name
     for artifact, origin in ((challenger, "challenger"), (control, "control")):
         register(workspace, artifact, origin, champion.facts["weight_hash"])
@@ -303,20 +342,11 @@ def take_turn(
 
 def register(workspace: Workspace, artifact: Artifact, origin: str, parent: str = "") -> None:
     """Make a model folder known to the registry, once."""
-    path = str(artifact.path.relative_to(workspace.root))
-    workspace.registry.register(
-        TENANT, workspace.recipe.name, artifact.facts["weight_hash"], path, origin, parent
-    )
+    register_as(workspace, workspace.recipe.name, artifact, origin, parent)
 
 
 def promote_if_earned(workspace: Workspace, turn: Turn, actor: str) -> bool:
     """Make the challenger live if the gate says so and it never was; True if it is live now."""
-    if not turn.verdict.promote:
-        return False
-    name, weight_hash = workspace.recipe.name, turn.challenger.facts["weight_hash"]
-    if not workspace.registry.was_ever_live(TENANT, name, weight_hash):
-        workspace.registry.promote(
-            TENANT, name, weight_hash, actor, "the gate said yes", turn.judged.key
-        )
-    live = workspace.registry.live(TENANT, name)
-    return live is not None and live.weight_hash == weight_hash
+    earned = turn.verdict.promote
+    name = workspace.recipe.name
+    return earned and go_live(workspace, name, turn.challenger, turn.judged, actor)

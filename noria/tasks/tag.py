@@ -85,6 +85,11 @@ def bio_labels(tags: Sequence[str]) -> tuple[str, ...]:
     return (OUTSIDE, *(f"{kind}-{tag}" for tag in tags for kind in "BI"))
 
 
+def tags_in(labels: Sequence[str]) -> tuple[str, ...]:
+    """The tags that BIO labels are of, each once: the other way round."""
+    return tuple(dict.fromkeys(one[2:] for one in labels if one != OUTSIDE))
+
+
 @dataclass(frozen=True, eq=False)
 class TextTagger:
     """Parts that answer together; `labels` are BIO tags."""

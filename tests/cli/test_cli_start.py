@@ -48,6 +48,6 @@ def test_every_verb_has_help_and_json() -> None:
         assert "--json" in options, name
         assert command.help, name
         seen[name] = command
-    wanted = {"init", "check", "run", "chat", "serve", "feedback", "improve"}
+    wanted = {"init", "check", "run", "chat", "serve", "give", "review", "improve"}
     wanted |= {"promote", "rollback", "trace", "doctor"}
     assert wanted <= set(seen)

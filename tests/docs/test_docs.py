@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import re
@@ -9,9 +10,11 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from noria.corpus.packages import fetch_package
 from noria.recipe_file import load_recipe
@@ -114,3 +117,26 @@ def test_the_readme_commands_for_your_own_text_work(tmp_path: Path) -> None:
         server.terminate()
         server.wait(timeout=30)
         server.stdout.close() if server.stdout else None
+
+
+def test_the_manifests_of_operating_run_verbs_that_exist() -> None:
+    service = configparser.ConfigParser(interpolation=None)
+    (unit,) = blocks("docs/operate.md", "ini")
+    service.optionxform = str  # type: ignore[assignment]  # systemd's keys are not lower case
+    service.read_string(unit)
+    (manifest,) = blocks("docs/operate.md", "yaml")
+    pod = yaml.safe_load(manifest)["spec"]["template"]["spec"]
+    commands = [container["command"] for container in pod["containers"]]
+    commands.append(["noria", *service["Service"]["ExecStart"].split()[1:]])
+    known = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    for command in commands:
+        assert command[0] == "noria"
+        (section,) = re.findall(rf"## `noria {command[1]} .*?(?=\n## |\Z)", known, re.DOTALL)
+        for option in (word for word in command if word.startswith("--")):
+            assert f"`{option}`" in section
+    mounted = {mount["name"] for one in pod["containers"] for mount in one["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in pod["volumes"]}
+    (recipe,) = blocks("docs/operate.md", "toml")
+    for table, settings in tomllib.loads(recipe).items():
+        reference = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+        assert all(f"`{table}.{name}`" in reference for name in settings)

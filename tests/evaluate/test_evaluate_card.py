@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from noria.evaluate.card import card_markdown, write_report_json
+from noria.evaluate.card import card_markdown, data_card_markdown, write_report_json
 from noria.evaluate.classes import NONE, Classified
 from noria.evaluate.classes_page import OTHERS, confusion_picture, reliability_picture
 from noria.evaluate.confusion import NOTHING
@@ -22,6 +22,9 @@ from noria.evaluate.contents import (
     ClassesSection,
     DataRow,
     DifferenceRow,
+    FertilityRow,
+    IdentitiesSection,
+    QuarantineRow,
     Report,
     ScoreRow,
     SpeedRow,
@@ -119,6 +122,25 @@ def test_the_card_says_what_it_has_to_and_text_stays_text() -> None:
     assert "| corpus, zh | −0.050 | −0.080 to −0.020 | better |" in card
     assert r"\<b\>\|\`\*\[x\](y)\_\# \# title" in card
     assert "## " not in card_markdown(REPORT)
+
+
+def test_the_data_card_says_what_was_learned_from_and_what_was_left_out() -> None:
+    report = replace(
+        REPORT,
+        card=CARD,
+        quarantine=(QuarantineRow("not UTF-8 | at all", 3, "a.txt:7", "ff"),),
+        fertility=(FertilityRow("English", 1200, 4.314, 1.3, 0.25),),
+        identities=IdentitiesSection((("e-mail", 5),), "Names were looked for.", "2026-11-20", ()),
+    )
+    card = data_card_markdown(report)
+    titles = re.findall("^## (.*)$", card, flags=re.MULTILINE)
+    assert titles == [
+        "Data and licences", "Left out", "Identities replaced", "Tokens", "Contamination",
+    ]  # fmt: skip
+    assert "| package:a | en | MIT | 1,200 | 30 | 20 |" in card
+    assert r"| not UTF-8 \| at all | 3 | a.txt:7 |" in card
+    assert "| English | 1,200 | 4.31 |" in card and "- e-mail: 5" in card
+    assert "## " not in data_card_markdown(REPORT)
 
 
 def drawing(markup: str) -> ElementTree.Element:

@@ -24,6 +24,7 @@ from noria.evaluate.report import (
     GateSection,
     IdentitiesSection,
     Interval,
+    LimitRow,
     Line,
     NextCommand,
     QuarantineRow,
@@ -46,8 +47,10 @@ LEAST = Report(
 
 def full(text: str) -> Report:
     """A report with every part, in which every text is `text`."""
-    row = GateRow(text, Interval(-0.2, -0.25, -0.15), 0.03, True, 0.05, 60)
-    refused = replace(row, difference=Interval(0.1, 0.0, 0.2), passed=False, bound=0.0)
+    row = GateRow(text, Interval(-0.2, -0.25, -0.15), 0.03, "holds", 0.05, 60, None)
+    refused = replace(
+        row, difference=Interval(0.1, 0.0, 0.2), word="not shown", bound=0.0, num_needed=900
+    )
     curve = Line(text, tuple((float(i), 9.0 - i / 100) for i in range(500)))
     return Report(
         name=text,
@@ -72,7 +75,22 @@ def full(text: str) -> Report:
         samples=(SampleRow(text, text, "other"), SampleRow(text, "", "")),
         breakdown=(DifferenceRow(text, Interval(-0.05, -0.08, -0.02)),),
         contributions=(DifferenceRow(text, Interval(-0.198, -0.235, -0.16)),),
-        gate=GateSection(False, (row,), (refused,), (text,), 0.9696, 0.05, 0.0304, 1),
+        gates=(
+            GateSection(
+                "",
+                "refuse",
+                (row,),
+                (refused,),
+                (replace(refused, word="worse"),),
+                7,
+                (LimitRow(text, text, 1.0, 2.0, 1.5, False),),
+                (text,),
+                0.9696,
+                0.05,
+                0.0304,
+                1,
+            ),
+        ),
         afterwards=(DifferenceRow(text, Interval(0.01, -0.02, 0.04)),),
         audit=(AuditRow(1_795_000_000.0, text, text, text, text),),
         next_commands=(NextCommand(text, text),),
@@ -199,9 +217,8 @@ def test_a_hash_is_short_on_the_page_and_whole_in_its_title(tmp_path: Path) -> N
 def test_refusals_and_promotions_are_told_in_words_not_only_in_colour(tmp_path: Path) -> None:
     words = read(page_of(full("x"), tmp_path)).text
     assert {"refused", "holds", "not shown", "better", "no difference seen"} <= set(words)
-    gate = full("x").gate
-    assert gate is not None
-    promoted = replace(full("x"), gate=replace(gate, promote=True))
+    (gate,) = full("x").gates
+    promoted = replace(full("x"), gates=(replace(gate, decision="promote"),))
     assert "promoted" in read(page_of(promoted, tmp_path)).text
 
 

@@ -44,9 +44,10 @@ class WarmRunner:
 
     def __init__(self, script: str) -> None:
         command = [sys.executable, str(Path(__file__).with_name(script))]
+        paths = [str(SMALL_MODEL), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {
             **os.environ,
-            "PYTHONPATH": str(SMALL_MODEL),
+            "PYTHONPATH": os.pathsep.join(paths),
             "TORCHINDUCTOR_COMPILE_THREADS": "1",  # others would be forked from the warm process
         }
         self._process = subprocess.Popen(

@@ -7,24 +7,18 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
 from pathlib import Path
 
 import pytest
+from places import OPENED, Place
 
 from noria.errors import FormatError, StorageError, UnknownName, UsageError
-from noria.feedback.interactions import Interaction, chat_prompt, pseudonym
+from noria.feedback.interactions import Feedback, Interaction, chat_prompt
 from noria.feedback.store import FeedbackStore
 from noria.records import Message, content_text, text_content
 
 WEIGHTS = "ab" * 32
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[FeedbackStore]:
-    store = FeedbackStore(tmp_path / "feedback.sqlite")
-    yield store
-    store.close()
 
 
 def ask(
@@ -50,14 +44,13 @@ def ask(
     )
 
 
-def test_what_was_stored_is_there_after_reopening(store: FeedbackStore, tmp_path: Path) -> None:
+def test_what_was_stored_is_there_after_reopening(store: FeedbackStore, place: Place) -> None:
     asked = ask(store, answer="在路上。")
     said = store.record_feedback("acme", asked.id, "correction", "It arrived. 已送达。")
     store.close()
-    again = FeedbackStore(tmp_path / "feedback.sqlite")
+    again = place.open()
     assert again.find("acme", asked.id) == asked
     assert again.corrections("acme") == [(asked, said)]
-    again.close()
 
 
 def test_order_is_the_order_of_storing_whatever_the_clock_says(store: FeedbackStore) -> None:
@@ -81,25 +74,65 @@ def test_only_corrections_are_corrections(store: FeedbackStore) -> None:
     assert [said.value for _, said in store.corrections("acme")] == ["x"]
 
 
-def test_no_identity_reaches_the_disk(store: FeedbackStore, tmp_path: Path) -> None:
-    secrets = ["jo.doe@example.com", "4111 1111 1111 1111", "13812345678", "Jo Doe of Leeds"]
-    asked = ask(store, prompt=f"I am {secrets[0]}", answer=f"card {secrets[1]}", person=secrets[3])
-    store.record_feedback("acme", asked.id, "comment", f"请打 {secrets[2]} 给我")
-    chat = chat_prompt([Message("user", text_content(f'say "{secrets[0]}"\nplease'))])
+def test_everything_said_of_one_interaction_is_kept_with_who_said_it(store: FeedbackStore) -> None:
+    asked = ask(store)
+    for person in ("jo", "li", "jo"):
+        store.record_feedback("acme", asked.id, "thumb", "up", person=person, key_id="k-1")
+    said = [said for one, said in store.said("acme") if one == asked]
+    jo, li = store.pseudonym("acme", "jo"), store.pseudonym("acme", "li")
+    assert [(one.person, one.key_id) for one in said] == [(jo, "k-1"), (li, "k-1"), (jo, "k-1")]
+    assert store.said("other") == []
+
+
+def test_a_sign_of_what_somebody_did_has_no_value(store: FeedbackStore) -> None:
+    asked = ask(store)
+    said = store.record_feedback("acme", asked.id, "copy", "")
+    assert said.implicit and not store.record_feedback("acme", asked.id, "comment", "hm").implicit
+    with pytest.raises(UsageError, match="value beside abandon"):
+        store.record_feedback("acme", asked.id, "abandon", "words")
+
+
+def test_a_preference_names_two_answers_of_the_tenant(store: FeedbackStore) -> None:
+    better, worse = ask(store, 1), ask(store, 2)
+    ask(store, 3, tenant="other")
+    said = store.record_feedback("acme", better.id, "preference", worse.id)
+    assert (said.interaction_id, said.value) == ("cmpl-1", "cmpl-2")
+    for unknown in ("cmpl-3", "cmpl-9"):
+        with pytest.raises(UnknownName):
+            store.record_feedback("acme", better.id, "preference", unknown)
+    with pytest.raises(UsageError, match="to itself"):
+        store.record_feedback("acme", better.id, "preference", better.id)
+    assert store.feedback("acme") == [said]
+
+
+def test_the_same_said_again_through_another_key_is_a_retry(store: FeedbackStore) -> None:
+    asked = ask(store)
+
+    def say(person: str, key_id: str) -> Feedback:
+        return store.record_feedback(
+            "acme", asked.id, "thumb", "up", person=person, key_id=key_id, idempotency_key="f1"
+        )
+
+    assert say("jo", "key-1") == say("jo", "key-2") == store.feedback("acme")[0]
+    with pytest.raises(UsageError, match="used for something else"):
+        say("li", "key-1")
+
+
+def test_identities_are_replaced_before_storing(store: FeedbackStore) -> None:
+    asked = ask(store, prompt="I am jo.doe@example.com", answer="card 4111 1111 1111 1111")
+    assert (asked.prompt, asked.answer) == ("I am [EMAIL]", "card [CARD]")
+    said = store.record_feedback("acme", asked.id, "comment", "请打 13812345678 给我")
+    assert said.value == "请打 [PHONE] 给我"
+    chat = chat_prompt([Message("user", text_content('say "jo.doe@example.com"\nplease'))])
     asked = ask(store, 2, prompt=chat, kind="chat")
     assert content_text(asked.messages[0].content) == 'say "[EMAIL]"\nplease'
-    store.close()
-    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    for secret in secrets:
-        assert secret.encode() not in stored
-    assert b"[EMAIL]" in stored
-    assert pseudonym("acme", secrets[3]).encode() in stored
+    assert store.interactions("acme")[1] == asked
 
 
-def test_a_pseudonym_is_stable_and_of_one_tenant() -> None:
-    assert pseudonym("acme", "jo") == pseudonym("acme", "jo")
-    assert pseudonym("acme", "jo") != pseudonym("other", "jo")
-    assert pseudonym("acme", "") == ""
+def test_a_pseudonym_is_stable_and_of_one_tenant(store: FeedbackStore) -> None:
+    assert store.pseudonym("acme", "jo") == store.pseudonym("acme", "jo")
+    assert store.pseudonym("acme", "jo") != store.pseudonym("other", "jo")
+    assert store.pseudonym("acme", "") == ""
 
 
 def test_the_same_key_with_the_same_content_is_stored_once(store: FeedbackStore) -> None:
@@ -171,6 +204,7 @@ def test_another_tenants_interaction_looks_like_none(store: FeedbackStore) -> No
         ("applause", "yes", "person"),
         ("thumb", "up", "robot"),
         ("comment", "half a character: \ud83d", "person"),
+        ("preference", "an id with a \0", "person"),
     ],
 )
 def test_feedback_that_says_nothing_is_refused_without_repeating_it(
@@ -209,33 +243,28 @@ def test_many_threads_lose_nothing_and_double_nothing(store: FeedbackStore) -> N
 
 
 WRITER = """
-import sys
-from pathlib import Path
-from noria.feedback.store import FeedbackStore
-store = FeedbackStore(Path(sys.argv[1]))
 for number in range(15):
     store.record_interaction(
-        tenant="acme", interaction_id=f"{sys.argv[2]}-{number}", model_name="m",
+        tenant="acme", interaction_id=f"{sys.argv[3]}-{number}", model_name="m",
         weight_hash="ab" * 32, kind="completion", prompt="p", answer="a",
     )
 store.close()
 """
 
 
-def test_many_processes_lose_nothing(store: FeedbackStore, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", WRITER, str(tmp_path / "feedback.sqlite")]
+def test_many_processes_lose_nothing(store: FeedbackStore, place: Place) -> None:
+    command = [sys.executable, "-c", OPENED + WRITER, *place.arguments]
     writers = [subprocess.Popen([*command, str(n)]) for n in range(3)]
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
     assert len(store.interactions("acme")) == 45
 
 
-def test_a_full_disk_is_a_storage_error_and_nothing_is_half_stored(
-    store: FeedbackStore, tmp_path: Path
-) -> None:
+def test_a_full_disk_is_a_storage_error_and_nothing_is_half_stored(tmp_path: Path) -> None:
+    store = FeedbackStore(tmp_path / "feedback.sqlite")
     asked = ask(store)
     store.close()
     full = FeedbackStore(tmp_path / "feedback.sqlite")
-    with full._database.write() as connection:
+    with full.database.write() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 1")
     with pytest.raises(StorageError, match="no space left"):
         full.record_feedback("acme", asked.id, "comment", "long " * 20_000)
@@ -244,12 +273,12 @@ def test_a_full_disk_is_a_storage_error_and_nothing_is_half_stored(
     full.close()
 
 
-def test_a_newer_store_is_refused(store: FeedbackStore, tmp_path: Path) -> None:
-    store.close()
+def test_a_newer_store_is_refused(tmp_path: Path) -> None:
+    FeedbackStore(tmp_path / "feedback.sqlite").close()
     file = sqlite3.connect(tmp_path / "feedback.sqlite")
-    file.execute("PRAGMA user_version = 2")
+    file.execute("PRAGMA user_version = 99")
     file.close()
-    with pytest.raises(FormatError, match="format 2"):
+    with pytest.raises(FormatError, match="format 99"):
         FeedbackStore(tmp_path / "feedback.sqlite")
 
 
@@ -258,3 +287,42 @@ def test_every_primary_key_begins_with_the_tenant() -> None:
 
     for table in tables.sorted_tables:
         assert next(iter(table.primary_key.columns)).name == "tenant"
+
+
+def test_a_clock_that_jumps_changes_no_order(
+    store: FeedbackStore, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_760_000_000.0
+    for number, jump_s in enumerate((0.0, 86_400.0, -86_400.0, 0.0)):
+        monkeypatch.setattr(time, "time", lambda jump_s=jump_s: now + jump_s)
+        asked = ask(store, number)
+        store.record_feedback("acme", asked.id, "correction", f"no {number}")
+    for opened in (store, place.open()):
+        assert [one.id for one in opened.interactions("acme")] == [f"cmpl-{n}" for n in range(4)]
+        assert [said.value for _, said in opened.corrections("acme")] == [
+            f"no {n}" for n in range(4)
+        ]
+    assert [one.created_at - now for one in store.feedback("acme")] == [0, 86_400, -86_400, 0]
+
+
+def test_one_refused_write_takes_no_other_with_it(store: FeedbackStore) -> None:
+    asked = ask(store)
+    together = threading.Barrier(12)
+    outcomes: list[str] = []
+
+    def say(number: int) -> None:
+        together.wait()
+        known = number % 3 > 0
+        try:
+            store.record_feedback("acme", asked.id if known else "gone", "comment", f"no {number}")
+            outcomes.append("stored")
+        except UnknownName:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=say, args=(n,)) for n in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["refused"] * 4 + ["stored"] * 8
+    assert len(store.feedback("acme")) == 8

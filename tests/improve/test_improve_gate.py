@@ -8,14 +8,8 @@ import pytest
 
 from noria.errors import FormatError, UsageError
 from noria.evaluate.metrics import Likelihoods
-from noria.improve.gate import (
-    FAMILY_ALPHA,
-    alpha_of_read,
-    decide,
-    gate_section,
-    verdict_from_json,
-    verdict_to_json,
-)
+from noria.improve.gate import FAMILY_ALPHA, alpha_of_read, decide
+from noria.improve.verdict import gate_section, verdict_from_json, verdict_to_json
 from noria.recipe import GateSettings
 
 SETTINGS = GateSettings()
@@ -131,8 +125,8 @@ def test_a_tampered_verdict_is_refused() -> None:
     passed = [{**one, "passed": True} for one in stored["requirements"]]
     with pytest.raises(FormatError, match="contradicts"):
         verdict_from_json({**stored, "requirements": passed})
-    with pytest.raises(FormatError, match="format 1"):
-        verdict_from_json({**stored, "format": 2})
+    with pytest.raises(FormatError, match="format 2"):
+        verdict_from_json({**stored, "format": 3})
     with pytest.raises(FormatError, match="can't be read"):
         verdict_from_json({"format": 1, "promote": True})
 
@@ -153,7 +147,7 @@ def test_what_was_not_measured_is_named() -> None:
 def test_the_report_shows_the_verdict_that_was_reached() -> None:
     verdict = decide(SETTINGS, **sides(1, challenger=(0.0, -0.2)), reads_before=4, seed=1)
     section = gate_section(verdict)
-    assert (section.promote, section.read_number) == (True, 5)
+    assert (section.decision, section.read_number) == ("promote", 5)
     assert [row.requirement for row in section.requirements] == list(SETTINGS.require)
     assert section.requirements[0].bound == SETTINGS.margin
     assert section.gains[1].difference == verdict.gains[1].difference

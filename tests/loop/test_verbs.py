@@ -36,6 +36,10 @@ def test_chat_feedback_trace_go_from_an_answer_to_its_files(own: Ran) -> None:
     found = noria("trace", said["id"], "-r", str(own.recipe), *where)
     assert [one["kind"] for one in found["feedback"]] == ["correction", "thumb"]
     assert found["version"]["weight_hash"] == own.said["live"]
+    why = noria("explain", said["id"], "-r", str(own.recipe), *where)
+    written = why["tokens"][why["answer_start"] :]
+    assert "".join(one["text"] for one in written) == said["answer"]
+    assert all(0 < one["probability"] <= 1 for one in written)
     version = noria("trace", own.said["live"][:10], "-r", str(own.recipe), *where)
     stages = [one["stage"] for one in version["made_from"]]
     assert stages[0] == "challenger" and {"train", "tokens", "tokenizer", "corpus"} <= set(stages)

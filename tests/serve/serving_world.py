@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import httpx
 import openai
 import torch
 
+from noria.baselines.interface import Baseline
+from noria.baselines.tfidf import train_tfidf
 from noria.feedback.store import FeedbackStore
 from noria.generate.loaded import LanguageModel, load_language_model
 from noria.model.config import ModelConfig
@@ -22,12 +24,17 @@ from noria.registry import Registry
 from noria.serve.app import create_app
 from noria.serve.auth import KeyStore
 from noria.serve.live import LiveModels
-from noria.serve.run import serve
+from noria.serve.loop_route import Loop
+from noria.serve.policy import Policy
+from noria.serve.run import Tls, serve
+from noria.serve.tracing import Tracer
+from noria.tasks.task_model import Description, Part, load_task_model, write_description
 from noria.tokenizer.load import load_tokenizer
 from noria.tokenizer.train import train_tokenizer
 
 NAME = "helpdesk"
 TENANT = "acme"
+TASK = "tongue"
 CONTEXT_TOKENS = 4096
 TEXTS = ["Where is my parcel? It is on its way to you.", "我的包裹在哪里？它在路上。"] * 4
 
@@ -48,6 +55,17 @@ def write_model(folder: Path, always: str) -> str:
     return model_weight_hash(model)
 
 
+def write_task(folder: Path) -> str:
+    """A model that tells English from Chinese; returns its weight hash."""
+    part = train_tfidf(TEXTS, ["en", "zh"] * 4)
+    (folder / "classical").mkdir(parents=True)
+    part.save(folder / "classical")
+    parts = (Part("classical", "classical", 1.0, part.weight_hash),)
+    said = Description("tongue", "classify", "classical", ("en", "zh"), False, 1.0, 0.0, parts)
+    write_description(folder, said)
+    return load_task_model(folder).weight_hash
+
+
 class World:
     """A workspace of one tenant, its server, and clients of it."""
 
@@ -59,6 +77,7 @@ class World:
         self.keys = KeyStore(root / "keys.sqlite")
         self.key = self.new_key("use", "rate", "read")
         self.url = ""
+        self.hashes: dict[str, str] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._clients: list[openai.OpenAI | httpx.Client] = []
@@ -67,32 +86,77 @@ class World:
     def new_key(self, *rights: str, tenant: str = TENANT) -> str:
         return self.keys.create(tenant, rights).secret
 
-    def promote(self, always: str, tenant: str = TENANT) -> str:
-        """Make the model that answers with this letter live; returns its weight hash."""
+    def write(
+        self, always: str, tenant: str = TENANT, origin: str = "made by hand", parent: str = ""
+    ) -> str:
+        """Register the model that answers with this letter; returns its weight hash."""
         folder = self.root / "artifacts" / f"always-{always}"
         if (folder / "model.safetensors").exists():
             weights = load_language_model(folder).weight_hash
         else:
             weights = write_model(folder, always)
         path = f"artifacts/{folder.name}"
-        self.registry.register(tenant, NAME, weights, path, "made by hand", "")
+        self.registry.register(tenant, NAME, weights, path, origin, parent)
+        self.hashes[always] = weights
+        return weights
+
+    def promote_part(self, name: str, kind: str, part: Baseline, labels: Sequence[str]) -> None:
+        """Make an application of one trained part live."""
+        folder = self.root / "artifacts" / name
+        (folder / "classical").mkdir(parents=True)
+        part.save(folder / "classical")
+        parts = (Part("classical", "classical", 1.0, part.weight_hash),)
+        said = Description(name, kind, "classical", tuple(labels), False, 1.0, 0.0, parts)
+        write_description(folder, said)
+        weights, whole = said.weight_hash, f"{NAME}.{name}"
+        self.registry.register(TENANT, whole, weights, f"artifacts/{name}", "made by hand")
+        self.registry.promote(TENANT, whole, weights, "test", "test")
+
+    def promote(self, always: str, tenant: str = TENANT) -> str:
+        """Make the model that answers with this letter live; returns its weight hash."""
+        weights = self.write(always, tenant)
         self.registry.promote(tenant, NAME, weights, "test", "test")
+        return weights
+
+    def promote_task(self) -> str:
+        """Make the application `tongue` live; returns its weight hash."""
+        weights = write_task(self.root / "artifacts" / "tongue")
+        name = f"{NAME}.{TASK}"
+        self.registry.register(TENANT, name, weights, "artifacts/tongue", "made by hand", "")
+        self.registry.promote(TENANT, name, weights, "test", "test")
         return weights
 
     def start(
         self,
         max_running: int = 2,
         max_waiting: int = 8,
+        max_wait_s: float | None = None,
+        tenant_tokens_per_minute: int = 0,
+        tls: Tls | None = None,
+        tracer: Tracer | None = None,
+        policy: Policy | None = None,
         load: Callable[[Path], LanguageModel] = load_language_model,
+        tasks: Sequence[str] = (),
     ) -> None:
         models = LiveModels(self.registry, NAME, self.root, load=load, poll_s=0.05)
+        has_task = (self.root / "artifacts" / "tongue").exists()
         app = create_app(
             models=models,
+            tasks={
+                one: LiveModels(self.registry, f"{NAME}.{one}", self.root, load=load_task_model)
+                for one in (*tasks, *([TASK] if has_task else []))
+            },
             keys=self.keys,
             feedback=self.feedback,
             max_running=max_running,
             max_waiting=max_waiting,
+            max_wait_s=max_wait_s,
+            tenant_tokens_per_minute=tenant_tokens_per_minute,
+            tracer=tracer,
+            policy=policy,
+            loop=Loop(self.registry, self.feedback, self.root, TENANT, [NAME]),
         )
+        self._stop.clear()
         urls: list[str] = []
         answering = threading.Event()
 
@@ -101,7 +165,9 @@ class World:
             answering.set()
 
         self._thread = threading.Thread(
-            target=serve, args=(app, "127.0.0.1", 0, ready), kwargs={"stop": self._stop}
+            target=serve,
+            args=(app, "127.0.0.1", 0, ready),
+            kwargs={"stop": self._stop, "drain": app.state.admission, "tls": tls},
         )
         self._thread.start()
         assert answering.wait(30)
@@ -131,6 +197,12 @@ class World:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         client = httpx.Client(base_url=self.url, headers=headers, timeout=30)
         self._clients.append(client)
+        return client
+
+    def http_of_page(self) -> httpx.Client:
+        """As a browser asks that shows the page."""
+        client = self.http()
+        client.headers["origin"] = self.url
         return client
 
     def health(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from noria.generate.loaded import load_language_model
 from noria.serve.app import OPEN_PATHS, create_app
 from noria.serve.guard import MAX_BODY_BYTES, SECURITY_HEADERS
 from noria.serve.live import LiveModels
+from noria.serve.loop_route import Loop
 
 CHAT = {"model": NAME, "messages": [{"role": "user", "content": "Where?"}], "max_tokens": 2}
 COMPLETION = {"model": NAME, "prompt": "Where?", "max_tokens": 2}
@@ -26,7 +28,8 @@ SECRET_TEXT = "my-secret-text-4711"
 def routes_of(world: World) -> list[tuple[str, str]]:
     """Every (method, path) of the application that needs a key."""
     models = LiveModels(world.registry, NAME, world.root, load_language_model)
-    app = create_app(models=models, keys=world.keys, feedback=world.feedback)
+    loop = Loop(world.registry, world.feedback, world.root, TENANT, [NAME])
+    app = create_app(models=models, keys=world.keys, feedback=world.feedback, loop=loop)
     found = [
         (method, route.path)
         for route in app.routes
@@ -34,27 +37,36 @@ def routes_of(world: World) -> list[tuple[str, str]]:
         for method in sorted(route.methods)
     ]
     assert len(found) == len(app.routes)  # one route, one method, nothing mounted
+    assert len(found) > len(OPEN_PATHS)
     return [(method, path) for method, path in found if path not in OPEN_PATHS]
+
+
+def wrong_headers(world: World) -> list[dict[str, str]]:
+    """No key, a wrong, a revoked and an expired one, a real one in a wrong place."""
+    rights = ("use", "rate", "read", "promote")
+    revoked = world.keys.create(TENANT, rights)
+    world.keys.revoke(TENANT, revoked.key_id)
+    expired = world.keys.create(TENANT, rights, days=1e-9)
+    real = world.new_key(*rights)
+    changed = real[:-1] + ("A" if real[-1] != "A" else "B")
+    wrong = (revoked.secret, expired.secret, changed)
+    return [
+        {},
+        {"Authorization": "Bearer"},
+        *({"Authorization": f"Bearer {secret}"} for secret in wrong),
+        {"Authorization": f"Basic {real}"},
+        {"Authorization": real},
+        {"X-Api-Key": real},
+        {"Cookie": f"key={real}"},
+    ]
 
 
 def test_every_route_is_closed_without_a_right_key(running: World) -> None:
     num_before = len(running.feedback.interactions(TENANT))
-    revoked = running.keys.create(TENANT, ("use", "rate", "read", "promote"))
-    running.keys.revoke(TENANT, revoked.key_id)
-    real = running.new_key("use")
-    wrong = [
-        {},
-        {"Authorization": "Bearer"},
-        {"Authorization": f"Bearer {revoked.secret}"},
-        {"Authorization": f"Bearer {real[:-1]}{'A' if real[-1] != 'A' else 'B'}"},
-        {"Authorization": f"Basic {real}"},
-        {"Authorization": real},
-        {"X-Api-Key": real},
-    ]
-    routes = routes_of(running)
-    assert len(routes) == 6
+    wrong = wrong_headers(running)
     client = running.http()
-    for method, path in [*routes, ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/nothing")]:
+    others = [("GET", "/redoc"), ("GET", "/nothing"), ("POST", "/metrics/")]
+    for method, path in [*routes_of(running), *others]:
         for headers in wrong:
             answer = client.request(method, path, headers=headers, content=b"{not json")
             assert answer.status_code == 401, (method, path, headers)
@@ -63,23 +75,53 @@ def test_every_route_is_closed_without_a_right_key(running: World) -> None:
     assert len(running.feedback.interactions(TENANT)) == num_before
 
 
+def test_no_route_shows_another_tenant_anything(running: World) -> None:
+    weights = running.promote("a")
+    mine = running.openai().completions.create(model=NAME, prompt="Where", max_tokens=2)
+    client = running.http(running.new_key("use", "rate", "read", "promote", tenant="other"))
+    bodies = [CHAT, COMPLETION, {"input": "Where?"}]
+    bodies += [{"interaction_id": mine.id, "kind": "thumb", "value": "up"}]
+    for method, path in [*routes_of(running), ("GET", "/health")]:
+        for name in (mine.id, weights, NAME):
+            for body in bodies if method == "POST" else [None]:
+                filled = re.sub(r"{\w+}", name, path)
+                answer = client.request(method, filled, json=body)
+                assert answer.status_code in (200, 400, 404, 503), (method, path)
+                assert weights not in answer.text, (method, path)
+    assert running.feedback.interactions("other") == running.feedback.feedback("other") == []
+
+
 def test_every_route_needs_its_right(running: World) -> None:
     needed = {
         "/v1/chat/completions": ("use", CHAT),
         "/v1/completions": ("use", COMPLETION),
+        "/v1/embeddings": ("use", {"model": NAME, "input": "Where?"}),
         "/v1/models": ("use", None),
+        "/v1/models/{model}": ("use", None),
+        "/metrics": ("read", None),
         "/v1/tasks": ("use", None),
         "/v1/tasks/{name}": ("use", {"input": "Where?"}),
         "/v1/feedback": ("rate", {"interaction_id": "x", "kind": "thumb", "value": "up"}),
+        "/v1/explain": ("use or read", {"interaction_id": "x"}),
+        "/v1/loop": ("read", None),
+        "/v1/loop/cards": ("read", None),
+        "/v1/loop/requests": ("promote", {"name": "no", "action": "rollback", "reason": "x"}),
     }
+    for path in ("/openapi.json", "/docs"):  # any key
+        assert running.http(running.new_key("rate")).get(path).status_code == 200
+        needed[path] = ("", None)
     for method, path in routes_of(running):
         right, body = needed[path]
-        others = {"use", "rate", "read", "promote"} - {right}
+        if not right:
+            continue
+        others = {"use", "rate", "read", "promote"} - set(right.split(" or "))
         answer = running.http(running.new_key(*others)).request(method, path, json=body)
         assert answer.status_code == 403, path
-        assert right in answer.json()["error"]["message"]
-        answer = running.http(running.new_key(right)).request(method, path, json=body)
-        assert answer.status_code in (200, 404), path
+        told = answer.json()["error"]["message"]
+        assert all(repr(one) in told for one in right.split(" or "))
+        for one in right.split(" or "):
+            answer = running.http(running.new_key(one)).request(method, path, json=body)
+            assert answer.status_code in (200, 404), path
 
 
 def test_health_says_more_only_to_those_who_may_read(running: World) -> None:
@@ -92,8 +134,8 @@ def test_health_says_more_only_to_those_who_may_read(running: World) -> None:
     assert running.http(running.new_key("read")).get("/health").json()["weight_hash"] == weights
 
 
-def test_documentation_routes_do_not_exist(running: World) -> None:
-    for path in ("/docs", "/redoc", "/openapi.json", "/health/", "/v1/models/"):
+def test_no_route_has_another_spelling(running: World) -> None:
+    for path in ("/redoc", "/docs/", "/docs/oauth2-redirect", "/health/", "/v1/models/", "/page/"):
         answer = running.http(running.key).get(path)
         assert answer.status_code == 404
         assert answer.json()["error"]["code"] == "not_found"
@@ -151,6 +193,7 @@ def test_feedback_is_stored_once_and_durably(world: World, tmp_path: Path) -> No
         "kind": "correction",
         "value": "Mail me at jo@example.com. 已送达。",
         "origin": "simulated",
+        "user": "jo",
     }
     headers = {"Idempotency-Key": "f-1"}
     client = world.http(world.key)
@@ -162,6 +205,10 @@ def test_feedback_is_stored_once_and_durably(world: World, tmp_path: Path) -> No
     ((interaction, said),) = world.feedback.corrections(TENANT)
     assert (interaction.id, said.origin) == (asked.id, "simulated")
     assert said.value == "Mail me at [EMAIL]. 已送达。"
+    assert (said.person, said.key_id) == (
+        world.feedback.pseudonym(TENANT, "jo"),
+        world.key.split("-")[1],
+    )
 
 
 BAD: list[tuple[str, Any, str]] = [

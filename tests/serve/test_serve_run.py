@@ -32,7 +32,9 @@ registry, feedback = Registry(root / "registry.sqlite"), FeedbackStore(root / "f
 keys = KeyStore(root / "keys.sqlite")
 models = LiveModels(registry, "helpdesk", root, load_language_model)
 app = create_app(models=models, keys=keys, feedback=feedback)
-serve(app, "127.0.0.1", 0, lambda url: print(url, flush=True))
+serve(
+    app, "127.0.0.1", 0, lambda url: print(url, flush=True), drain=app.state.admission
+)
 for store in (registry, feedback, keys):
     store.close()
 print("closed", flush=True)
@@ -68,6 +70,12 @@ def test_sigterm_lets_the_answer_end_and_closes_the_stores(world: World) -> None
         )
         chunks = [next(stream)]
         process.send_signal(signal.SIGTERM)
+        world.until(lambda: world.http().get("/ready").status_code == 503)
+        refused = world.http(world.key).post(
+            "/v1/completions", json={"model": NAME, "prompt": "Where", "max_tokens": 3}
+        )
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "draining")
+        assert int(refused.headers["retry-after"]) >= 1
         chunks += list(stream)
         assert "".join(chunk.choices[0].text for chunk in chunks) == "a" * 600
         assert process.wait(timeout=20) == 0

@@ -13,10 +13,11 @@ from noria.ask import open_task
 from noria.cli.screen import Silent
 from noria.errors import InputError, NoriaError, RecipeError
 from noria.evaluate.classes import NONE, Classified
+from noria.evaluate.results import read_result
 from noria.pipeline import run
 from noria.recipe_file import parse_recipe
 from noria.records import Labelled, Source, text_content
-from noria.stages.task_choice import Said, choose, contenders_of
+from noria.stages.task_choice import Said, choose, contenders_of, value_of
 from noria.stages.task_data import build_task_data
 from noria.stages.task_examples import ClassExamples
 from noria.stages.tasks import build_task
@@ -144,6 +145,29 @@ def test_twelve_rows_are_enough_to_run(tmp_path: Path) -> None:
         outcome = run(workspace)
     assert set(outcome.tasks) == {"t"} and outcome.report.stat().st_size > 10_000
     assert not outcome.live_weight_hash and outcome.gate == "not asked"
+
+
+def test_several_seeds_are_told_as_their_mean_and_the_first_is_served(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.csv", rows_of(240))
+    recipe = tmp_path / "noria.toml"
+    ways = 'files = ["rows.csv"]\nways = ["classical", "scratch"]\nminutes = 0.1\n'
+    recipe.write_text(f"{HEAD}{ways}", encoding="utf-8")
+    with open_workspace(recipe, None, Silent()) as workspace:
+        once = build_task(workspace, "t").model
+    recipe.write_text(f"{HEAD}{ways}seeds = 2\n", encoding="utf-8")
+    with open_workspace(recipe, None, Silent()) as workspace:
+        twice = build_task(workspace, "t").model
+        again = [one.stage for one in workspace.results if not one.reused]
+    assert again == ["t.scratch", "t.model"]  # of the first seed nothing is made again
+    rows = {row["way"]: row for row in twice.facts["rows"]}
+    assert (rows["classical"]["num_trainings"], rows["scratch"]["num_trainings"]) == (1, 2)
+    results = [read_result(twice.path / "results" / one) for one in ("scratch", "scratch.seed2")]
+    values = [value_of([one.answers], "accuracy").value for one in results]
+    assert results[0].made_by.weight_hash != results[1].made_by.weight_hash
+    assert [one.made_by.seed for one in results] == [1, 2]
+    assert rows["scratch"]["value"] == pytest.approx(sum(values) / 2)
+    assert rows["scratch"]["weight_hash"] == results[0].made_by.weight_hash
+    assert once.facts["weight_hash"] == twice.facts["weight_hash"]
 
 
 def test_a_text_with_many_labels_gets_many(tmp_path: Path) -> None:

@@ -32,6 +32,12 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 def read_json_lines(file: SourceFile, wanted: Wanted, say: Say) -> Found:
     """Yield the records of a JSON Lines file. Raises InputError for no text, unknown columns."""
+    rows, name = json_line_rows(file, wanted)
+    yield from read_rows(file, rows, wanted, say, name)
+
+
+def json_line_rows(file: SourceFile, wanted: Wanted) -> tuple[Iterator[Row | Quarantined], str]:
+    """The rows of a JSON Lines file, and what it is, in a few words. Raises InputError."""
     encoding = find_encoding(file, wanted.encoding)
 
     def rows() -> Iterator[Row | Quarantined]:
@@ -47,7 +53,7 @@ def read_json_lines(file: SourceFile, wanted: Wanted, say: Say) -> Found:
             source = Source(file.name, line.number, line.start, line.end)
             yield Row(values, source, f"{file.name}:{line.number}")
 
-    yield from read_rows(file, rows(), wanted, say, f"JSON Lines, {encoding.says()}")
+    return rows(), f"JSON Lines, {encoding.says()}"
 
 
 def read_json(file: SourceFile, wanted: Wanted, say: Say) -> Found:

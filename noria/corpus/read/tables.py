@@ -32,6 +32,12 @@ _DELIMITERS = ",;\t|"
 
 def read_table(file: SourceFile, wanted: Wanted, say: Say) -> Found:
     """Yield the records of a CSV or TSV file. Raises InputError for no text or unknown columns."""
+    rows, name = table_rows(file, wanted)
+    yield from read_rows(file, rows, wanted, say, name)
+
+
+def table_rows(file: SourceFile, wanted: Wanted) -> tuple[Iterator[Row | Quarantined], str]:
+    """The rows of a CSV or TSV file, and what it is, in a few words. Raises InputError."""
     encoding = find_encoding(file, wanted.encoding)
     lines = text_lines(file, encoding)
     if plain_name(file).endswith((".tsv", ".tab")) or wanted.format == "tsv":
@@ -42,8 +48,7 @@ def read_table(file: SourceFile, wanted: Wanted, say: Say) -> Found:
         delimiter = _delimiter([one.text for one in head if isinstance(one, Line)])
         fields = _quoted_fields(_Pushback(file, head, lines), delimiter)
         name = "CSV" if delimiter == "," else f"CSV parted by {delimiter!r}"
-    rows = _rows(file, fields, wanted)
-    yield from read_rows(file, rows, wanted, say, f"{name}, {encoding.says()}")
+    return _rows(file, fields, wanted), f"{name}, {encoding.says()}"
 
 
 _Fields = Iterator[tuple[Line, list[str]] | Quarantined]

@@ -14,6 +14,7 @@ import pytest
 
 from noria.errors import IntegrityError, StorageError, UnknownName, UsageError
 from noria.registry import Registry, Version
+from noria.registry.trail import TRIGGERS
 
 A, B, C = (letter * 64 for letter in "abc")
 YES = {"promote": True, "difference": -0.125}
@@ -186,32 +187,104 @@ def test_the_trail_says_who_did_what_and_holds(registry: Registry) -> None:
     registry.verify_chain()
 
 
+def unprotected(path: Path, *statements: str) -> None:
+    """What somebody does who owns the file: the triggers go, and come back as they were."""
+    file = sqlite3.connect(path)
+    for name in TRIGGERS:
+        file.execute(f"DROP TRIGGER {name}")
+    for statement in statements:
+        assert file.execute(statement).rowcount > 0
+    for statement in TRIGGERS.values():
+        file.execute(statement)
+    file.commit()
+    file.close()
+
+
+@pytest.mark.parametrize(
+    ("forgery", "named"),
+    [
+        ("UPDATE audit_texts SET text = 'eve' WHERE position = 4 AND what = 'actor'", "entry 4"),
+        ("UPDATE audit_texts SET text = 'x' WHERE position = 2 AND what = 'reason'", "entry 2"),
+        ("UPDATE audit_texts SET text = NULL, salt = NULL WHERE position = 3", "entry 3"),
+        ("DELETE FROM audit_texts WHERE position = 5", "entry 5"),
+        ("UPDATE audit SET detail = '{' WHERE position = 1", "entry 1"),
+        ("UPDATE audit SET detail = '{}' WHERE position = 2", "entry 2"),
+        ("UPDATE audit SET at = at + 1 WHERE position = 5", "entry 5"),
+        ("UPDATE audit SET position = position + 10 WHERE position > 3", "entry 4"),
+        ("DELETE FROM audit WHERE position = 2", "entry 2"),
+        ("DELETE FROM audit WHERE position = 1", "entry 1"),
+        ("DELETE FROM audit WHERE position = 5", "live pointers"),
+        (f"UPDATE live SET weight_hash = '{C}'", "live pointers"),
+        ("DELETE FROM live", "live pointers"),
+        ("DELETE FROM earlier", "live pointers"),
+        (f"INSERT INTO live VALUES ('other', 'helpdesk', '{A}')", "live pointers"),
+        ("INSERT INTO holds VALUES ('acme', 'helpdesk', 'pin')", "holds"),
+        ("UPDATE versions SET artifact_path = 'artifacts/evil' WHERE number = 2", "versions"),
+        ("UPDATE versions SET tenant = 'eve' WHERE number = 3", "versions"),
+    ],
+)
+def test_every_forgery_is_found_and_the_first_broken_entry_named(
+    registry: Registry, tmp_path: Path, forgery: str, named: str
+) -> None:
+    promote(registry, A)
+    promote(registry, B)
+    assert registry.verify_chain() == 5
+    unprotected(tmp_path / "registry.sqlite", forgery)
+    with pytest.raises(IntegrityError, match=named):
+        registry.verify_chain()
+
+
 @pytest.mark.parametrize(
     "forgery",
     [
-        "UPDATE audit SET actor = 'eve' WHERE position = 4",
-        "UPDATE audit SET detail = '{' WHERE position = 1",
-        "UPDATE audit SET at = at + 1 WHERE position = 5",
-        "DELETE FROM audit WHERE position = 2",
-        "DELETE FROM audit WHERE position = 1",
-        "DELETE FROM audit WHERE position = 5",
-        f"UPDATE live SET weight_hash = '{C}'",
-        "DELETE FROM live",
-        f"INSERT INTO live VALUES ('other', 'helpdesk', '{A}')",
-        "UPDATE versions SET artifact_path = 'artifacts/evil' WHERE number = 2",
-        "UPDATE versions SET tenant = 'eve' WHERE number = 3",
+        "UPDATE audit SET at = at + 1 WHERE position = 1",
+        "DELETE FROM audit WHERE position = 4",
+        "DELETE FROM audit",
+        "INSERT OR REPLACE INTO audit SELECT * FROM audit WHERE position = 2",
+        "INSERT INTO audit SELECT tenant, 9, name, action, weight_hash, actor_digest, "
+        "reason_digest, detail, at, previous, digest FROM audit WHERE position = 4",
+        "UPDATE audit_texts SET text = 'eve' WHERE position = 4",
+        "UPDATE audit_texts SET position = 9, salt = NULL, text = NULL WHERE position = 4",
+        "DELETE FROM audit_texts WHERE position = 4",
+        "INSERT OR REPLACE INTO audit_texts VALUES ('acme', 4, 'actor', '00', 'eve')",
     ],
 )
-def test_every_forgery_breaks_the_chain(registry: Registry, tmp_path: Path, forgery: str) -> None:
+def test_the_database_refuses_to_change_its_trail(
+    registry: Registry, tmp_path: Path, forgery: str
+) -> None:
     promote(registry, A)
-    promote(registry, B)
-    registry.verify_chain()
     file = sqlite3.connect(tmp_path / "registry.sqlite")
-    assert file.execute(forgery).rowcount > 0
-    file.commit()
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        file.execute(forgery)
     file.close()
-    with pytest.raises(IntegrityError):
+    assert registry.verify_chain() == 4
+
+
+def test_a_trail_without_its_triggers_is_told(registry: Registry, tmp_path: Path) -> None:
+    file = sqlite3.connect(tmp_path / "registry.sqlite")
+    file.execute("DROP TRIGGER audit_is_never_changed")
+    file.close()
+    with pytest.raises(IntegrityError, match="not protected: audit_is_never_changed"):
         registry.verify_chain()
+
+
+def test_an_erased_actor_is_gone_and_the_chain_still_holds(
+    registry: Registry, tmp_path: Path
+) -> None:
+    registry.promote("acme", "helpdesk", A, "Johanna Beispiel", "said (erased)")
+    promote(registry, B)
+    with pytest.raises(UnknownName):
+        registry.erase_texts("other", 4, "ann", "asked for it")
+    registry.erase_texts("acme", 4, "ann", "asked for it")
+    assert registry.verify_chain() == 6
+    (entry,) = [one for one in registry.history("acme", "helpdesk") if one.position == 4]
+    assert (entry.actor, entry.reason, entry.weight_hash) == ("(erased)", "(erased)", A)
+    assert registry.history("acme", "helpdesk")[-1].action == "erase"
+    registry.close()
+    file = sqlite3.connect(tmp_path / "registry.sqlite")
+    file.execute("VACUUM")
+    file.close()
+    assert b"Johanna" not in (tmp_path / "registry.sqlite").read_bytes()
 
 
 def test_tenants_do_not_see_each_other(registry: Registry, tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""The gate holds: with half of the votes wrong, over a hundred turns, no worse model goes live.
+
+Worse is judged on a test that no gate reads: what is live after a turn against what was live before
+it, with significance (McNemar, one-sided, and Bonferroni over the promotions of a life).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from home_intents import home_requests
+from simulated_people import HALF_WRONG, let_people_ask
+from task_worlds import make_world, right_answers
+
+from noria.evaluate.exact import mcnemar
+from noria.stages.improve_task import improve_task
+from noria.stages.tasks import build_task
+
+NUM_TURNS, NUM_TEST, EACH, MOST_S = 100, 2_000, 30, 20.0
+
+
+def test_no_significantly_worse_model_goes_live_in_a_hundred_turns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = home_requests(NUM_TEST + 1_500 + 3_750, 9)
+    world = make_world(tmp_path, rows, NUM_TEST, 1_500, seed=9)
+    asked = list(world.asked)
+    Random(3).shuffle(asked)
+    promoted, worse, slowest = 0, [], 0.0
+    with world.open() as workspace:
+        build_task(workspace, "t")
+        live = right_answers(workspace, world.test)
+        first = sum(live) / NUM_TEST
+        for turn in range(NUM_TURNS):
+            let_people_ask(workspace, "t", asked[turn * EACH : (turn + 1) * EACH], HALF_WRONG, turn)
+            began = time.monotonic()
+            outcome = improve_task(workspace, "t")
+            slowest = max(slowest, time.monotonic() - began)
+            if not outcome["promoted"]:
+                continue
+            promoted += 1
+            now = right_answers(workspace, world.test)
+            lost = sum(a and not b for a, b in zip(live, now, strict=True))
+            won = sum(b and not a for a, b in zip(live, now, strict=True))
+            if lost > won and mcnemar(won, lost) / 2 < 0.05 / promoted:
+                worse.append((turn, won, lost))
+            live = now
+    with capsys.disabled():
+        print(
+            f"\n{NUM_TURNS} turns, {promoted} promotions, {first:.3f} to "
+            f"{sum(live) / NUM_TEST:.3f}, slowest turn {slowest:.1f} s, worse: {worse}"
+        )
+    assert not worse
+    assert sum(live) / NUM_TEST >= first - 0.01
+    assert slowest <= MOST_S

@@ -1,0 +1,98 @@
+"""`noria improve --watch`, as a process: it turns when feedback has come, and can be stopped."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from running import Ran
+
+from noria.cli.screen import Silent
+from noria.recipe import TENANT
+from noria.registry import AuditEntry
+from noria.stages.turn_process import TurnProcess
+from noria.stages.watch import Watch
+from noria.workspace import open_workspace
+
+
+@pytest.fixture
+def own(first: Ran, tmp_path: Path) -> Ran:
+    """A copy of the first run, whose watch turns after five pieces of feedback."""
+    shutil.copytree(first.store, tmp_path / "store")
+    shutil.copy(first.recipe.with_suffix(".lock"), tmp_path / "tiny.lock")
+    text = first.recipe.read_text()
+    assert "[improve]" in text
+    text = text.replace("[improve]", "[improve]\nafter_feedback = 5")
+    (tmp_path / "tiny.toml").write_text(text)
+    return Ran(tmp_path / "tiny.toml", tmp_path / "store", 0, first.said)
+
+
+def turns(own: Ran) -> list[AuditEntry]:
+    with open_workspace(own.recipe, own.store, Silent()) as workspace:
+        history = workspace.registry.history(TENANT, "tiny")
+    return [entry for entry in history if entry.action == "turn"]
+
+
+@contextmanager
+def watching(own: Ran) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "noria", "improve", str(own.recipe), "--watch"]
+    process = subprocess.Popen([*command, "--store", str(own.store)], stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(own: Ran, num_turns: int, seconds: float = 120.0) -> list[AuditEntry]:
+    give_up_at = time.monotonic() + seconds
+    while len(found := turns(own)) < num_turns:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.1)
+    return found
+
+
+def test_a_watch_that_is_stopped_and_begun_again_ends_the_turn_it_began(own: Ran) -> None:
+    with watching(own) as process:
+        (begun,) = until(own, 1)
+        assert begun.reason == "20 new pieces of feedback"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    with watching(own) as process:
+        _, again, ended = until(own, 3)
+        assert again.reason == "the last turn was interrupted"
+        assert ended.detail == {"num_feedback": 20, "ended": True}
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    assert [action for action, _ in own.audit()].count("gate") == 2
+
+
+def test_a_turn_that_ended_is_not_begun_again_without_new_feedback(own: Ran) -> None:
+    with open_workspace(own.recipe, own.store, Silent()) as workspace:
+        live = workspace.registry.live(TENANT, "tiny")
+        assert live is not None
+        detail = {"num_feedback": 16, "ended": True}
+        workspace.registry.note(live, "turn", "test", "refused", detail)
+        turn = TurnProcess(own.recipe, own.store)
+        watch = Watch(workspace, turn)
+        for _ in range(3):
+            watch.once()
+        assert not turn.is_running  # four are new
+        workspace.registry.hold(TENANT, "tiny", "freeze", "ann", "no training now")
+        said = workspace.feedback.said(TENANT)
+        workspace.feedback.record_feedback(TENANT, said[0][0].id, "comment", "Thanks.")
+        watch = Watch(workspace, turn)
+        watch.once()
+        assert not turn.is_running  # frozen
+        workspace.registry.hold(TENANT, "tiny", "unfreeze", "ann", "over")
+        watch.once()
+        assert turn.is_running
+        turn.stop()
+        assert [one.reason for one in turns(own)] == ["refused", "5 new pieces of feedback"]
