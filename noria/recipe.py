@@ -249,7 +249,7 @@ class ServeSettings:
 
     host: str = setting("127.0.0.1", "Address to listen on.")
     port: int = setting(8642, "Port to listen on; 0: any free one.", low=0, high=65_535)
-    max_running: int = setting(2, "Answers written at the same time.", low=1, high=1024)
+    max_running: int = setting(8, "Answers written at the same time.", low=1, high=1024)
     max_waiting: int = setting(64, "Requests that wait; beyond them 429.", low=0, high=100_000)
     max_wait_s: float = setting(
         60.0, "Seconds that a request waits for its turn; beyond them 503.", low=0.01, high=86_400.0

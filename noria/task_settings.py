@@ -76,7 +76,7 @@ class TaskSettings:
         choices=tuple(dict.fromkeys(way for ways in TASK_WAYS.values() for way in ways)),
     )
     minutes: float = setting(
-        2.5, "Time for the training of all ways together.", low=0.05, high=10_000.0
+        2.0, "Time for the training of all ways together.", low=0.05, high=10_000.0
     )
     seeds: int = setting(
         1,

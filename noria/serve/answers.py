@@ -1,7 +1,8 @@
-"""One answer: written by a thread, stored, handed to the event loop piece by piece.
+"""One answer: drawn by the model's engine, stored, handed to the event loop piece by piece.
 
 In: a checked request and the model that is live when its turn comes. Out: pieces of text; before
-the last one is handed out the interaction is on disk. Nobody reading any more ends the thread.
+the last one is handed out the interaction is on disk. A thread makes text of an answer's tokens;
+the engine draws those of all answers together. Nobody reading any more ends both.
 This module knows no HTTP.
 """
 
@@ -11,10 +12,10 @@ import asyncio
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from weakref import WeakSet
 
@@ -22,7 +23,13 @@ from noria.errors import NoriaError, UsageError
 from noria.evaluate.distance import overlap
 from noria.feedback.interactions import Interaction
 from noria.feedback.store import FeedbackStore
+from noria.generate.batching import Engine, EngineSettings
+from noria.generate.drawing import Drawn
+from noria.generate.engine import draw_tokens
+from noria.generate.engines import Engines
 from noria.generate.loaded import LanguageModel
+from noria.generate.sampling import Sampling
+from noria.generate.sequences import Stream
 from noria.records import content_text
 from noria.serve.admission import Admission, Place
 from noria.serve.bodies import Head
@@ -30,9 +37,9 @@ from noria.serve.live import LiveModel, LiveModels
 from noria.serve.live_signals import LiveSignals
 from noria.serve.policy import NO_POLICY, Policy
 from noria.serve.protocol import ChatRequest, CompletionRequest
-from noria.serve.scored import prompt_ids, scored_pieces
+from noria.serve.scored import chat_log_probs, prompt_ids, scored_pieces
 from noria.serve.shadow import Shadow
-from noria.tasks.answer import Piece, answer_pieces
+from noria.tasks.answer import Draw, Piece, answer_pieces
 from noria.tasks.chat import chat
 from noria.tasks.complete import complete
 from noria.tokenizer.load import Tokenizer
@@ -57,15 +64,17 @@ class Asked:
     idempotency_key: str = ""
     policy: Policy = NO_POLICY
     on_end: Callable[[Piece, float], None] | None = None  # told the last piece, and seconds
+    number: int = 0  # of several answers to one request
 
     def __post_init__(self) -> None:
         request = self.request
-        if not self.idempotency_key or isinstance(request, ChatRequest):
+        if not self.idempotency_key:
             return
-        if request.is_scored or not isinstance(request.given, str):
+        of_ids = isinstance(request, CompletionRequest) and not isinstance(request.given, str)
+        if request.is_scored or of_ids or (request.n or 1) > 1:
             raise UsageError(
                 "an Idempotency-Key",
-                "none with echo, logprobs or a prompt of ids, since only an answer's text is kept",
+                "none with n, echo, logprobs or a prompt of ids, since one answer's text is kept",
                 "send the request without it",
             )
 
@@ -86,20 +95,22 @@ class Asked:
             return content_text(self.request.as_messages()[-1].content)
         return self.request.given if isinstance(self.request.given, str) else ""
 
-    def pieces(self, live: LiveModel) -> Iterator[Piece]:
+    def pieces(self, live: LiveModel, draw: Draw = draw_tokens) -> Iterator[Piece]:
         """Draw the answer from a model."""
         request = self.request
         sampling = request.sampling(live.model.model.config.context_tokens)
+        if self.number and sampling.seed is not None:  # each of several has a seed of its own
+            sampling = replace(sampling, seed=(sampling.seed + self.number) % 2**63)
         if isinstance(request, ChatRequest):
-            return chat(live.model, request.as_messages(), sampling)
+            return chat(live.model, request.as_messages(), sampling, draw)
         if request.is_scored:
             wanted = None if request.max_tokens == 0 else sampling
             echo = bool(request.echo)
-            return scored_pieces(live.model, request.given, wanted, echo, request.logprobs)
+            return scored_pieces(live.model, request.given, wanted, echo, request.logprobs, draw)
         if isinstance(request.given, str):
-            return complete(live.model, request.given, sampling)
+            return complete(live.model, request.given, sampling, draw)
         before, ids = prompt_ids(live.model.tokenizer, request.given)
-        return answer_pieces(live.model, [*before, *ids], sampling)
+        return answer_pieces(live.model, [*before, *ids], sampling, draw=draw)
 
     def prompt(self, tokenizer: Tokenizer) -> str:
         """The prompt as an interaction keeps it: ids as the text that they stand for."""
@@ -119,6 +130,7 @@ class Answer:
         feedback: FeedbackStore,
         place: Place,
         signals: LiveSignals,
+        engine: Engine,
     ) -> None:
         self.head = Head(
             id=f"{ID_PREFIX[asked.kind]}-{uuid.uuid4().hex}",
@@ -133,10 +145,17 @@ class Answer:
         self._place = place
         self._signals = signals
         self.text = ""  # the whole answer, once it is written
+        self._engine = engine
+        self._stream: Stream | None = None
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Queue[Piece | Exception] = asyncio.Queue()
         self._cancelled = threading.Event()
         self._began_at = time.monotonic()
+
+    @property
+    def live(self) -> LiveModel:
+        """The model that writes it."""
+        return self._live
 
     async def next(self) -> Piece:
         """The next piece; after one with `finish` there is none. Raises what went wrong."""
@@ -146,17 +165,27 @@ class Answer:
         return piece
 
     async def whole(self) -> tuple[str, Piece]:
-        """The text of the whole answer and its last piece."""
-        texts = []
+        """The text of the whole answer and its last piece, with the tokens of all."""
+        texts: list[str] = []
+        drawn: list[Drawn] = []
         while True:
             piece = await self.next()
             texts.append(piece.text)
+            drawn += piece.drawn
             if piece.finish is not None:
-                return "".join(texts), piece
+                return "".join(texts), replace(piece, drawn=tuple(drawn))
+
+    def log_probs(self, drawn: Sequence[Drawn]) -> dict[str, Any] | None:
+        """OpenAI's `logprobs` of these tokens of a chat, if they were asked for."""
+        if not isinstance(self._asked.request, ChatRequest) or not self._asked.request.is_scored:
+            return None
+        return chat_log_probs(self._live.model.tokenizer, drawn)
 
     def cancel(self) -> None:
-        """Nobody reads any more: stop after the piece that is being written."""
+        """Nobody reads any more: the engine forgets it before its next step."""
         self._cancelled.set()
+        if self._stream is not None:
+            self._stream.cancel()
 
     def write(self) -> None:
         """Write the answer, store it, hand it out; runs in a thread of its own, never raises."""
@@ -182,16 +211,30 @@ class Answer:
 
     def _written(self) -> Piece:
         texts: list[str] = []
-        drawn = self._asked.pieces(self._live)
+        drawn = self._asked.pieces(self._live, self._drawn)
         with closing(cast(Any, self._asked.policy.screened(drawn))) as pieces:
             for piece in pieces:
                 texts.append(piece.text)
+                if self._cancelled.is_set():
+                    piece = replace(piece, finish=None)  # cut short, whatever it says
                 if piece.finish is not None or self._cancelled.is_set():
                     self.text = "".join(texts)
                     self._store(self.text, piece)
                     return cast(Piece, piece)
                 self._loop.call_soon_threadsafe(self._ready.put_nowait, piece)
         raise NoriaError("an answer without an end", "a last piece that says why it ended")
+
+    def _drawn(
+        self, _: LanguageModel, prompt_ids: Sequence[int], sampling: Sampling
+    ) -> Iterator[Drawn]:
+        """The tokens, drawn by the engine beside those of others."""
+        self._stream = self._engine.submit(prompt_ids, sampling, self._asked.tenant)
+        if self._cancelled.is_set():
+            self._stream.cancel()
+        try:
+            yield from self._stream
+        finally:
+            self._stream.cancel()
 
     def _end(self, last: Piece | Exception) -> None:
         # The place is free before the client hears the end: its next request finds it so.
@@ -228,12 +271,13 @@ class Answer:
 
 
 class Desk:
-    """Where answers are written: at most so many at once, each in a thread."""
+    """Where answers are written: at most so many at once, by one engine for each live model."""
 
     def __init__(
         self, models: LiveModels[LanguageModel], feedback: FeedbackStore, admission: Admission
     ) -> None:
         self.models = models
+        self.engines = Engines(EngineSettings(max_running=admission.max_running))
         self.admission = admission
         self._feedback = feedback
         self._threads = ThreadPoolExecutor(admission.max_running, thread_name_prefix="noria-answer")
@@ -253,18 +297,20 @@ class Desk:
             idempotency_key=asked.idempotency_key,
         )
 
-    async def begin(self, asked: Asked) -> Answer:
-        """Wait for a place and begin with the model that is live then.
+    async def begin(self, asked: Asked, beside: Answer | None = None) -> Answer:
+        """Wait for a place and begin with the model that is live then, or with `beside`'s own.
 
         The place is given back when the answer is written. Raises Busy, NothingLive.
         """
         place = await self.admission.enter(asked.tenant)
         try:
             # Whoever does not say who asks is somebody else each time.
-            live = self.models.choose(asked.tenant, asked.person or uuid.uuid4().hex)
+            person = asked.person or uuid.uuid4().hex
+            live = beside.live if beside else self.models.choose(asked.tenant, person)
             if live is None:
                 raise NothingLive("no model is live", "a promoted version", "promote one first")
-            answer = Answer(asked, live, self._feedback, place, self.models.signals)
+            engine, signals = self.engines.of(live.model), self.models.signals
+            answer = Answer(asked, live, self._feedback, place, signals, engine)
             self._threads.submit(self._write, asked, answer)
         except BaseException:
             place.leave()
@@ -290,6 +336,7 @@ class Desk:
         for answer in list(self._answers):
             answer.cancel()
         await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self.engines.close)
         await asyncio.to_thread(self._shadow.close)
 
 

@@ -8,6 +8,7 @@ Every body and every chunk says which interaction it belongs to (`id`) and which
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,35 +48,61 @@ def usage(num_prompt_tokens: int, num_answer_tokens: int) -> dict[str, int]:
     }
 
 
-def whole_body(
-    head: Head,
-    text: str,
-    finish: str,
-    counts: dict[str, int],
-    log_probs: dict[str, list[Any]] | None = None,
-) -> dict[str, Any]:
-    """The body of an answer that is not streamed."""
-    choice: dict[str, Any] = {"index": 0, "finish_reason": finish, "logprobs": log_probs}
+@dataclass(frozen=True)
+class Written:
+    """One whole answer to a request; `id` where there are several, so that each can be rated."""
+
+    text: str
+    finish: str
+    log_probs: dict[str, Any] | None = None
+    id: str = ""
+
+
+def whole_body(head: Head, written: Sequence[Written], counts: dict[str, int]) -> dict[str, Any]:
+    """The body of a reply that is not streamed."""
+    choices = [_choice(head, index, one) for index, one in enumerate(written)]
+    kind = "chat.completion" if head.kind == "chat" else "text_completion"
+    return {**head.body(kind, choices), "usage": counts}
+
+
+def _choice(head: Head, index: int, one: Written) -> dict[str, Any]:
+    choice: dict[str, Any] = {"index": index, "finish_reason": one.finish}
+    choice["logprobs"] = one.log_probs
+    if one.id:
+        choice["interaction_id"] = one.id
     if head.kind == "chat":
-        choice["message"] = {"role": "assistant", "content": text, "refusal": None}
-        return {**head.body("chat.completion", [choice]), "usage": counts}
-    choice["text"] = text
-    return {**head.body("text_completion", [choice]), "usage": counts}
+        choice["message"] = {"role": "assistant", "content": one.text, "refusal": None}
+    else:
+        choice["text"] = one.text
+    return choice
 
 
-def first_chunks(head: Head) -> list[dict[str, Any]]:
+def first_chunks(head: Head, num_answers: int = 1) -> list[dict[str, Any]]:
     """What a stream begins with: of a chat, who speaks."""
     if head.kind != "chat":
         return []
-    return [_chat_chunk(head, {"role": "assistant", "content": ""}, None)]
+    begins = {"role": "assistant", "content": ""}
+    return [_chat_chunk(head, index, begins, None, None) for index in range(num_answers)]
 
 
-def text_chunk(head: Head, text: str, finish: str | None) -> dict[str, Any]:
-    """One piece of an answer; the last one says why it ended."""
+def text_chunk(
+    head: Head,
+    text: str,
+    finish: str | None,
+    index: int = 0,
+    log_probs: dict[str, Any] | None = None,
+    interaction_id: str = "",
+) -> dict[str, Any]:
+    """One piece of an answer; the last one says why it ended, and of several which it was."""
     if head.kind == "chat":
-        return _chat_chunk(head, {"content": text} if text else {}, finish)
-    choice = {"index": 0, "text": text, "finish_reason": finish, "logprobs": None}
-    return head.body("text_completion", [choice])
+        delta = {"content": text} if text else {}
+        body = _chat_chunk(head, index, delta, finish, log_probs)
+    else:
+        choice = {"index": index, "text": text, "finish_reason": finish, "logprobs": None}
+        body = head.body("text_completion", [choice])
+    if interaction_id:
+        body["choices"][0]["interaction_id"] = interaction_id
+    return body
 
 
 def usage_chunk(head: Head, counts: dict[str, int]) -> dict[str, Any]:
@@ -84,8 +111,14 @@ def usage_chunk(head: Head, counts: dict[str, int]) -> dict[str, Any]:
     return {**head.body(kind, []), "usage": counts}
 
 
-def _chat_chunk(head: Head, delta: dict[str, str], finish: str | None) -> dict[str, Any]:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
+def _chat_chunk(
+    head: Head,
+    index: int,
+    delta: dict[str, str],
+    finish: str | None,
+    log_probs: dict[str, Any] | None,
+) -> dict[str, Any]:
+    choice = {"index": index, "delta": delta, "finish_reason": finish, "logprobs": log_probs}
     return head.body("chat.completion.chunk", [choice])
 
 

@@ -66,7 +66,8 @@ class Policy:
         if self.refuses_answer("".join(one.text for one in held)):
             yield Piece("", CONTENT_FILTER, last.num_prompt_tokens, last.num_answer_tokens)
             return
-        yield replace(last, text="".join(one.text for one in held))
+        drawn = tuple(token for one in held for token in one.drawn)
+        yield replace(last, text="".join(one.text for one in held), drawn=drawn)
 
 
 NO_POLICY = Policy()

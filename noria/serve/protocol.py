@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from noria.feedback.interactions import chat_prompt
 from noria.generate.sampling import Sampling
 from noria.records import Message, text_content
+from noria.serve.wishes import MAX_ALTERNATIVES, Wishes
 
 COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
 MAX_LOGPROBS = 5  # likewise: the most alternatives to each token
@@ -26,7 +27,6 @@ LIVE = "live"  # a name that every server answers to, beside its model's own
 _USUAL: dict[str, Any] = {
     "best_of": 1,
     "modalities": ["text"],
-    "response_format": {"type": "text"},
     "service_tier": "auto",
     "tool_choice": "none",
 }
@@ -67,7 +67,7 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class _Request(BaseModel):
+class _Request(Wishes):
     """What both kinds of request have in common."""
 
     model_config = ConfigDict(extra="allow")
@@ -78,7 +78,6 @@ class _Request(BaseModel):
     top_p: float | None = Field(None, ge=1e-6, le=1, allow_inf_nan=False)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: Stop | list[Stop] | None = None
-    n: Literal[1] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = Field(None, max_length=1000)
@@ -104,14 +103,15 @@ class _Request(BaseModel):
         """Whether the stream should end with the token counts."""
         return self.stream_options is not None and self.stream_options.include_usage
 
-    def _drawn(self, max_tokens: int) -> Sampling:
+    def _drawn(self, max_tokens: int, log_probs: int | None = None) -> Sampling:
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return Sampling(
+        return self.as_sampling(
             temperature=1.0 if self.temperature is None else self.temperature,
             top_p=1.0 if self.top_p is None else self.top_p,
             max_tokens=max_tokens,
             seed=self.seed,
             stop=tuple(stop),
+            log_probs=log_probs,
         )
 
 
@@ -155,6 +155,19 @@ class ChatRequest(_Request):
 
     messages: list[ChatMessage] = Field(min_length=1)
     max_completion_tokens: int | None = Field(None, ge=1, le=2**31)
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_ALTERNATIVES)
+
+    @model_validator(mode="after")
+    def _alternatives_to_something(self) -> Self:
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs = true")
+        return self
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the reply has more than the answer's text."""
+        return bool(self.logprobs)
 
     def as_messages(self) -> tuple[Message, ...]:
         """The conversation so far."""
@@ -168,7 +181,8 @@ class ChatRequest(_Request):
     def sampling(self, context_tokens: int) -> Sampling:
         """How to draw the answer; without a limit it may fill half of the context."""
         wanted = self.max_completion_tokens or self.max_tokens
-        return self._drawn(wanted or max(1, context_tokens // 2))
+        log_probs = (self.top_logprobs or 0) if self.logprobs else None
+        return self._drawn(wanted or max(1, context_tokens // 2), log_probs)
 
 
 class CompletionRequest(_Request):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -21,6 +22,7 @@ from noria.serve.answers import Answer, Asked, Desk
 from noria.serve.bodies import (
     STREAM_END,
     Head,
+    Written,
     event,
     first_chunks,
     text_chunk,
@@ -40,26 +42,44 @@ log = logging.getLogger(__name__)
 
 
 async def fresh_reply(request: Request, desk: Desk, asked: Asked) -> Response:
-    """Write an answer and reply with it. Raises Busy, NothingLive, ClientGone.
+    """Write one answer or several, and reply. Raises Busy, NothingLive, ClientGone.
 
     A stream begins with its first piece: what goes wrong before has a status of its own.
     """
-    answer = await _unless_gone(request, desk.begin(asked))
-    head = answer.head
+    answers: list[Answer] = []
     try:
+        for number in range(asked.request.n or 1):
+            first_answer = answers[0] if answers else None
+            begun = desk.begin(replace(asked, number=number), first_answer)
+            answers.append(await _unless_gone(request, begun))
         if asked.request.stream:
-            first = await _unless_gone(request, answer.next())
-            return AnswerStream(_events(asked, answer, first), answer)
-        text, last = await _unless_gone(request, answer.whole())
+            first = await _unless_gone(request, answers[0].next())
+            return AnswerStream(_events(asked, answers, first), answers)
+        ends = [await _unless_gone(request, one.whole()) for one in answers]
     except BaseException:
-        answer.cancel()
+        for one in answers:
+            one.cancel()
         raise
-    counts = usage(last.num_prompt_tokens, last.num_answer_tokens)
-    log_probs = None
-    if isinstance(last, ScoredPiece):
-        text, log_probs = last.echoed + text, last.log_probs
-    body = whole_body(head, text, last.finish or "stop", counts, log_probs)
+    head = answers[0].head
+    several = len(answers) > 1
+    written = [
+        _written(answer, text, last, answer.head.id if several else "")
+        for answer, (text, last) in zip(answers, ends, strict=True)
+    ]
+    body = whole_body(head, written, _usage([last for _, last in ends]))
     return JSONResponse(body, headers=_headers(head))
+
+
+def _written(answer: Answer, text: str, last: Piece, interaction_id: str) -> Written:
+    finish = last.finish or "stop"
+    if isinstance(last, ScoredPiece):
+        return Written(last.echoed + text, finish, last.log_probs, interaction_id)
+    return Written(text, finish, answer.log_probs(last.drawn), interaction_id)
+
+
+def _usage(last: Sequence[Piece]) -> dict[str, int]:
+    """The prompt counts once, as OpenAI counts it."""
+    return usage(last[0].num_prompt_tokens, sum(one.num_answer_tokens for one in last))
 
 
 def stored_reply(asked: Asked, stored: Interaction) -> Response:
@@ -67,7 +87,7 @@ def stored_reply(asked: Asked, stored: Interaction) -> Response:
     head = Head(stored.id, stored.kind, stored.created_at, stored.model_name, stored.weight_hash)
     counts = usage(stored.num_prompt_tokens, stored.num_answer_tokens)
     if not asked.request.stream:
-        body = whole_body(head, stored.answer, stored.finish, counts)
+        body = whole_body(head, [Written(stored.answer, stored.finish)], counts)
         return JSONResponse(body, headers=_headers(head))
     chunks = [*first_chunks(head), text_chunk(head, stored.answer, stored.finish)]
     events = [event(chunk) for chunk in chunks] + list(_ending(asked, head, counts))
@@ -75,32 +95,41 @@ def stored_reply(asked: Asked, stored: Interaction) -> Response:
 
 
 class AnswerStream(StreamingResponse):
-    """A streamed answer; however the stream ends, the answer ends with it."""
+    """Streamed answers; however the stream ends, they end with it."""
 
-    def __init__(self, events: AsyncIterator[bytes], answer: Answer) -> None:
-        super().__init__(events, media_type=EVENT_STREAM, headers=_headers(answer.head))
-        self._answer = answer
+    def __init__(self, events: AsyncIterator[bytes], answers: Sequence[Answer]) -> None:
+        super().__init__(events, media_type=EVENT_STREAM, headers=_headers(answers[0].head))
+        self._answers = answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream (the ASGI interface)."""
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._answer.cancel()
+            for one in self._answers:
+                one.cancel()
 
 
 def _headers(head: Head) -> dict[str, str]:
     return {WEIGHTS_HEADER: head.weight_hash, INTERACTION_HEADER: head.id}
 
 
-async def _events(asked: Asked, answer: Answer, piece: Piece) -> AsyncIterator[bytes]:
-    head = answer.head
-    for chunk in first_chunks(head):
+async def _events(asked: Asked, answers: Sequence[Answer], first: Piece) -> AsyncIterator[bytes]:
+    head, several = answers[0].head, len(answers) > 1
+    for chunk in first_chunks(head, len(answers)):
         yield event(chunk)
+    last: list[Piece] = []
     try:
-        while piece.finish is None:
-            yield event(text_chunk(head, piece.text, None))
-            piece = await answer.next()
+        async for index, piece in _merged(answers, first):
+            answer = answers[index]
+            log_probs = answer.log_probs(piece.drawn)
+            interaction_id = ""
+            if piece.finish is not None:
+                last.append(piece)
+                interaction_id = answer.head.id if several else ""
+            yield event(
+                text_chunk(head, piece.text, piece.finish, index, log_probs, interaction_id)
+            )
     except NoriaError as error:  # the status is sent: only an event can say it now
         yield error_event(error)
         return
@@ -108,9 +137,35 @@ async def _events(asked: Asked, answer: Answer, piece: Piece) -> AsyncIterator[b
         log.exception("answer %s broke off", head.id)
         yield error_event(NoriaError("the answer broke off"))
         return
-    yield event(text_chunk(head, piece.text, piece.finish))
-    for ending in _ending(asked, head, usage(piece.num_prompt_tokens, piece.num_answer_tokens)):
+    for ending in _ending(asked, head, _usage(last)):
         yield ending
+
+
+async def _merged(answers: Sequence[Answer], first: Piece) -> AsyncIterator[tuple[int, Piece]]:
+    """The pieces of all answers as they come, `first` being the first one's own."""
+    yield 0, first
+    if len(answers) == 1:  # without a task for each piece
+        while first.finish is None:
+            first = await answers[0].next()
+            yield 0, first
+        return
+    waiting = {
+        asyncio.ensure_future(answer.next()): index
+        for index, answer in enumerate(answers)
+        if index or first.finish is None
+    }
+    try:
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                index = waiting.pop(one)
+                piece = one.result()
+                if piece.finish is None:
+                    waiting[asyncio.ensure_future(answers[index].next())] = index
+                yield index, piece
+    finally:
+        for one in waiting:
+            one.cancel()
 
 
 def _ending(asked: Asked, head: Head, counts: dict[str, int]) -> Iterator[bytes]:

@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from noria.errors import UsageError
-from noria.generate.engine import generate_tokens
+from noria.generate.drawing import Drawn
+from noria.generate.engine import draw_tokens
 from noria.generate.loaded import LanguageModel
 from noria.generate.postprocess import TextStream
 from noria.generate.sampling import Sampling
 from noria.generate.scoring import score_tokens
-from noria.tasks.answer import Piece
+from noria.tasks.answer import Draw, Piece
 from noria.tokenizer.load import Tokenizer
 
 
@@ -31,8 +32,8 @@ from noria.tokenizer.load import Tokenizer
 class ScoredPiece(Piece):
     """The whole of an answer; `echoed` is the prompt, if it was asked for."""
 
-    echoed: str
-    log_probs: dict[str, list[Any]] | None
+    echoed: str = ""
+    log_probs: dict[str, list[Any]] | None = None
 
 
 def scored_pieces(
@@ -41,6 +42,7 @@ def scored_pieces(
     sampling: Sampling | None,
     echo: bool,
     num_best: int | None,
+    draw: Draw = draw_tokens,
 ) -> Iterator[Piece]:
     """Answer a prompt and score its tokens: one piece.
 
@@ -56,7 +58,7 @@ def scored_pieces(
         raise UsageError(
             f"a prompt of {num_prompt} tokens", f"at most {limit} with this max_tokens"
         )
-    answer_ids, text, finish = _written(model, [*before, *given], sampling)
+    answer_ids, text, finish = _written(model, [*before, *given], sampling, draw)
     echoed = tokenizer.decode(given) if echo else ""
     log_probs = None
     if num_best is not None:
@@ -73,7 +75,7 @@ def scored_pieces(
             for place in range(first, first + len(shown))
         ]
         log_probs = _body(tokenizer, shown, rows, offsets)
-    yield ScoredPiece(text, finish, num_prompt, len(answer_ids), echoed, log_probs)
+    yield ScoredPiece(text, finish, num_prompt, len(answer_ids), echoed=echoed, log_probs=log_probs)
 
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str | Sequence[int]) -> tuple[list[int], list[int]]:
@@ -89,7 +91,7 @@ def prompt_ids(tokenizer: Tokenizer, prompt: str | Sequence[int]) -> tuple[list[
 
 
 def _written(
-    model: LanguageModel, prompt_ids: Sequence[int], sampling: Sampling | None
+    model: LanguageModel, prompt_ids: Sequence[int], sampling: Sampling | None, draw: Draw
 ) -> tuple[list[int], str, str]:
     """The answer's ids, its text, and why it ended; ids behind a stop string are left out."""
     if sampling is None:
@@ -98,7 +100,8 @@ def _written(
     ids: list[int] = []
     texts: list[str] = []
     finish = "length"
-    for token_id in generate_tokens(model, prompt_ids, sampling):
+    for drawn in draw(model, prompt_ids, sampling):
+        token_id = drawn.token_id
         ids.append(token_id)
         if token_id in model.tokenizer.stop_ids:
             finish = "stop"
@@ -152,6 +155,24 @@ def _body(
         "top_logprobs": top,
         "text_offset": offsets,
     }
+
+
+def chat_log_probs(tokenizer: Tokenizer, drawn: Sequence[Drawn]) -> dict[str, Any]:
+    """OpenAI's `logprobs` object of a chat's choice."""
+
+    def entry(token_id: int, log_prob: float) -> dict[str, Any]:
+        data = list(tokenizer.token_bytes(token_id))
+        return {"token": _name(tokenizer, token_id), "logprob": log_prob, "bytes": data}
+
+    content = [
+        {
+            **entry(one.token_id, one.log_prob),
+            "top_logprobs": [entry(*other) for other in one.best],
+        }
+        for one in drawn
+        if one.log_prob is not None
+    ]
+    return {"content": content, "refusal": None}
 
 
 def _name(tokenizer: Tokenizer, token_id: int) -> str:

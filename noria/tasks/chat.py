@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from noria.generate.engine import draw_tokens
 from noria.generate.loaded import LanguageModel
 from noria.generate.sampling import Sampling
 from noria.records import Message
-from noria.tasks.answer import Piece, answer_pieces
+from noria.tasks.answer import Draw, Piece, answer_pieces
 from noria.tokenizer.chat import answer_lead, render_chat
 
 
-def chat(model: LanguageModel, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
+def chat(
+    model: LanguageModel,
+    messages: Sequence[Message],
+    sampling: Sampling,
+    draw: Draw = draw_tokens,
+) -> Iterator[Piece]:
     """Answer the last message in the model's own chat format.
 
     Raises UsageError for no message, an unknown role or a wrong order. A conversation that is
@@ -19,4 +25,4 @@ def chat(model: LanguageModel, messages: Sequence[Message], sampling: Sampling) 
     """
     rendered = render_chat(model.tokenizer, messages, add_answer_prompt=True)
     prompt_ids = [*model.tokenizer.start_ids, *rendered.ids]
-    return answer_pieces(model, prompt_ids, sampling, answer_lead(model.tokenizer))
+    return answer_pieces(model, prompt_ids, sampling, answer_lead(model.tokenizer), draw)

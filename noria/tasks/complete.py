@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from noria.generate.engine import draw_tokens
 from noria.generate.loaded import LanguageModel
 from noria.generate.sampling import Sampling
-from noria.tasks.answer import Piece, answer_pieces
+from noria.tasks.answer import Draw, Piece, answer_pieces
 
 
-def complete(model: LanguageModel, prompt: str, sampling: Sampling) -> Iterator[Piece]:
+def complete(
+    model: LanguageModel, prompt: str, sampling: Sampling, draw: Draw = draw_tokens
+) -> Iterator[Piece]:
     """Continue a text; an empty prompt begins a new document.
 
     The prompt follows what stands before every sequence of this model. One that has nothing there
@@ -17,4 +20,4 @@ def complete(model: LanguageModel, prompt: str, sampling: Sampling) -> Iterator[
     """
     tokenizer = model.tokenizer
     prompt_ids = [*tokenizer.start_ids, *tokenizer.encode(prompt)] or [tokenizer.end_id]
-    return answer_pieces(model, prompt_ids, sampling)
+    return answer_pieces(model, prompt_ids, sampling, draw=draw)

@@ -212,7 +212,7 @@ def test_feedback_is_stored_once_and_durably(world: World, tmp_path: Path) -> No
 
 
 BAD: list[tuple[str, Any, str]] = [
-    ("/v1/chat/completions", {**CHAT, "n": 2}, "n"),
+    ("/v1/chat/completions", {**CHAT, "n": 9}, "n"),
     ("/v1/chat/completions", {**CHAT, "messages": []}, "messages"),
     ("/v1/chat/completions", {**CHAT, "messages": SECRET_TEXT}, "messages"),
     ("/v1/chat/completions", {**CHAT, "messages": [{"role": SECRET_TEXT, "content": "x"}]}, "role"),
@@ -224,6 +224,13 @@ BAD: list[tuple[str, Any, str]] = [
     ),
     ("/v1/chat/completions", {**CHAT, "tools": [SECRET_TEXT]}, "does not have"),
     ("/v1/chat/completions", {**CHAT, "max_tokens": 0}, "max_tokens"),
+    ("/v1/chat/completions", {**CHAT, "logit_bias": {SECRET_TEXT: 1}}, "logit_bias"),
+    (
+        "/v1/chat/completions",
+        {**CHAT, "structured_outputs": {"regex": f"({SECRET_TEXT}"}},
+        "llguidance",
+    ),
+    ("/v1/chat/completions", {**CHAT, "structured_outputs": {SECRET_TEXT: 1}}, "field"),
     ("/v1/completions", {**COMPLETION, "temperature": 3}, "temperature"),
     ("/v1/completions", {**COMPLETION, "temperature": SECRET_TEXT}, "temperature"),
     ("/v1/completions", {**COMPLETION, "top_p": 0}, "top_p"),

@@ -109,7 +109,7 @@ def failing(broken: str) -> Callable[[Path], LanguageModel]:
             def fail(*_: Any, **__: Any) -> Any:
                 raise IntegrityError("these weights can't answer")
 
-            loaded.model.forward = fail
+            loaded.model.forward = loaded.model.forward_ragged = fail
         return loaded
 
     return load
