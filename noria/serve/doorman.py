@@ -12,7 +12,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from noria.serve.admission import Admission, Refused
 from noria.serve.refusals import refusal_when_full
 
-ANSWER_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/tasks/")
+ANSWER_PATHS = {  # how a path begins, and the pattern of its route
+    "/v1/chat/completions": "/v1/chat/completions",
+    "/v1/completions": "/v1/completions",
+    "/v1/embeddings": "/v1/embeddings",
+    "/v1/tasks/": "/v1/tasks/{name}",
+}
 
 
 class Doorman:
@@ -27,13 +32,18 @@ class Doorman:
         wants_answer = (
             scope["type"] == "http"
             and scope["method"] == "POST"
-            and scope["path"].startswith(ANSWER_PATHS)
+            and scope["path"].startswith(tuple(ANSWER_PATHS))
             and "idempotency-key" not in Headers(scope=scope)  # it may be answered already
         )
         if wants_answer:
             try:
                 self._admission.check(scope["state"]["principal"].tenant)
             except Refused as error:
+                scope["state"]["refused_route"] = next(
+                    route
+                    for start, route in ANSWER_PATHS.items()
+                    if scope["path"].startswith(start)
+                )
                 await refusal_when_full(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)

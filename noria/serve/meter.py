@@ -47,8 +47,9 @@ class Meter:
 
     def _note(self, scope: Scope, seen: _Seen) -> None:
         elapsed_s = time.monotonic() - seen.began_at
-        principal = scope.get("state", {}).get("principal")
-        route = getattr(scope.get("route"), "path", "")
+        state = scope.get("state", {})
+        principal = state.get("principal")
+        route = getattr(scope.get("route"), "path", "") or state.get("refused_route", "")
         if principal is not None:
             metrics = self._metrics.of(principal.tenant)
             metrics.requests.labels(route, str(seen.status)).inc()
