@@ -17,7 +17,7 @@ TENANT = "default"  # who owns what a recipe makes, unless a key of another tena
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 PRESET_PATTERN = re.compile(r"decoder-(\d+)(m|b)")
 SHARE_PATTERN = re.compile(
-    r"(?!0+(\.0+)?%)(?P<percent>\d{1,2}(\.\d+)?)% for (?P<requests>[1-9]\d{0,6}) requests"
+    r"((?!0+(\.0+)?%)(?P<percent>\d{1,2}(\.\d+)?)% for (?P<requests>[1-9]\d{0,6}) requests)?"
 )
 REQUIREMENT_PATTERN = re.compile(
     r"(?P<metric>[a-z0-9][a-z0-9_-]*(\.feedback)?\.[a-z0-9_]+)"

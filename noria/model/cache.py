@@ -8,7 +8,7 @@ heads, D head width.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -83,6 +83,7 @@ class KVCache:
         self.length += num_tokens
 
 
+@runtime_checkable
 class RaggedCache(Protocol):
     """New tokens of several sequences in one row, each sequence with a cache of its own length."""
 

@@ -44,7 +44,7 @@ def promote_unless_held(
 def share_of(text: str) -> tuple[float, int] | None:
     """`10% for 500 requests` as 0.1 and 500; None for no such text."""
     found = SHARE_PATTERN.fullmatch(text)
-    return (float(found["percent"]) / 100, int(found["requests"])) if found else None
+    return (float(found["percent"]) / 100, int(found["requests"])) if found and text else None
 
 
 def next_stage(workspace: Workspace, after: str = "") -> tuple[str, float, int] | None:

@@ -204,8 +204,8 @@ def test_nothing_wrong_among_few_is_not_certainty() -> None:
     found = measure([class_sums(Classified(("x", "y"), gold, np.eye(2)[gold]))])
     assert found["macro_f1"].value == 1.0
     assert found["macro_f1"].low == pytest.approx(0.025 ** (1 / 20))
-    assert found["mcc"].low == found["macro_f1"].low
-    assert found["brier"].high == pytest.approx(1 - 0.025 ** (1 / 20))
+    assert found["mcc"].low == pytest.approx(2 * 0.025 ** (1 / 20) - 1)  # it goes from -1 to 1
+    assert found["brier"].high == pytest.approx(2 * (1 - 0.025 ** (1 / 20)))  # from 0 to 2
     assert found["risk"].high == pytest.approx(1 - 0.025 ** (1 / 20))
     one = measure([class_sums(Classified(("x", "y"), gold[:1], np.eye(2)[gold[:1]]))])
     assert one["macro_f1"] == Interval(1.0, 0.0, 1.0)
