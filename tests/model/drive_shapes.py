@@ -15,6 +15,8 @@ from typing import Any
 from jaxtyping import TypeCheckError, install_import_hook
 
 with install_import_hook("noria.model", "beartype.beartype"):
+    from noria.generate.blocks import BlockPool
+    from noria.generate.kernels import RaggedStep, Span
     from noria.model import adapted, likelihood, quantized, weights
     from noria.model.cache import KVCache
     from noria.model.config import ModelConfig
@@ -99,6 +101,14 @@ def drive_decoder(config: ModelConfig) -> None:
         cache = KVCache(config, 3, 6)
         for part in IDS.split(cut, dim=1):
             model(part, cache)
+    cache.select(torch.tensor([2, 0]))
+    held = BlockPool(config, 2, IDS.shape[1])
+    blocks = [found for found in (held.take(), held.take()) if found is not None]
+    spans = [Span(IDS.shape[1], 0, [block]) for block in blocks]
+    model.forward_ragged(
+        IDS[:2].reshape(1, -1),
+        RaggedStep(held, spans, model.relative, config.attention.window_tokens),
+    )
     quantized.to_int8(model)
     model.logits(model(IDS))
     model.output_weight()
