@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -106,18 +105,16 @@ def rollback(
     show({"live": live.weight_hash}, as_json, f"live: {live.weight_hash[:12]}")
 
 
-def _hold(action: str, recipe: Path, task: str, reason: str, store: Path | None) -> dict[str, Any]:
-    """Begin or end a hold; returns what is live and what holds it now."""
+def _hold(
+    action: str, recipe: Path, task: str, reason: str, store: Path | None, as_json: bool
+) -> None:
+    """Begin or end a hold; tell what is live and what holds it now."""
     with Opened(recipe, store, quiet=True) as workspace:
         name = _name(workspace.recipe, task)
         live = workspace.registry.hold(TENANT, name, action, "command line", reason)
         held = sorted(workspace.registry.holds(TENANT, name))
-    return {"live": live.weight_hash, "holds": held}
-
-
-def _show_hold(found: dict[str, Any], as_json: bool) -> None:
-    held = " and ".join(found["holds"]) or "nothing"
-    show(found, as_json, f"live: {found['live'][:12]}   held by: {held}")
+    told = f"live: {live.weight_hash[:12]}   held by: {' and '.join(held) or 'nothing'}"
+    show({"live": live.weight_hash, "holds": held}, as_json, told)
 
 
 def pin(
@@ -131,7 +128,7 @@ def pin(
 
     A canary or shadow that is on ends.
     """
-    _show_hold(_hold("pin", recipe, task, reason, store), as_json)
+    _hold("pin", recipe, task, reason, store, as_json)
 
 
 def unpin(
@@ -142,7 +139,7 @@ def unpin(
     as_json: bool = JSON,
 ) -> None:
     """End a pin."""
-    _show_hold(_hold("unpin", recipe, task, reason, store), as_json)
+    _hold("unpin", recipe, task, reason, store, as_json)
 
 
 def freeze(
@@ -153,7 +150,7 @@ def freeze(
     as_json: bool = JSON,
 ) -> None:
     """Keep what is live from being moved by anybody, until `noria unfreeze`."""
-    _show_hold(_hold("freeze", recipe, task, reason, store), as_json)
+    _hold("freeze", recipe, task, reason, store, as_json)
 
 
 def unfreeze(
@@ -164,4 +161,4 @@ def unfreeze(
     as_json: bool = JSON,
 ) -> None:
     """End a freeze."""
-    _show_hold(_hold("unfreeze", recipe, task, reason, store), as_json)
+    _hold("unfreeze", recipe, task, reason, store, as_json)
