@@ -21,7 +21,7 @@ from noria.artifacts import file_digest
 from noria.corpus.read import Quarantined, SourceFile, Wanted, read_file
 from noria.errors import InputError, UsageError
 from noria.records import Record, record_texts
-from noria.stages.task_release import task_version
+from noria.stages.task_names import task_version
 from noria.tasks.task_model import Answer, TaskModel, load_task_model
 from noria.workspace import Workspace, open_workspace
 

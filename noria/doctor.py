@@ -19,7 +19,7 @@ from noria.runtime import (
     machine_name,
     memory_bytes,
 )
-from noria.stages.task_release import task_name
+from noria.stages.task_names import task_name
 from noria.workspace import Workspace
 
 NEEDED_MEMORY_BYTES = 3 * 2**30

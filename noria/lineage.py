@@ -16,7 +16,7 @@ from noria.recipe import TENANT
 from noria.records import record_id, record_to_json
 from noria.registry import Version
 from noria.stages.reading import packages_here, ways_of_reading
-from noria.stages.task_release import task_name
+from noria.stages.task_names import task_name
 from noria.tokenizer.pack import Shard, open_shard
 from noria.workspace import Workspace
 

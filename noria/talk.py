@@ -22,7 +22,7 @@ from noria.serve.loop_route import Loop
 from noria.serve.policy import policy_of
 from noria.serve.tracing import Tracer
 from noria.stages.policy import check_topics, labels_of
-from noria.stages.task_release import task_name, task_version
+from noria.stages.task_names import task_name, task_version
 from noria.tasks.chat import chat
 from noria.tasks.task_model import load_task_model
 from noria.workspace import Workspace

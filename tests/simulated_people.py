@@ -15,7 +15,7 @@ from random import Random
 
 from noria.artifacts import read_artifact
 from noria.recipe import TENANT
-from noria.stages.task_release import task_name, task_version
+from noria.stages.task_names import task_name, task_version
 from noria.tasks.task_model import load_task_model
 from noria.workspace import Workspace
 

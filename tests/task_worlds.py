@@ -10,7 +10,7 @@ from simulated_people import Habits, Row, let_people_ask, write_rows
 
 from noria.cli.screen import Silent
 from noria.stages.improve_task import improve_task
-from noria.stages.task_release import task_version
+from noria.stages.task_names import task_version
 from noria.stages.tasks import build_task
 from noria.tasks.task_model import load_task_model
 from noria.workspace import Workspace, open_workspace

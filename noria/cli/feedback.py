@@ -182,7 +182,7 @@ def import_file(
 ) -> None:
     """Bring in feedback that other tools collected; running it again changes nothing."""
     from noria.feedback.importing import About, import_feedback
-    from noria.stages.task_release import require_task, task_name
+    from noria.stages.task_names import require_task, task_name
 
     if kind not in ("chat", "completion"):
         raise UsageError(f"--kind {kind}", "chat or completion")

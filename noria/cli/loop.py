@@ -64,7 +64,7 @@ def _watch(recipe: Path, store: Path | None) -> None:
 
 def _name(recipe: Recipe, task: str) -> str:
     """The name that the registry knows the language model, or an application, by."""
-    from noria.stages.task_release import require_task, task_name
+    from noria.stages.task_names import require_task, task_name
 
     if not task:
         return recipe.name

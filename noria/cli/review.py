@@ -31,7 +31,7 @@ def review(
 
     from noria.recipe import TENANT
     from noria.stages.review import Review, read_reviews, sign_review
-    from noria.stages.task_release import require_task, task_name
+    from noria.stages.task_names import require_task, task_name
 
     said = (intended_use, misuse, affected)
     with Opened(recipe, store, quiet=True) as workspace:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Sequence as Ids
 from dataclasses import dataclass
 from typing import final
@@ -28,7 +27,7 @@ from noria.generate.kernels import RaggedStep, Span
 from noria.generate.loaded import LanguageModel
 from noria.generate.sampling import Sampling
 from noria.generate.schedule import Schedule, Turn
-from noria.generate.sequences import Sequence, Stream
+from noria.generate.sequences import Hear, Sequence, Stream
 from noria.tokenizer.chat import stop_ids
 
 MAX_BLOCKS = 1 << 16  # a million tokens of 16 a block: more would serve nobody
@@ -96,7 +95,6 @@ class Engine:
         self._arrived: list[Sequence] = []
         self._thread: threading.Thread | None = None
         self._closing = False
-        self._idle_since_s = time.monotonic()
         self._num_steps = self._num_drawn = self._num_read = 0
 
     def _lay_cache(self) -> None:
@@ -114,15 +112,21 @@ class Engine:
             settings.shares_prefixes,
         )
 
-    def submit(self, prompt_ids: Ids[int], sampling: Sampling, tenant: str = "") -> Stream:
+    def submit(
+        self,
+        prompt_ids: Ids[int],
+        sampling: Sampling,
+        tenant: str = "",
+        hear: Hear | None = None,
+    ) -> Stream:
         """Ask for an answer; its tokens come as they are drawn.
 
-        tenant: whose it is; prompts are shared within a tenant alone. Raises UsageError as
-        `generate_tokens` does, Stopped after `close`.
+        tenant: whose it is; prompts are shared within a tenant alone. hear: as `Stream` has it.
+        Raises UsageError as `generate_tokens` does, Stopped after `close`.
         """
         kept, num_left = checked_prompt(self.model, prompt_ids, sampling)
         drawer = Drawer(sampling, kept, self.model.tokenizer)
-        stream = Stream(self._wake, len(kept))
+        stream = Stream(self._wake, len(kept), hear)
         sequence = Sequence(kept, num_left, drawer, stream, [root_name(tenant)])
         with self._changed:
             if self._closing:
@@ -142,17 +146,6 @@ class Engine:
             thread = self._thread
         if thread is not None:
             thread.join()
-
-    @property
-    def idle_s(self) -> float:
-        """For how many seconds nobody has waited for an answer."""
-        state = self.state
-        busy = state.num_running or state.num_waiting
-        return 0.0 if busy else time.monotonic() - self._idle_since_s
-
-    def touch(self) -> None:
-        """Count as idle from now on: somebody is about to ask."""
-        self._idle_since_s = time.monotonic()
 
     @property
     def state(self) -> EngineState:
@@ -262,5 +255,4 @@ class Engine:
     def _end(self, sequence: Sequence, error: Exception | None = None) -> None:
         """The blocks are free before the one who asked hears the end."""
         self._schedule.leave(sequence)
-        self._idle_since_s = time.monotonic()
         sequence.stream.end(error)

@@ -1,7 +1,7 @@
 """Answers that must have a form: JSON of a schema, a regular expression, one of some choices.
 
-In: a constraint and a tokenizer. Out: which tokens may come next, after each one that came. The
-grammar is llguidance's; this module says what may be asked, in one value, and hides the library.
+In: a form and a tokenizer. Out: which tokens may come next, after each one that came. The grammar
+is llguidance's; this module hides the library.
 An answer that ends by itself has the form; one that is cut at max_tokens has its beginning.
 This module does not know models or logits. Legend: V vocabulary.
 """
@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,14 +19,13 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from noria.errors import MissingExtra, NoriaError, UsageError
+from noria.generate.forms import Constraint
 from noria.tokenizer.load import Tokenizer
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
     from llguidance._lib import JsonCompileOptions
 
-MAX_SOURCE_CHARACTERS = 100_000
-MAX_CHOICES = 1000
 # As Python's json module writes by itself. Free white space is no part of a schema's meaning, and a
 # model that has little to say would write it for ever.
 _JSON_STYLE: JsonCompileOptions = {
@@ -36,40 +33,6 @@ _JSON_STYLE: JsonCompileOptions = {
     "item_separator": ", ",
     "key_separator": ": ",
 }
-
-
-@dataclass(frozen=True)
-class Constraint:
-    """The form of an answer. kind: "json" (of the schema in `source`), "regex" or "choice" (of a
-    JSON list). Build it by `json_form`, `regex_form` or `choice_form`."""
-
-    kind: str
-    source: str
-
-    def __post_init__(self) -> None:
-        if len(self.source) > MAX_SOURCE_CHARACTERS:
-            raise UsageError(
-                f"a {self.kind} of {len(self.source)} characters",
-                f"at most {MAX_SOURCE_CHARACTERS:,} characters",
-                "ask for a simpler form",
-            )
-
-
-def json_form(schema: Mapping[str, Any] | None = None) -> Constraint:
-    """JSON that a schema (json-schema.org) allows; without one, any object."""
-    return Constraint("json", json.dumps({"type": "object"} if schema is None else schema))
-
-
-def regex_form(pattern: str) -> Constraint:
-    """A text that a regular expression matches as a whole; without look-around or references."""
-    return Constraint("regex", pattern)
-
-
-def choice_form(choices: Sequence[str]) -> Constraint:
-    """One of these texts. Raises UsageError for none, too many, or an empty one."""
-    if not 1 <= len(choices) <= MAX_CHOICES or not all(choices):
-        raise UsageError(f"{len(choices)} choices", f"1 to {MAX_CHOICES} texts that are not empty")
-    return Constraint("choice", json.dumps(list(choices), ensure_ascii=False))
 
 
 @final

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from noria.errors import UsageError
 from noria.generate.constrain import matcher_for
-from noria.generate.sampling import Sampling, pick, random_source
+from noria.generate.picking import pick, random_source
+from noria.generate.sampling import Sampling
 from noria.tokenizer.load import Tokenizer
 
 

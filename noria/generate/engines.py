@@ -1,8 +1,7 @@
-"""The engines of a server: one for each model that answers.
+"""The engines of a process that answers: one for each model.
 
-In: the model that a request begins with. Out: its engine. A model that is swapped out ends the
-answers that it has begun, and when nobody has asked it for a while, its engine is closed.
-This module does not know registries, tenants or HTTP.
+In: the model that a request begins with. Out: its engine, until it is said that nobody will ask
+that model again. This module does not know registries, tenants or HTTP.
 """
 
 from __future__ import annotations
@@ -13,30 +12,30 @@ from typing import final
 from noria.generate.batching import Engine, EngineSettings
 from noria.generate.loaded import LanguageModel
 
-IDLE_S = 60.0
-
 
 @final
 class Engines:
-    """Engines by their model's weight hash; may be used from any thread."""
+    """Engines by their model; may be used from any thread."""
 
-    def __init__(self, settings: EngineSettings | None = None, idle_s: float = IDLE_S) -> None:
+    def __init__(self, settings: EngineSettings | None = None) -> None:
         self._settings = settings or EngineSettings()
-        self._idle_s = idle_s
-        self._engines: dict[str, Engine] = {}
+        self._engines: dict[int, Engine] = {}  # by the model's identity, which its engine keeps
         self._lock = threading.Lock()
 
     def of(self, model: LanguageModel) -> Engine:
-        """The model's engine, made when it is first asked for; others that are idle are closed."""
+        """The model's engine, made when it is first asked for."""
         with self._lock:
-            for weight_hash, engine in list(self._engines.items()):
-                if weight_hash != model.weight_hash and engine.idle_s > self._idle_s:
-                    self._engines.pop(weight_hash).close()
-            found = self._engines.get(model.weight_hash)
+            found = self._engines.get(id(model))
             if found is None:
-                found = self._engines[model.weight_hash] = Engine(model, self._settings)
-            found.touch()
+                found = self._engines[id(model)] = Engine(model, self._settings)
             return found
+
+    def drop(self, model: LanguageModel) -> None:
+        """Close the model's engine, if it has one: an answer that is being drawn ends."""
+        with self._lock:
+            engine = self._engines.pop(id(model), None)
+        if engine is not None:
+            engine.close()
 
     @property
     def open(self) -> list[Engine]:

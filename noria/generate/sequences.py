@@ -15,19 +15,25 @@ from typing import final
 from noria.generate.blocks import block_name
 from noria.generate.drawing import Drawer, Drawn
 
+Hear = Callable[[Drawn | Exception | None], None]
+
 
 @final
 class Stream:
     """The tokens of one answer, for one thread to read; `cancel` may come from any.
 
     An id that ends the answer comes last; without one the answer ended after max_tokens, or where
-    the context did. Iterating raises what went wrong.
+    the context did. Iterating raises what went wrong. With `hear` nobody iterates: the engine's
+    thread tells it each token, and in the end None or what went wrong; it must return at once.
     """
 
-    def __init__(self, wake: Callable[[], None], num_prompt_tokens: int) -> None:
+    def __init__(
+        self, wake: Callable[[], None], num_prompt_tokens: int, hear: Hear | None = None
+    ) -> None:
         self.num_prompt_tokens = num_prompt_tokens
         self._wake = wake
         self._heard: SimpleQueue[Drawn | Exception | None] = SimpleQueue()
+        self._hear = hear or self._heard.put
         self._cancelled = threading.Event()
 
     def __iter__(self) -> Iterator[Drawn]:
@@ -51,11 +57,11 @@ class Stream:
 
     def put(self, token: Drawn) -> None:
         """For the engine: one more token."""
-        self._heard.put(token)
+        self._hear(token)
 
     def end(self, error: Exception | None = None) -> None:
         """For the engine: there is no more."""
-        self._heard.put(error)
+        self._hear(error)
 
 
 @dataclass(eq=False)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from noria.generate.constrain import Constraint, choice_form, json_form, regex_form
+from noria.generate.forms import Constraint, choice_form, json_form, regex_form
 from noria.generate.sampling import Sampling
 
 MAX_ANSWERS = 8  # of one request

@@ -27,7 +27,7 @@ from noria.improve.wishes import LabelWishes, NoWish, SpanWishes, TextWishes, Wi
 from noria.improve.worth import Worth, most_worth
 from noria.recipe import TENANT
 from noria.records import Labelled, Record, Tagged, record_from_json, record_texts
-from noria.stages.task_release import require_task, task_name
+from noria.stages.task_names import require_task, task_name
 from noria.tasks.tag import TAG, tags_in
 from noria.tasks.task_model import TaskModel, load_task_model
 from noria.workspace import Workspace

@@ -10,7 +10,7 @@ from noria.improve.verdict import verdict_lines
 from noria.stages.promotion import release
 from noria.stages.review import unsigned_review
 from noria.stages.task_feedback import curate_task
-from noria.stages.task_release import task_name, task_version
+from noria.stages.task_names import task_name, task_version
 from noria.stages.task_turn import TaskTurn, take_task_turn
 from noria.stages.turn_page import write_turn_page
 from noria.workspace import Workspace

@@ -14,7 +14,7 @@ from noria.errors import InputError, UsageError
 from noria.evaluate.exact import share_interval
 from noria.recipe import TENANT
 from noria.serve.policy import TopicsOf, policy_of
-from noria.stages.task_release import task_version
+from noria.stages.task_names import task_version
 from noria.tasks.task_model import TaskModel, load_task_model
 from noria.workspace import Workspace
 

@@ -14,7 +14,7 @@ from noria.improve.limits import crossed_again
 from noria.improve.verdict import verdict_to_json
 from noria.recipe import TENANT
 from noria.registry import AuditEntry
-from noria.stages.task_release import task_name
+from noria.stages.task_names import task_name
 from noria.workspace import Workspace
 
 MIN_PREFIX = 6

@@ -30,7 +30,7 @@ from noria.recipe import TENANT
 from noria.runtime import machine_name
 from noria.stages.card import NOT_STATED_USE, licence_of
 from noria.stages.review import review_sentences
-from noria.stages.task_release import task_name
+from noria.stages.task_names import task_name
 from noria.stages.tasks import SERVED, TaskMade
 from noria.workspace import Workspace
 

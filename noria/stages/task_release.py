@@ -8,46 +8,21 @@ What was live once and is not any more was taken back by somebody: it does not c
 from __future__ import annotations
 
 from noria.artifacts import Artifact
-from noria.errors import NoriaError, UnknownName
+from noria.errors import NoriaError
 from noria.evaluate.compare import sentence
 from noria.evaluate.results import Answers
-from noria.recipe import TENANT, Recipe
-from noria.registry import Registry, Version
+from noria.recipe import TENANT
+from noria.registry import Version
 from noria.stages.promotion import promote_unless_held
 from noria.stages.task_choice import difference_of
 from noria.stages.task_data import examples_of
 from noria.stages.task_examples import Examples, examples_for
+from noria.stages.task_names import task_name
 from noria.tasks.calibration import joined
 from noria.tasks.task_model import TASKS, TaskModel, load_task_model
 from noria.workspace import Workspace
 
 ACTOR = "noria run"
-
-
-def task_name(recipe: Recipe, name: str) -> str:
-    """The name under which the registry knows an application of the recipe."""
-    return f"{recipe.name}.{name}"
-
-
-def require_task(recipe: Recipe, name: str) -> None:
-    """Raise UnknownName if the recipe has no application of that name."""
-    if name not in recipe.tasks:
-        known = ", ".join(recipe.tasks) or "none"
-        raise UnknownName(f"no application is called {name!r}", f"one of the recipe's: {known}")
-
-
-def task_version(registry: Registry, recipe: Recipe, name: str, prefix: str = "") -> Version:
-    """The application's version of that weight hash, or the live one for an empty prefix.
-
-    Raises UnknownName if the recipe has no such application, or it no such version.
-    """
-    require_task(recipe, name)
-    if prefix:
-        return registry.find_version(TENANT, task_name(recipe, name), prefix)
-    live = registry.live(TENANT, task_name(recipe, name))
-    if live is None:
-        raise UnknownName(f"{name!r} has no live model", "one that was made", "run: noria run")
-    return live
 
 
 def release_task(workspace: Workspace, name: str, data: Artifact, model: Artifact) -> str:

@@ -31,7 +31,7 @@ from noria.stages.stage import Facts, run_stage
 from noria.stages.task_choice import contender_of
 from noria.stages.task_data import Example, examples_of
 from noria.stages.task_judging import judge_task
-from noria.stages.task_release import task_name
+from noria.stages.task_names import task_name
 from noria.stages.task_ways import Splits, Training, open_splits, train_way
 from noria.stages.tasks import said_by
 from noria.stages.turn import ancestor, find_ancestor

@@ -18,7 +18,7 @@ from noria.registry import AuditEntry, Request, Trial, Version
 from noria.registry.trail import MOVES
 from noria.stages.live_evidence import Said, trial_arms, watched_of
 from noria.stages.promotion import next_stage
-from noria.stages.task_release import task_name
+from noria.stages.task_names import task_name
 from noria.stages.turn_process import TurnProcess
 from noria.workspace import Workspace
 

@@ -15,6 +15,7 @@ from noria.generate.loaded import LanguageModel
 from noria.generate.postprocess import TextStream
 from noria.generate.sampling import Sampling
 from noria.tokenizer.chat import stop_ids
+from noria.tokenizer.load import Tokenizer
 
 # Where tokens come from: `draw_tokens`, or an engine that draws for many.
 Draw = Callable[[LanguageModel, Sequence[int], Sampling], Iterator[Drawn]]
@@ -59,6 +60,47 @@ class _Places:
         return tuple(ready)
 
 
+@final
+class AnswerText:
+    """Makes pieces of an answer's tokens while they come.
+
+    num_prompt_tokens: what the model reads of the prompt. `lead` is left out of the text where the
+    answer begins with it. Only the last piece may be empty; after it nothing may be pushed.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, num_prompt_tokens: int, sampling: Sampling, lead: str = ""
+    ) -> None:
+        self._text = TextStream(tokenizer, sampling.stop, lead)
+        self._ends = stop_ids(tokenizer)
+        self._places = _Places(sampling.log_probs is not None)
+        self._num_prompt = num_prompt_tokens
+        self._num_answer = 0
+
+    def push(self, drawn: Drawn) -> Piece | None:
+        """One more token: the text that is certain by it, if any; the last piece, if it ends."""
+        self._num_answer += 1
+        if drawn.token_id in self._ends:
+            return self._last("", "stop")
+        self._places.hold(self._text.num_read, drawn)
+        text = self._text.push(drawn.token_id)
+        if self._text.stopped:
+            return self._last(text, "stop")
+        return self._piece(text, None) if text else None
+
+    def end(self) -> Piece:
+        """There are no more tokens: the last piece."""
+        return self._last("", "length")
+
+    def _last(self, text: str, finish: str) -> Piece:
+        text += self._text.finish()
+        return self._piece(text, "stop" if self._text.stopped else finish)
+
+    def _piece(self, text: str, finish: str | None) -> Piece:
+        drawn = self._places.release(text)
+        return Piece(text, finish, self._num_prompt, self._num_answer, drawn)
+
+
 def answer_pieces(
     model: LanguageModel,
     prompt_ids: Sequence[int],
@@ -66,28 +108,13 @@ def answer_pieces(
     lead: str = "",
     draw: Draw = draw_tokens,
 ) -> Iterator[Piece]:
-    """Generate an answer; only the last piece may be empty. Raises as `generate_tokens` does.
-
-    `lead` is left out of the text where the answer begins with it.
-    """
-    context_tokens = model.model.config.context_tokens
-    num_prompt = len(fitted_prompt(prompt_ids, sampling, context_tokens))
-    text = TextStream(model.tokenizer, sampling.stop, lead)
-    ends = stop_ids(model.tokenizer)
-    places = _Places(sampling.log_probs is not None)
-    finish, num_answer, last = "length", 0, ""
+    """Generate an answer; `lead` as in `AnswerText`. Raises as `generate_tokens` does."""
+    num_prompt = len(fitted_prompt(prompt_ids, sampling, model.model.config.context_tokens))
+    text = AnswerText(model.tokenizer, num_prompt, sampling, lead)
     for drawn in draw(model, prompt_ids, sampling):
-        num_answer += 1
-        if drawn.token_id in ends:
-            finish = "stop"
-            break
-        places.hold(text.num_read, drawn)
-        last = text.push(drawn.token_id)
-        if text.stopped:
-            break
-        if last:
-            yield Piece(last, None, num_prompt, num_answer, places.release(last))
-            last = ""
-    last += text.finish()
-    finish = "stop" if text.stopped else finish
-    yield Piece(last, finish, num_prompt, num_answer, places.release(last))
+        piece = text.push(drawn)
+        if piece is not None:
+            yield piece
+            if piece.finish is not None:
+                return
+    yield text.end()

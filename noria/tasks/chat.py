@@ -10,6 +10,7 @@ from noria.generate.sampling import Sampling
 from noria.records import Message
 from noria.tasks.answer import Draw, Piece, answer_pieces
 from noria.tokenizer.chat import answer_lead, render_chat
+from noria.tokenizer.load import Tokenizer
 
 
 def chat(
@@ -23,6 +24,11 @@ def chat(
     Raises UsageError for no message, an unknown role or a wrong order. A conversation that is
     longer than the context loses its oldest tokens.
     """
-    rendered = render_chat(model.tokenizer, messages, add_answer_prompt=True)
-    prompt_ids = [*model.tokenizer.start_ids, *rendered.ids]
+    prompt_ids = chat_ids(model.tokenizer, messages)
     return answer_pieces(model, prompt_ids, sampling, answer_lead(model.tokenizer), draw)
+
+
+def chat_ids(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
+    """What the model reads of a conversation before it answers. Raises as `chat` does."""
+    rendered = render_chat(tokenizer, messages, add_answer_prompt=True)
+    return [*tokenizer.start_ids, *rendered.ids]

@@ -21,7 +21,8 @@ from noria.generate.drawing import Drawer
 from noria.generate.engine import generate_tokens
 from noria.generate.engines import Engines
 from noria.generate.loaded import LanguageModel
-from noria.generate.sampling import Sampling, choice_probabilities
+from noria.generate.picking import choice_probabilities
+from noria.generate.sampling import Sampling
 from noria.generate.sequences import Stream
 from noria.model.config import ModelConfig
 from noria.model.quantized import to_int8

@@ -167,7 +167,7 @@ def test_when_blocks_run_out_the_youngest_waits_and_its_answer_is_the_same(
 
 def test_a_swap_leaves_an_answer_with_the_weights_that_it_began_with(plain: LanguageModel) -> None:
     old, new = (talker(plain, "llama", seed) for seed in (1, 2))
-    engines = Engines(idle_s=0)
+    engines = Engines()
     engine = engines.of(old)
     tokens = iter(engine.submit([5, 6], LONG))
     begun = [next(tokens).token_id]
@@ -175,7 +175,7 @@ def test_a_swap_leaves_an_answer_with_the_weights_that_it_began_with(plain: Lang
     assert engines.of(new) is not engine
     assert begun + [one.token_id for one in tokens] == list(generate_tokens(old, [5, 6], LONG))
     assert meanwhile == list(generate_tokens(new, [5, 6], LONG)) != begun
-    engines.of(new)
+    engines.drop(old)
     assert [one.model for one in engines.open] == [new]
     with pytest.raises(Stopped):
         engine.submit([5], LONG)

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from noria.errors import NoriaError, UsageError
 from noria.generate.batching import Engine
-from noria.generate.constrain import Constraint, choice_form, json_form, matcher_for, regex_form
+from noria.generate.constrain import matcher_for
 from noria.generate.engine import generate_tokens
+from noria.generate.forms import Constraint, choice_form, json_form, regex_form
 from noria.generate.loaded import LanguageModel
 from noria.generate.sampling import Sampling
 

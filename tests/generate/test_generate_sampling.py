@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from noria.errors import IntegrityError, UsageError
-from noria.generate.sampling import Sampling, choice_probabilities, pick, random_source
+from noria.generate.picking import choice_probabilities, pick, random_source
+from noria.generate.sampling import Sampling
 
 LOGITS = torch.tensor([1.0, 3.0, 2.0, -1.0, 0.5])
 

@@ -11,7 +11,7 @@ from tagged_news import Text, tagged_news
 
 from noria.cli.screen import Silent
 from noria.stages.improve_task import improve_task
-from noria.stages.task_release import task_version
+from noria.stages.task_names import task_version
 from noria.stages.tasks import build_task
 from noria.tasks.task_model import load_task_model
 from noria.workspace import Workspace, open_workspace

@@ -1,0 +1,51 @@
+"""The forms that an answer can be asked to have: JSON of a schema, an expression, some choices.
+
+In: a schema, a pattern, texts. Out: one value that says the form. `constrain` enforces it.
+This module does not know tokens, models or torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from noria.errors import UsageError
+
+MAX_SOURCE_CHARACTERS = 100_000
+MAX_CHOICES = 1000
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """The form of an answer. kind: "json" (of the schema in `source`), "regex" or "choice" (of a
+    JSON list). Build it by `json_form`, `regex_form` or `choice_form`."""
+
+    kind: str
+    source: str
+
+    def __post_init__(self) -> None:
+        if len(self.source) > MAX_SOURCE_CHARACTERS:
+            raise UsageError(
+                f"a {self.kind} of {len(self.source)} characters",
+                f"at most {MAX_SOURCE_CHARACTERS:,} characters",
+                "ask for a simpler form",
+            )
+
+
+def json_form(schema: Mapping[str, Any] | None = None) -> Constraint:
+    """JSON that a schema (json-schema.org) allows; without one, any object."""
+    return Constraint("json", json.dumps({"type": "object"} if schema is None else schema))
+
+
+def regex_form(pattern: str) -> Constraint:
+    """A text that a regular expression matches as a whole; without look-around or references."""
+    return Constraint("regex", pattern)
+
+
+def choice_form(choices: Sequence[str]) -> Constraint:
+    """One of these texts. Raises UsageError for none, too many, or an empty one."""
+    if not 1 <= len(choices) <= MAX_CHOICES or not all(choices):
+        raise UsageError(f"{len(choices)} choices", f"1 to {MAX_CHOICES} texts that are not empty")
+    return Constraint("choice", json.dumps(list(choices), ensure_ascii=False))
