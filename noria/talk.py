@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from noria.corpus.deidentify import require_names
 from noria.evaluate.explain import explain, ids_of
 from noria.feedback.interactions import Interaction
-from noria.generate.loaded import LanguageModel, load_language_model
+from noria.generate.loaded import Bases, LanguageModel, load_language_model
 from noria.generate.sampling import Sampling
 from noria.recipe import TENANT
 from noria.records import Message, text_content
@@ -104,7 +104,7 @@ def build_app(workspace: Workspace, tracer: Tracer | None = None) -> FastAPI:
     if recipe.has_text or not recipe.tasks:
         version = workspace.version("")
         load_language_model(root / version.artifact_path)  # or say now why it can't be
-        models = LiveModels(registry, recipe.name, root, load_language_model)
+        models = LiveModels(registry, recipe.name, root, Bases().load)
     for name in recipe.tasks:
         load_task_model(root / task_version(registry, recipe, name).artifact_path)
     check_topics(workspace)

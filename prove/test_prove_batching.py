@@ -13,7 +13,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "generate"))
 
-from arrivals import TOLERANCE, Tally, play, shapes, talker
+from arrivals import TOLERANCE, Tally, over, play, play_adapters, shapes, talker
 
 from noria.generate.loaded import LanguageModel
 from noria.tokenizer.load import load_tokenizer
@@ -49,3 +49,22 @@ def test_three_hundred_patterns_change_no_answer(
     assert tally.far == []
     assert tally.num_tokens > 1000
     assert bool(tally.num_shared) == shares
+
+
+@pytest.mark.parametrize("shape", ["llama", "relative", "window"])
+@pytest.mark.parametrize("shares", [True, False])
+def test_adapters_over_one_base_get_what_their_merged_weights_say(
+    like: LanguageModel, shape: str, shares: bool
+) -> None:
+    tally = Tally()
+    for seed in range(PATTERNS):
+        base = talker(like, shape, seed, int8=seed % 5 == 4)
+        some = [over(base, 1), over(base, 2, ["query", "value"]), over(base, 3)]
+        tally.add(play_adapters(base, some, 2000 + seed, shares=shares))
+    print(
+        f"\n{shape}, shared {shares}: {tally.num_requests} requests, {tally.num_tokens} tokens; "
+        f"{len(tally.near)} first differences with a margin below {TOLERANCE} "
+        f"{[f'{one:.1e}' for one in tally.near]}, {len(tally.far)} above"
+    )
+    assert tally.far == []
+    assert tally.num_tokens > 1000

@@ -44,10 +44,10 @@ def chance_of_a_right_guess(model: LanguageModel, asks: str) -> float:
             [chance.randrange(4, model.tokenizer.vocab_size) for _ in range(PROMPT_TOKENS)]
             for _ in range(2)
         ]
-        list(engine.submit(prompts[0], FIRST, "a"))
+        list(engine.submit(model, prompts[0], FIRST, "a"))
         known = chance.random() < 0.5
         began = time.perf_counter()
-        list(engine.submit(prompts[0 if known else 1], FIRST, asks))
+        list(engine.submit(model, prompts[0 if known else 1], FIRST, asks))
         seconds[known].append(time.perf_counter() - began)
     engine.close()
     pairs = [(a < b) + (a == b) / 2 for a in seconds[True] for b in seconds[False]]

@@ -21,7 +21,7 @@ never = tuple((one, -100.0) for one in model.tokenizer.stop_ids)  # no answer en
 
 def generate(prompts: list[list[int]], num_new: int) -> int:
     sampling = Sampling(temperature=0, max_tokens=num_new, logit_bias=never)
-    streams = [engine.submit(prompt, sampling) for prompt in prompts]
+    streams = [engine.submit(model, prompt, sampling) for prompt in prompts]
     return sum(sum(1 for _ in stream) for stream in streams)
 
 

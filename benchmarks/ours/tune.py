@@ -16,10 +16,10 @@ import numpy as np
 from pace import Finished, Pace, tell
 from profiling import Profiled
 
+from noria.model.adapters import add_adapter
 from noria.model.weights import load_decoder
 from noria.recipe import TrainSettings
 from noria.train import loop
-from noria.train.adapters import add_adapter
 from noria.train.batches import Mixture, Row
 from noria.train.choices import choices_from_lock, measure_choices
 from noria.train.loop import held_out_loss, train

@@ -1,7 +1,8 @@
-"""Continuous batching: many answers at once over one model, on one thread of its own.
+"""Continuous batching: many answers at once over one base model, on one thread of its own.
 
 In: prompts' ids and settings, from any thread. Out: a stream of tokens for each. Requests join and
 leave at every step; a step reads one new token of every sequence that draws, and pieces of prompts.
+Models that are this base and an adapter each are read in the same step.
 Each answer has the tokens that it would get alone, up to rounding: sums of floats depend on how
 many rows are multiplied at once, so that two nearly equal logits may change places.
 This module does not know text, chats or HTTP.
@@ -28,6 +29,7 @@ from noria.generate.loaded import LanguageModel
 from noria.generate.sampling import Sampling
 from noria.generate.schedule import Schedule, Turn
 from noria.generate.sequences import Hear, Sequence, Stream
+from noria.model.mixed import MixedDecoder, Part
 from noria.tokenizer.chat import stop_ids
 
 MAX_BLOCKS = 1 << 16  # a million tokens of 16 a block: more would serve nobody
@@ -83,14 +85,17 @@ class EngineState:
 
 @final
 class Engine:
-    """One model, its cache and its thread, which begins with the first request."""
+    """One base, its cache and its thread, which begins with the first request.
+
+    model: the base, or any model over it.
+    """
 
     def __init__(self, model: LanguageModel, settings: EngineSettings | None = None) -> None:
-        self.model = model
+        self.base = model.base
+        self._mixed = MixedDecoder(self.base)
         self._settings = settings or EngineSettings()
-        self._device = next(model.model.parameters()).device
+        self._device = next(model.base.parameters()).device
         self._lay_cache()
-        self._ends = stop_ids(model.tokenizer)
         self._changed = threading.Condition()
         self._arrived: list[Sequence] = []
         self._thread: threading.Thread | None = None
@@ -98,7 +103,7 @@ class Engine:
         self._num_steps = self._num_drawn = self._num_read = 0
 
     def _lay_cache(self) -> None:
-        settings, model = self._settings, self.model.model
+        settings, model = self._settings, self._mixed.decoder
         config, size = model.config, settings.block_tokens
         dtype = next(model.parameters()).dtype  # a float one: integers are buffers
         num_blocks = settings.cache_bytes // bytes_per_block(config, size, dtype)
@@ -114,20 +119,29 @@ class Engine:
 
     def submit(
         self,
+        model: LanguageModel,
         prompt_ids: Ids[int],
         sampling: Sampling,
         tenant: str = "",
         hear: Hear | None = None,
     ) -> Stream:
-        """Ask for an answer; its tokens come as they are drawn.
+        """Ask a model over this engine's base for an answer; its tokens come as they are drawn.
 
-        tenant: whose it is; prompts are shared within a tenant alone. hear: as `Stream` has it.
-        Raises UsageError as `generate_tokens` does, Stopped after `close`.
+        tenant: whose it is; prompts are shared within a tenant and a model alone. hear: as `Stream`
+        has it. Raises UsageError for a model over another base and as `generate_tokens` does,
+        Stopped after `close`.
         """
-        kept, num_left = checked_prompt(self.model, prompt_ids, sampling)
-        drawer = Drawer(sampling, kept, self.model.tokenizer)
+        if model.base is not self.base:
+            raise UsageError(
+                f"the model {model.weight_hash[:12]}, which is over another base",
+                "one over this engine's",
+                "ask the engine that `Engines.of` gives for the model",
+            )
+        kept, num_left = checked_prompt(model, prompt_ids, sampling)
+        drawer = Drawer(sampling, kept, model.tokenizer)
         stream = Stream(self._wake, len(kept), hear)
-        sequence = Sequence(kept, num_left, drawer, stream, [root_name(tenant)])
+        names = [root_name(tenant, model.weight_hash)]
+        sequence = Sequence(model, kept, num_left, drawer, stream, names)
         with self._changed:
             if self._closing:
                 raise Stopped("a closed engine", "one that runs", "try again")
@@ -200,6 +214,7 @@ class Engine:
         return [*self._schedule.running, *self._schedule.waiting]
 
     def _step(self, turns: Ids[Turn]) -> None:
+        turns = sorted(turns, key=lambda one: one.sequence.model.weight_hash)
         try:
             logits = self._read(turns)
         except Exception as error:  # whoever took part must hear of it; the others go on
@@ -219,7 +234,7 @@ class Engine:
     @torch.inference_mode()
     def _read(self, turns: Ids[Turn]) -> Float[Tensor, "B V"]:
         """Read the turns' tokens; the logits behind the last one of each that is read whole."""
-        model = self.model.model
+        model = self._mixed.decoder
         ids: list[int] = []
         spans, last_rows = [], []
         for turn in turns:
@@ -230,18 +245,20 @@ class Engine:
             if end == len(one.ids):
                 last_rows.append(len(ids) - 1)
         window_tokens = model.config.attention.window_tokens
+        self._mixed.mix(_parts(turns))
         step = RaggedStep(self._pool, spans, model.relative, window_tokens)
         hidden = model.forward_ragged(torch.tensor([ids], device=self._device), step)[0]  # (T, C)
         if not last_rows:
-            return hidden.new_empty(0, self.model.tokenizer.vocab_size)
+            return hidden.new_empty(0, model.config.vocab_size)
         if len(last_rows) < len(ids):
             hidden = hidden[torch.tensor(last_rows, device=self._device)]
-        return model.logits(hidden)[:, : self.model.tokenizer.vocab_size].float().cpu()
+        return model.logits(hidden).float().cpu()
 
     @torch.inference_mode()
     def _draw(self, sequence: Sequence, logits: Float[Tensor, " V"]) -> None:
+        tokenizer = sequence.model.tokenizer
         try:
-            drawn = sequence.drawer.draw(logits)
+            drawn = sequence.drawer.draw(logits[: tokenizer.vocab_size])
         except Exception as error:  # as above
             self._end(sequence, error)
             return
@@ -249,10 +266,28 @@ class Engine:
         sequence.ids.append(drawn.token_id)
         sequence.num_left -= 1
         sequence.stream.put(drawn)
-        if drawn.token_id in self._ends or not sequence.num_left:
+        if drawn.token_id in stop_ids(tokenizer) or not sequence.num_left:
             self._end(sequence)
 
     def _end(self, sequence: Sequence, error: Exception | None = None) -> None:
         """The blocks are free before the one who asked hears the end."""
         self._schedule.leave(sequence)
         sequence.stream.end(error)
+
+
+def _parts(turns: Ids[Turn]) -> tuple[Part, ...]:
+    """Which tokens of a step are read with which adapter; those of one model stand together."""
+    found: list[tuple[LanguageModel, int, int]] = []
+    start = 0
+    for turn in turns:
+        model, end = turn.sequence.model, start + turn.num_new
+        if found and found[-1][0].weight_hash == model.weight_hash:
+            found[-1] = (model, found[-1][1], end)
+        else:
+            found.append((model, start, end))
+        start = end
+    return tuple(
+        Part(slice(start, end), model.adapter.updates)
+        for model, start, end in found
+        if model.adapter is not None
+    )

@@ -1,9 +1,9 @@
 """Keys and values of all sequences of an engine, in blocks that sequences with one beginning share.
 
 In: which tokens a block will hold. Out: numbers of blocks. A block that is full has a name, the
-digest of its tokens and of everything before them, and of whose they are; whoever asks for the
-same name reads the same block. A block that nobody reads keeps its name until its room is needed:
-the one that was left longest ago goes first.
+digest of its tokens and of everything before them, of whose they are and of the weights that read
+them; whoever asks for the same name reads the same block. A block that nobody reads keeps its name
+until its room is needed: the one that was left longest ago goes first.
 This module does not know models, requests or attention.
 Legend: L layers, N blocks, P tokens of a block, K key-value heads, D head width.
 """
@@ -22,9 +22,10 @@ DIGEST_BYTES = 32
 PADDING_BLOCK = 0  # always zero: what stands behind the end of a shorter sequence
 
 
-def root_name(owner: str) -> bytes:
-    """The name that a chain begins with: two owners never have a name in common."""
-    return blake2b(owner.encode("utf-8"), digest_size=DIGEST_BYTES, person=b"owner").digest()
+def root_name(owner: str, weight_hash: str) -> bytes:
+    """The name that a chain begins with: two owners never have one in common, nor two models."""
+    written = f"{weight_hash}\0{owner}".encode()
+    return blake2b(written, digest_size=DIGEST_BYTES, person=b"owner").digest()
 
 
 def block_name(parent: bytes, ids: Sequence[int]) -> bytes:

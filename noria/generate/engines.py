@@ -1,7 +1,7 @@
-"""The engines of a process that answers: one for each model.
+"""The engines of a process that answers: one for each base, with all adapters over it.
 
-In: the model that a request begins with. Out: its engine, until it is said that nobody will ask
-that model again. This module does not know registries, tenants or HTTP.
+In: the model that a request begins with. Out: its base's engine, until it is said of each model
+over it that nobody will ask that one again. This module does not know registries, tenants or HTTP.
 """
 
 from __future__ import annotations
@@ -15,25 +15,36 @@ from noria.generate.loaded import LanguageModel
 
 @final
 class Engines:
-    """Engines by their model; may be used from any thread."""
+    """Engines by their base; may be used from any thread."""
 
     def __init__(self, settings: EngineSettings | None = None) -> None:
         self._settings = settings or EngineSettings()
-        self._engines: dict[int, Engine] = {}  # by the model's identity, which its engine keeps
+        self._engines: dict[int, Engine] = {}  # by the base's identity, which its engine keeps
+        self._asked: dict[int, set[int]] = {}  # which models over it are asked
         self._lock = threading.Lock()
 
     def of(self, model: LanguageModel) -> Engine:
-        """The model's engine, made when it is first asked for."""
+        """The engine of the model's base, made when it is first asked for."""
         with self._lock:
-            found = self._engines.get(id(model))
+            base = id(model.base)
+            found = self._engines.get(base)
             if found is None:
-                found = self._engines[id(model)] = Engine(model, self._settings)
+                found = self._engines[base] = Engine(model, self._settings)
+            self._asked.setdefault(base, set()).add(id(model))
             return found
 
     def drop(self, model: LanguageModel) -> None:
-        """Close the model's engine, if it has one: an answer that is being drawn ends."""
+        """Nobody will ask this model again: its base's engine is closed with the last model over it.
+
+        An answer that is being drawn then ends.
+        """
+        engine = None
         with self._lock:
-            engine = self._engines.pop(id(model), None)
+            asked = self._asked.get(id(model.base), set())
+            asked.discard(id(model))
+            if not asked:
+                engine = self._engines.pop(id(model.base), None)
+                self._asked.pop(id(model.base), None)
         if engine is not None:
             engine.close()
 

@@ -14,6 +14,7 @@ from typing import final
 
 from noria.generate.blocks import block_name
 from noria.generate.drawing import Drawer, Drawn
+from noria.generate.loaded import LanguageModel
 
 Hear = Callable[[Drawn | Exception | None], None]
 
@@ -68,11 +69,13 @@ class Stream:
 class Sequence:
     """A request and how far it is.
 
+    model: which of those that share the engine's base answers it.
     ids: prompt and answer. num_read: how many of them have keys and values in the blocks; the rest
     is read next. names: of those of its full blocks that are known by now, each made from the one
     before; the first is the root's, of no block.
     """
 
+    model: LanguageModel
     ids: list[int]
     num_left: int
     drawer: Drawer

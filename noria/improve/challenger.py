@@ -92,7 +92,7 @@ def train_from_champion(
             watch=watch,
             objective=by_kind() if len(batches) > 1 else None,
         )
-    weight_hash = save_learner(out, model, start.base_name, start.champion)
+    weight_hash = save_learner(out, model, start.champion, start.base, start.base_name)
     return {"weight_hash": weight_hash, "losses": losses}
 
 

@@ -228,7 +228,9 @@ class Answer:
         self, _: LanguageModel, prompt_ids: Sequence[int], sampling: Sampling
     ) -> Iterator[Drawn]:
         """The tokens, drawn by the engine beside those of others."""
-        self._stream = self._engine.submit(prompt_ids, sampling, self._asked.tenant)
+        self._stream = self._engine.submit(
+            self._live.model, prompt_ids, sampling, self._asked.tenant
+        )
         if self._cancelled.is_set():
             self._stream.cancel()
         try:

@@ -40,7 +40,7 @@ class Lesson:
     settings and inputs: what decides the result, as the key of its artifact has them.
     context_tokens: length of the longest row. num_tokens: inputs of the whole training.
     flops_per_token: of a training step. tokenizer: the folder whose
-    files the model folder gets. base_name: of the base under an adapter, "" without one.
+    files the model folder gets. base and base_name: of the base under an adapter, if there is one.
     """
 
     build: Callable[[], Decoder]
@@ -55,6 +55,7 @@ class Lesson:
     num_tokens: int
     flops_per_token: float
     tokenizer: Path
+    base: Path | None
     base_name: str
     summary: str
 
@@ -117,7 +118,9 @@ def give_lesson(
             model, losses = teach(lesson, checkpoints, watch, say, team)
         num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         facts = {
-            "weight_hash": save_learner(folder, model, lesson.base_name, lesson.tokenizer),
+            "weight_hash": save_learner(
+                folder, model, lesson.tokenizer, lesson.base, lesson.base_name
+            ),
             "num_parameters": num_parameters(model.config),
             "num_trained_parameters": num_trained,
             "num_tokens": lesson.num_tokens,

@@ -134,6 +134,7 @@ def scratch_lesson(
         num_tokens=plan.num_steps * num_sequences * config.context_tokens,
         flops_per_token=training_flops(config, config.context_tokens) / config.context_tokens,
         tokenizer=tokenizer.path,
+        base=None,
         base_name="",
         summary=(
             f"{num_parameters(config):,} parameters "

@@ -160,6 +160,7 @@ def tuning_lesson(
         num_tokens=plan.num_steps * recipe.train.batch_tokens,
         flops_per_token=training_flops(config, mean_tokens, frozen=True) / mean_tokens,
         tokenizer=base.path,
+        base=base.path,
         base_name=recipe.model.base,
         summary=(
             f"an adapter of rank {recipe.adapter.rank} over {num_parameters(config):,} frozen "

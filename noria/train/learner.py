@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from noria.model.adapters import add_adapter, load_adapter, merged
+from noria.model.over_base import ADAPTER_FOLDER, ADAPTER_NAME, save_over_base
 from noria.model.quantized import to_int8
 from noria.model.transformer import Decoder
 from noria.model.weights import load_decoder, model_weight_hash, save_model
@@ -16,12 +18,8 @@ from noria.recipe import AdapterSettings
 from noria.runtime import release_memory
 from noria.tokenizer.load import Tokenizer, copy_tokenizer
 from noria.tokenizer.pack import open_shard
-from noria.train.adapters import adapters, add_adapter, load_adapter, merged, save_adapter
 from noria.train.batches import Blocks, Mixture, RowSource, Sequences
 from noria.train.packing import Packed
-
-ADAPTER_NAME = "tuned"
-ADAPTER_FOLDER = "adapter"
 
 
 def fresh_learner(base: Path, settings: AdapterSettings, seed: int) -> Decoder:
@@ -45,14 +43,16 @@ def _open_base(base: Path, precision: str) -> Decoder:
     return to_int8(model) if precision == "int8" else model
 
 
-def save_learner(out: Path, model: Decoder, base_name: str, tokenizer: Path) -> str:
+def save_learner(
+    out: Path, model: Decoder, tokenizer: Path, base: Path | None = None, base_name: str = ""
+) -> str:
     """Write the model folder, an adapter merged into its weights; returns their weight hash.
 
-    tokenizer: the folder whose tokenizer it gets.
+    tokenizer: the folder whose tokenizer it gets. base: the folder that an adapter trained over.
     """
     release_memory()  # training's, before the weights are copied
-    if adapters(model):
-        save_adapter(out / ADAPTER_FOLDER, model, ADAPTER_NAME, base_name)
+    if base is not None:
+        save_over_base(out, model, base, base_name)
         model = merged(model, ADAPTER_NAME)
     save_model(out, model)
     copy_tokenizer(tokenizer, out)

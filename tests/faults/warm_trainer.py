@@ -22,13 +22,13 @@ from warm import serve
 
 import noria.artifacts
 import noria.train.checkpoint
+from noria.model.adapters import add_adapter
 from noria.model.config import ModelConfig
 from noria.model.styles import Dropout
 from noria.model.transformer import build_decoder
 from noria.recipe_file import load_recipe
 from noria.stages.lesson import train_plan
 from noria.train import loop
-from noria.train.adapters import add_adapter
 from noria.train.plan import Choices, TrainPlan
 
 WATCHED = {noria.artifacts.__file__, noria.train.checkpoint.__file__}

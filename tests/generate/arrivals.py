@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -20,11 +21,14 @@ from noria.generate.blocks import bytes_per_block
 from noria.generate.drawing import Drawer
 from noria.generate.engine import generate_tokens
 from noria.generate.engines import Engines
-from noria.generate.loaded import LanguageModel
+from noria.generate.loaded import Adapter, LanguageModel
 from noria.generate.picking import choice_probabilities
 from noria.generate.sampling import Sampling
 from noria.generate.sequences import Stream
+from noria.model.adapted import TARGETS
+from noria.model.adapters import adapter_tensors, add_adapter, fill_adapter, merged, updates_of
 from noria.model.config import ModelConfig
+from noria.model.over_base import ADAPTER_NAME, sharing
 from noria.model.quantized import to_int8
 from noria.model.styles import AttentionStyle, FeedForwardStyle, Norm, Positions
 from noria.model.transformer import build_decoder
@@ -72,6 +76,14 @@ def talker(like: LanguageModel, shape: str, seed: int, *, int8: bool = False) ->
     return LanguageModel(decoder.eval(), like.tokenizer, f"{shape}-{seed}-{int8}")
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """A base with an adapter: sharing the base's tensors, and merged into weights of its own."""
+
+    shared: LanguageModel
+    alone: LanguageModel
+
+
 @dataclass
 class Asked:
     """A request of a pattern. cancel_after: tokens that are read before nobody wants the rest."""
@@ -104,8 +116,42 @@ class Tally:
         self.far += other.far
 
 
-def play(models: list[LanguageModel], seed: int, *, shares: bool, num_requests: int = 12) -> Tally:
-    """One pattern: requests come and go; half-way the second model takes the first one's place."""
+def over(base: LanguageModel, seed: int, targets: Sequence[str] = tuple(TARGETS)) -> Tuned:
+    """The base with an adapter of random numbers that changes what is said."""
+    model = sharing(base.model)
+    add_adapter(model, ADAPTER_NAME, 1 + seed % 4, 4, targets, seed)
+    chance = torch.Generator().manual_seed(seed)
+    tensors = {
+        key: torch.randn(one.shape, generator=chance) / one.shape[1] ** 0.5
+        for key, one in adapter_tensors(model, ADAPTER_NAME).items()
+    }
+    fill_adapter(model, ADAPTER_NAME, tensors)
+    adapter = Adapter(base.model, updates_of(model, ADAPTER_NAME))
+    name = f"{base.weight_hash}-over-{seed}"
+    alone = LanguageModel(merged(model, ADAPTER_NAME), base.tokenizer, name)
+    return Tuned(LanguageModel(model, base.tokenizer, name, adapter), alone)
+
+
+def play_adapters(base: LanguageModel, tuned: list[Tuned], seed: int, *, shares: bool) -> Tally:
+    """One pattern over a base and its adapters, which come and go; compared with merged weights."""
+    models = [base, *(one.shared for one in tuned)]
+    alone = {one.alone.weight_hash: one.alone for one in tuned}
+    return play(models, seed, shares=shares, num_requests=16, alone=alone)
+
+
+def play(
+    models: list[LanguageModel],
+    seed: int,
+    *,
+    shares: bool,
+    num_requests: int = 12,
+    alone: dict[str, LanguageModel] | None = None,
+) -> Tally:
+    """One pattern: requests come and go; of two models the second takes the first one's place.
+
+    Of more, two are asked at any time, and each that takes the place of another is a new one.
+    alone: what to compare a model with, by weight hash, where that is not the model itself.
+    """
     chance = Random(seed)
     config = models[0].model.config
     size = chance.choice([4, 16])
@@ -121,13 +167,15 @@ def play(models: list[LanguageModel], seed: int, *, shares: bool, num_requests: 
     )
     asked = _pattern(models, chance, num_requests)
     engines = Engines(settings)
-    used, readers, tally = [engines.of(models[0])], [], Tally(num_requests)
+    used: list[Engine] = []
+    readers, tally = [], Tally(num_requests)
     for one in asked:
-        if one.model is not used[-1].model:
-            used.append(engines.of(one.model))
-        while _is_busy(used[-1]) and used[-1].state.num_steps < one.at_step:
+        engine = engines.of(one.model)
+        if engine not in used:
+            used.append(engine)
+        while _is_busy(engine) and engine.state.num_steps < one.at_step:
             time.sleep(0.0005)
-        stream = used[-1].submit(one.prompt, one.sampling, one.tenant)
+        stream = engine.submit(one.model, one.prompt, one.sampling, one.tenant)
         readers.append(threading.Thread(target=_read, args=(stream, one)))
         readers[-1].start()
     for reader in readers:
@@ -139,7 +187,11 @@ def play(models: list[LanguageModel], seed: int, *, shares: bool, num_requests: 
     engines.close()
     tally.num_shared = sum(state.num_shared for state in states)
     assert shares or not tally.num_shared
+    if len({id(model.base) for model in models}) == 1:
+        assert len(used) == 1  # one engine, one copy of the base
     for one in asked:
+        if alone is not None:
+            one = replace(one, model=alone.get(one.model.weight_hash, one.model))
         _compare(one, tally)
     return tally
 
@@ -160,13 +212,15 @@ def _pattern(models: list[LanguageModel], chance: Random, num_requests: int) -> 
     for number in range(num_requests):
         begins = beginnings[chance.randrange(3)]
         rest = [chance.randrange(4, vocab_size) for _ in range(chance.choice([1, 3, 30, 120]))]
+        first = number * (len(models) - 1) // num_requests if len(models) > 2 else 0
         swapped = len(models) > 1 and number >= num_requests // 2
-        if swapped and found[-1].model is models[0]:
+        if swapped and len(models) == 2 and found[-1].model is models[0]:
             step = 0
+        index = first + chance.randrange(2) if len(models) > 2 else int(swapped)
         step += chance.choice([0, 0, 1, 5])
         found.append(
             Asked(
-                models[swapped],
+                models[index],
                 begins + rest,
                 _sampling(chance, vocab_size),
                 chance.choice(["a", "b"]),

@@ -40,8 +40,10 @@ def running(model: LanguageModel, settings: EngineSettings | None = None) -> Ite
         engine.close()
 
 
-def heard(engine: Engine, prompt: list[int], sampling: Sampling, tenant: str = "") -> list[int]:
-    return [one.token_id for one in engine.submit(prompt, sampling, tenant)]
+def heard(
+    engine: Engine, model: LanguageModel, prompt: list[int], sampling: Sampling, tenant: str = ""
+) -> list[int]:
+    return [one.token_id for one in engine.submit(model, prompt, sampling, tenant)]
 
 
 @pytest.mark.parametrize("shape", list(shapes(300)))
@@ -86,15 +88,15 @@ def test_a_beginning_is_read_once_within_a_tenant_and_never_across(model: Langua
     prompt = list(range(5, 45))
     few = Sampling(temperature=0, max_tokens=1)
     with running(model, EngineSettings(block_tokens=8)) as engine:
-        heard(engine, prompt, few, "a")
+        heard(engine, model, prompt, few, "a")
         assert engine.state.num_shared == 0
-        heard(engine, prompt, few, "b")
+        heard(engine, model, prompt, few, "b")
         assert engine.state.num_shared == 0
-        heard(engine, prompt, few, "a")
+        heard(engine, model, prompt, few, "a")
         assert engine.state.num_shared == 32  # whole blocks, and one token at least is read
-        heard(engine, [*prompt[:20], 7, 7], few, "b")
+        heard(engine, model, [*prompt[:20], 7, 7], few, "b")
         assert engine.state.num_shared == 32 + 16
-        heard(engine, [4, *prompt], few, "a")
+        heard(engine, model, [4, *prompt], few, "a")
         assert engine.state.num_shared == 32 + 16
 
 
@@ -103,7 +105,7 @@ def test_requests_that_come_together_read_their_beginning_once(model: LanguageMo
     settings = EngineSettings(block_tokens=8, prompt_tokens=16)
     with running(model, settings) as engine:
         streams = [
-            engine.submit([*prompt, number], Sampling(temperature=0, max_tokens=2), "a")
+            engine.submit(model, [*prompt, number], Sampling(temperature=0, max_tokens=2), "a")
             for number in range(5, 9)
         ]
         for stream in streams:
@@ -113,14 +115,14 @@ def test_requests_that_come_together_read_their_beginning_once(model: LanguageMo
 
 def test_what_was_written_is_a_beginning_too(model: LanguageModel) -> None:
     with running(model, EngineSettings(block_tokens=8)) as engine:
-        first = heard(engine, [5, 6, 7], replace(LONG, max_tokens=30), "a")
-        heard(engine, [5, 6, 7, *first, 9], LONG, "a")
+        first = heard(engine, model, [5, 6, 7], replace(LONG, max_tokens=30), "a")
+        heard(engine, model, [5, 6, 7, *first, 9], LONG, "a")
         assert engine.state.num_shared == 32
 
 
 def test_a_cancelled_request_is_forgotten_before_the_next_step(model: LanguageModel) -> None:
     with running(model) as engine:
-        stream = engine.submit([5, 6, 7], LONG)
+        stream = engine.submit(model, [5, 6, 7], LONG)
         tokens = iter(stream)
         next(tokens)
         stream.cancel()
@@ -128,7 +130,7 @@ def test_a_cancelled_request_is_forgotten_before_the_next_step(model: LanguageMo
         list(tokens)
         assert engine.state.num_steps <= at_cancel + 1  # the one that was under way
         assert engine.state.num_blocks_read == 0
-        waiting = engine.submit([5] * 40, LONG)
+        waiting = engine.submit(model, [5] * 40, LONG)
         waiting.cancel()
         assert len(list(waiting)) <= 1
 
@@ -136,9 +138,9 @@ def test_a_cancelled_request_is_forgotten_before_the_next_step(model: LanguageMo
 def test_a_long_prompt_does_not_stall_who_is_drawing(model: LanguageModel) -> None:
     settings = EngineSettings(prompt_tokens_beside=4, shares_prefixes=False)
     with running(model, settings) as engine:
-        tokens = iter(engine.submit([5], LONG))
+        tokens = iter(engine.submit(model, [5], LONG))
         next(tokens)
-        long = engine.submit(list(range(5, 65)), replace(LONG, max_tokens=1))
+        long = engine.submit(model, list(range(5, 65)), replace(LONG, max_tokens=1))
         at_first = engine.state.num_steps
         reader = threading.Thread(target=lambda: list(long))
         reader.start()
@@ -158,7 +160,7 @@ def test_when_blocks_run_out_the_youngest_waits_and_its_answer_is_the_same(
     settings = EngineSettings(cache_bytes=budget, block_tokens=size, shares_prefixes=False)
     prompts = [[number, number + 1] for number in range(5, 11)]
     with running(model, settings) as engine:
-        streams = [engine.submit(prompt, LONG) for prompt in prompts]
+        streams = [engine.submit(model, prompt, LONG) for prompt in prompts]
         found = [[one.token_id for one in stream] for stream in streams]
         read = engine.state.num_read
     assert found == [list(generate_tokens(model, prompt, LONG)) for prompt in prompts]
@@ -169,16 +171,18 @@ def test_a_swap_leaves_an_answer_with_the_weights_that_it_began_with(plain: Lang
     old, new = (talker(plain, "llama", seed) for seed in (1, 2))
     engines = Engines()
     engine = engines.of(old)
-    tokens = iter(engine.submit([5, 6], LONG))
+    tokens = iter(engine.submit(old, [5, 6], LONG))
     begun = [next(tokens).token_id]
-    meanwhile = heard(engines.of(new), [5, 6], LONG)
+    meanwhile = heard(engines.of(new), new, [5, 6], LONG)
     assert engines.of(new) is not engine
     assert begun + [one.token_id for one in tokens] == list(generate_tokens(old, [5, 6], LONG))
     assert meanwhile == list(generate_tokens(new, [5, 6], LONG)) != begun
     engines.drop(old)
-    assert [one.model for one in engines.open] == [new]
+    assert [one.base for one in engines.open] == [new.model]
     with pytest.raises(Stopped):
-        engine.submit([5], LONG)
+        engine.submit(old, [5], LONG)
+    with pytest.raises(UsageError, match="over another base"):
+        engine.submit(new, [5], LONG)
     engines.close()
 
 
@@ -191,18 +195,18 @@ def test_an_error_ends_those_that_it_meets_and_no_others(model: LanguageModel) -
 
         engine._read = failing  # type: ignore[method-assign]
         with pytest.raises(IntegrityError, match="not numbers"):
-            list(engine.submit([5], replace(LONG, max_tokens=3)))
+            list(engine.submit(model, [5], replace(LONG, max_tokens=3)))
         engine._read = whole  # type: ignore[method-assign]
-        assert heard(engine, [5], LONG) == list(generate_tokens(model, [5], LONG))
+        assert heard(engine, model, [5], LONG) == list(generate_tokens(model, [5], LONG))
 
         def lost(_):  # type: ignore[no-untyped-def]
             raise MemoryError
 
         engine._read = lost  # type: ignore[method-assign]
         with pytest.raises(MemoryError):
-            list(engine.submit([5], LONG))
+            list(engine.submit(model, [5], LONG))
         engine._read = whole  # type: ignore[method-assign]
-        assert heard(engine, [5], LONG) == list(generate_tokens(model, [5], LONG))
+        assert heard(engine, model, [5], LONG) == list(generate_tokens(model, [5], LONG))
         assert engine.state.num_blocks_read == 0
 
 
@@ -212,32 +216,32 @@ def test_an_engine_whose_step_breaks_off_begins_anew(
     with running(model) as engine:
         with monkeypatch.context() as broken:
             broken.setattr(Schedule, "was_read", lambda *_: 1 // 0)
-            streams = [engine.submit([number], LONG) for number in (5, 6)]
+            streams = [engine.submit(model, [number], LONG) for number in (5, 6)]
             for stream in streams:
                 with pytest.raises(ZeroDivisionError):
                     list(stream)
         assert "begins anew" in caplog.text
-        assert heard(engine, [5], LONG) == list(generate_tokens(model, [5], LONG))
+        assert heard(engine, model, [5], LONG) == list(generate_tokens(model, [5], LONG))
 
 
 def test_a_closed_engine_says_so(model: LanguageModel) -> None:
     engine = Engine(model)
-    tokens = iter(engine.submit([5], LONG))
+    tokens = iter(engine.submit(model, [5], LONG))
     next(tokens)
     engine.close()
     with pytest.raises(Stopped):
         list(tokens)
     with pytest.raises(Stopped):
-        engine.submit([5], LONG)
+        engine.submit(model, [5], LONG)
 
 
 def test_what_can_not_be_answered_is_refused_before_it_is_queued(model: LanguageModel) -> None:
     engine = Engine(model)
     for prompt in ([], [-1], [100_000]):
         with pytest.raises(UsageError, match="prompt"):
-            engine.submit(prompt, LONG)
+            engine.submit(model, prompt, LONG)
     with pytest.raises(UsageError, match="logit_bias"):
-        engine.submit([5], replace(LONG, logit_bias=((100_000, 1.0),)))
+        engine.submit(model, [5], replace(LONG, logit_bias=((100_000, 1.0),)))
     assert engine.state.num_waiting == 0
     for wrong in ({"cache_bytes": 0}, {"prompt_tokens_beside": 0}, {"max_running": 0}):
         with pytest.raises(UsageError):

@@ -24,15 +24,15 @@ def take(pool: BlockPool) -> int:
 
 
 def test_names_tell_content_order_and_owner() -> None:
-    root = root_name("a")
+    root = root_name("a", "w")
     names = {
         block_name(root, [1, 2]),
         block_name(root, [2, 1]),
         block_name(root, [258, 0]),
-        block_name(root_name("b"), [1, 2]),
+        block_name(root_name("b", "w"), [1, 2]),
         block_name(block_name(root, [1, 2]), [1, 2]),
         root,
-        root_name(""),
+        root_name("", "w"),
     }
     assert len(names) == 7
 

@@ -138,7 +138,7 @@ def test_forms_hold_under_batching_each_its_own(plain: LanguageModel) -> None:
     for seed, form in enumerate(forms * 2):
         sampling = replace(DRAWN, constraint=form, seed=seed, max_tokens=20)
         wanted.append(list(generate_tokens(model, [5, 6], sampling)))
-        streams.append(engine.submit([5, 6], sampling))
+        streams.append(engine.submit(model, [5, 6], sampling))
     assert [[one.token_id for one in stream] for stream in streams] == wanted
     engine.close()
 

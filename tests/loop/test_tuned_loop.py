@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 
 from noria.evaluate.harness import measure_model
 from noria.generate.loaded import load_language_model
+from noria.model.adapters import load_adapter, merged
 from noria.model.weights import load_decoder
 from noria.records import read_records
-from noria.train.adapters import load_adapter, merged
 
 RECIPE = """name = "tiny"
 [packages.chatterbot]

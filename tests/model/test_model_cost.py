@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from noria.errors import UsageError
 from noria.model import cost
 from noria.model.adapted import TARGETS
+from noria.model.adapters import add_adapter
 from noria.model.cache import KVCache
 from noria.model.config import FAMILIES, ModelConfig
 from noria.model.cost import BatchShape
@@ -46,7 +47,6 @@ from noria.model.transformer import (
     build_model,
     empty_model,
 )
-from noria.train.adapters import add_adapter
 from noria.train.optim import build_optimizer
 
 torch.set_num_threads(1)

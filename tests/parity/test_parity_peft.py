@@ -13,12 +13,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from noria.model.adapted import TARGETS
-from noria.model.config import ModelConfig
-from noria.model.layouts.llama import to_llama
-from noria.model.layouts.peft import peft_names
-from noria.model.likelihood import cross_entropy_sum
-from noria.model.transformer import Decoder, build_decoder
-from noria.train.adapters import (
+from noria.model.adapters import (
     adapter_tensors,
     adapters,
     add_adapter,
@@ -28,6 +23,11 @@ from noria.train.adapters import (
     save_adapter,
     use_adapter,
 )
+from noria.model.config import ModelConfig
+from noria.model.layouts.llama import to_llama
+from noria.model.layouts.peft import peft_names
+from noria.model.likelihood import cross_entropy_sum
+from noria.model.transformer import Decoder, build_decoder
 
 # peft 0.21.2 asks transformers 5 by an older name.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import torch
 
 from noria.model.adapted import TARGETS
+from noria.model.adapters import adapter_tensors, add_adapter, fill_adapter
 from noria.model.config import ModelConfig
 from noria.model.transformer import Decoder, build_decoder
-from noria.train.adapters import adapter_tensors, add_adapter, fill_adapter
 
 CONFIG = ModelConfig(
     vocab_size=97,

@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 from small_training import CHOICES, CONFIG, PLAN, mixture_in
 
 from noria.errors import Interrupted
+from noria.model.adapters import add_adapter
 from noria.model.transformer import build_decoder
-from noria.train.adapters import add_adapter
 from noria.train.loop import train
 from noria.train.parallel import Team, open_team
 from noria.train.plan import StepReport

@@ -13,9 +13,9 @@ from adapted_models import CONFIG, adapted, logits, trained_names
 from safetensors.torch import load_file, save_file
 
 from noria.errors import FormatError, InputError
+from noria.model.adapters import adapter_tensors, adapters, load_adapter, save_adapter
 from noria.model.transformer import build_decoder
 from noria.model.weights import weight_hash
-from noria.train.adapters import adapter_tensors, adapters, load_adapter, save_adapter
 
 
 def test_a_stored_adapter_comes_back_bit_for_bit(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 
 from noria.errors import TrainingError
 from noria.model.adapted import TARGETS
+from noria.model.adapters import adapter_tensors, add_adapter, merged, use_adapter
 from noria.model.transformer import Decoder, build_decoder
 from noria.model.weights import model_weight_hash, weight_hash
 from noria.tokenizer.pack import open_shard, write_shard
 from noria.train import loop
-from noria.train.adapters import adapter_tensors, add_adapter, merged, use_adapter
 from noria.train.batches import Blocks, Mixture
 from noria.train.checkpoint import frozen_digest, load_latest_checkpoint, save_checkpoint
 from noria.train.loop import train

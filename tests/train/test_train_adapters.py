@@ -11,10 +11,7 @@ from torch import nn
 from noria.compress.quantize import quantize_model
 from noria.errors import FormatError, UnknownName, UsageError
 from noria.model.adapted import TARGETS
-from noria.model.quantized import Int8Linear
-from noria.model.transformer import build_decoder
-from noria.model.weights import model_weight_hash, weight_hash
-from noria.train.adapters import (
+from noria.model.adapters import (
     adapter_tensors,
     adapters,
     add_adapter,
@@ -23,6 +20,9 @@ from noria.train.adapters import (
     remove_adapter,
     use_adapter,
 )
+from noria.model.quantized import Int8Linear
+from noria.model.transformer import build_decoder
+from noria.model.weights import model_weight_hash, weight_hash
 from noria.train.batch import TokenBatch
 from noria.train.casting import cast_once
 from noria.train.objectives.losses import next_token

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -67,7 +67,7 @@ def use_adapter(model: Decoder, name: str | None) -> None:
     Raises UnknownName if the model carries no adapter of that name.
     """
     if name is not None:
-        _updates(model, name)
+        updates_of(model, name)
     for layer in _layers(model).values():
         layer.use(name)
 
@@ -77,7 +77,7 @@ def remove_adapter(model: Decoder, name: str) -> None:
 
     Raises UnknownName if the model carries no adapter of that name.
     """
-    for path in _updates(model, name):
+    for path in updates_of(model, name):
         layer = _layers(model)[path]
         layer.remove(name)
         if not layer.names():
@@ -93,7 +93,7 @@ def adapter_tensors(model: Decoder, name: str) -> dict[str, Tensor]:
     """
     return {
         f"{path}.{matrix}": tensor.detach()
-        for path, update in _updates(model, name).items()
+        for path, update in updates_of(model, name).items()
         for matrix, tensor in update.named_parameters()
     }
 
@@ -120,17 +120,23 @@ def merged(model: Decoder, name: str) -> Decoder:
     It shares no memory; int8 weights are what they stand for, as they were while the adapter
     trained. Raises UnknownName if the model carries no adapter of that name.
     """
-    updates = _updates(model, name)
     plain = empty_decoder(model.config)
-    tensors = {}
-    for key in plain.state_dict():
-        update = updates.get(key.removesuffix(".weight"))
-        weight = _floats(model, key)
-        if update is None:
-            tensors[key] = weight.clone()
-        else:
-            tensors[key] = (weight.double() + update.product()).to(weight.dtype)
+    tensors = {key: tensor.clone() for key, tensor in float_tensors(model, name)}
     return fill_model(plain, tensors).to(model.embedding.weight.device).eval()
+
+
+def float_tensors(model: Decoder, name: str | None) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of `merged`, one by one; with None those of the base alone.
+
+    What no adapter changes and is float is the model's own. Raises UnknownName as `merged`.
+    """
+    updates = {} if name is None else updates_of(model, name)
+    for key in empty_decoder(model.config).state_dict():
+        weight = _floats(model, key)
+        update = updates.get(key.removesuffix(".weight"))
+        if update is not None:
+            weight = (weight.double() + update.product()).to(weight.dtype)
+        yield key, weight
 
 
 def save_adapter(folder: Path, model: Decoder, name: str, base_name: str) -> None:
@@ -138,7 +144,7 @@ def save_adapter(folder: Path, model: Decoder, name: str, base_name: str) -> Non
 
     base_name tells PEFT's users which model it belongs to. Raises UnknownName.
     """
-    shape = next(iter(_updates(model, name).values())).shape
+    shape = next(iter(updates_of(model, name).values())).shape
     tensors = {key: one.cpu().contiguous() for key, one in adapter_tensors(model, name).items()}
     config, renamed = to_peft(model.config, shape, tensors, base_name)
     text = json.dumps(config, indent=1, ensure_ascii=False) + "\n"
@@ -238,7 +244,8 @@ def _layers(model: Decoder) -> dict[str, AdaptedLinear]:
     return {path: one for path, one in model.named_modules() if isinstance(one, AdaptedLinear)}
 
 
-def _updates(model: Decoder, name: str) -> dict[str, LowRank]:
+def updates_of(model: Decoder, name: str) -> dict[str, LowRank]:
+    """An adapter's updates by the path of their layer. Raises UnknownName."""
     found = {path: layer.find(name) for path, layer in _layers(model).items()}
     updates = {path: update for path, update in found.items() if update is not None}
     if not updates:
