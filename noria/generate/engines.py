@@ -34,7 +34,7 @@ class Engines:
             return found
 
     def drop(self, model: LanguageModel) -> None:
-        """Nobody will ask this model again: its base's engine is closed with the last model over it.
+        """Nobody will ask this model again: with the last over its base the engine is closed.
 
         An answer that is being drawn then ends.
         """
