@@ -17,6 +17,7 @@ from typing import Any
 from noria.errors import FormatError
 
 RECORD_FORMAT = 1
+TEXT, CALL, TOOLS = "text", "call", "tools"  # kinds of parts
 LATER_FIELDS = ("language", "synthetic")  # in JSON only where they say something
 
 
@@ -33,10 +34,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Part:
-    """One piece of content; text today, other kinds by reference later."""
+    """One piece of content: text; a call of a function, as JSON with its `name` and `arguments`;
+    or the functions that may be called, as a JSON list of OpenAI's `tools`."""
 
     text: str
-    kind: str = "text"
+    kind: str = TEXT
 
 
 Content = tuple[Part, ...]
@@ -49,7 +51,7 @@ def text_content(text: str) -> Content:
 
 def content_text(content: Content) -> str:
     """Join the text parts of a content."""
-    return "".join(part.text for part in content if part.kind == "text")
+    return "".join(part.text for part in content if part.kind == TEXT)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of a conversation; role is system, user or assistant."""
+    """One turn of a conversation; role is system, user, assistant, or tool: what a call brought."""
 
     role: str
     content: Content

@@ -30,7 +30,7 @@ from noria.corpus.read.shapes import Row
 from noria.corpus.read.tables import table_rows
 from noria.errors import InputError, IntegrityError, NoriaError, StorageError, UnknownName
 from noria.feedback.import_columns import FEEDBACK_ROLES, Columns, thumb_of, understand_columns
-from noria.feedback.interactions import chat_prompt
+from noria.feedback.interactions import chat_prompt, message_of
 from noria.feedback.store import FeedbackStore
 from noria.records import Message, text_content
 
@@ -189,9 +189,7 @@ class _Writer:
         """A prompt as an interaction has it, and of which kind that is."""
         if self._about.kind != "task" and text.lstrip().startswith("["):
             try:
-                turns = [
-                    Message(one["role"], text_content(one["content"])) for one in json.loads(text)
-                ]
+                turns = [message_of(one) for one in json.loads(text)]
             except (ValueError, KeyError, TypeError, RecursionError):
                 turns = []
             if turns:

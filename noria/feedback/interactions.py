@@ -7,11 +7,12 @@ This module knows no database and no HTTP.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from noria.errors import UsageError
-from noria.records import Message, content_text, text_content
+from noria.records import CALL, TOOLS, Message, Part, content_text, text_content
 
 INTERACTION_KINDS = ("chat", "completion", "task")
 IMPLICIT_KINDS = ("regenerate", "copy", "abandon")  # what people did; nobody was asked
@@ -50,9 +51,7 @@ class Interaction:
         """The messages of a chat; any other prompt as one message of the user."""
         if self.kind != "chat":
             return (Message("user", text_content(self.prompt)),)
-        return tuple(
-            Message(turn["role"], text_content(turn["content"])) for turn in json.loads(self.prompt)
-        )
+        return tuple(message_of(turn) for turn in json.loads(self.prompt))
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,28 @@ class Feedback:
 
 def chat_prompt(messages: Sequence[Message]) -> str:
     """Messages as the JSON that an interaction of kind "chat" keeps as its prompt."""
-    turns = [{"role": m.role, "content": content_text(m.content)} for m in messages]
-    return json.dumps(turns, ensure_ascii=False)
+    return json.dumps([_turn(one) for one in messages], ensure_ascii=False)
+
+
+def _turn(message: Message) -> dict[str, Any]:
+    """A message as JSON: with what it calls, and what may be called, as JSON texts."""
+    turn: dict[str, Any] = {"role": message.role, "content": content_text(message.content)}
+    calls = [part.text for part in message.content if part.kind == CALL]
+    if calls:
+        turn["calls"] = calls
+    for part in message.content:
+        if part.kind == TOOLS:
+            turn["tools"] = part.text
+    return turn
+
+
+def message_of(turn: Mapping[str, Any]) -> Message:
+    """A message of a stored chat. Raises KeyError, TypeError or ValueError for what is none."""
+    text, calls, tools = str(turn["content"]), turn.get("calls", []), turn.get("tools")
+    for one in [*calls, *([tools] if tools else [])]:
+        json.loads(one)
+    content = text_content(text) + tuple(Part(one, CALL) for one in calls)
+    return Message(str(turn["role"]), content + ((Part(tools, TOOLS),) if tools else ()))
 
 
 def _require_choice(what: str, value: str, choices: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Answers that must have a form: JSON of a schema, a regular expression, one of some choices.
+"""Answers that must have a form: JSON of a schema, a regular expression, a choice, a call.
 
 In: a form and a tokenizer. Out: which tokens may come next, after each one that came. The grammar
 is llguidance's; this module hides the library.
@@ -20,7 +20,9 @@ from torch import Tensor
 
 from noria.errors import MissingExtra, NoriaError, UsageError
 from noria.generate.forms import Constraint
+from noria.tokenizer.chat import tool_form
 from noria.tokenizer.load import Tokenizer
+from noria.tokenizer.tools import CALL_KEYS, MARKER, ToolForm
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -76,13 +78,17 @@ def matcher_for(tokenizer: Tokenizer, constraint: Constraint) -> Matcher:
     except ImportError as error:
         raise MissingExtra("constrained output (llguidance)", "constrain") from error
     try:
-        grammar = _grammar(constraint)
+        grammar = _grammar(constraint, tool_form(tokenizer))
         matcher = LLMatcher(_library_tokenizer(tokenizer), grammar, log_level=0)
         told = matcher.get_error() if matcher.is_error() else ""
     except (ValueError, RecursionError) as error:
         told = str(error)
     if told:
-        wanted = {"json": "a JSON schema", "regex": "a regular expression"}
+        wanted = {
+            "json": "a JSON schema",
+            "regex": "a regular expression",
+            "call": "JSON schemas of parameters",
+        }
         raise UsageError(
             f"a {constraint.kind} that can't be enforced ({told})",
             f"{wanted.get(constraint.kind, 'texts')} that llguidance can follow",
@@ -91,7 +97,7 @@ def matcher_for(tokenizer: Tokenizer, constraint: Constraint) -> Matcher:
     return Matcher(matcher, tokenizer.vocab_size)
 
 
-def _grammar(constraint: Constraint) -> str:
+def _grammar(constraint: Constraint, spelling: ToolForm) -> str:
     from llguidance import LLMatcher
 
     match constraint.kind:
@@ -99,8 +105,27 @@ def _grammar(constraint: Constraint) -> str:
             return LLMatcher.grammar_from_json_schema(constraint.source, overrides=_JSON_STYLE)
         case "regex":
             return LLMatcher.grammar_from_regex(constraint.source)
+        case "call":
+            return LLMatcher.grammar_from_lark(_call_grammar(constraint.source, spelling))
     choices = (json.dumps(one) for one in json.loads(constraint.source))
     return LLMatcher.grammar_from_lark(f"start: {' | '.join(choices)}")
+
+
+def _call_grammar(source: str, spelling: ToolForm) -> str:
+    """Each function's arguments are a grammar of their own, so that `$ref` finds its own schema."""
+    asked = json.loads(source)
+    name_key, arguments_key, end = CALL_KEYS
+    rest = spelling.before.removeprefix(MARKER)
+    begin, text = (json.dumps(MARKER), "") if asked["must"] else ("begin", "TEXT | ")
+    lines = [f"start: {text}{begin} {json.dumps(rest)} called {json.dumps(spelling.after)}"]
+    if text:  # the marker is found as soon as it is there, so no text goes on behind it
+        lines += [f"begin[lazy]: TEXT {json.dumps(MARKER)}", r"TEXT: /(.|\n)*/"]
+    lines.append("called: " + " | ".join(f"call_{one}" for one in range(len(asked["functions"]))))
+    for number, (name, schema) in enumerate(asked["functions"].items()):
+        before = json.dumps(name_key + json.dumps(name) + arguments_key)
+        styled = json.dumps({**schema, "x-guidance": _JSON_STYLE})
+        lines.append(f"call_{number}: {before} %json {styled} {json.dumps(end)}")
+    return "\n".join(lines)
 
 
 class _Words:

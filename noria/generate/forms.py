@@ -1,6 +1,7 @@
-"""The forms that an answer can be asked to have: JSON of a schema, an expression, some choices.
+"""The forms that an answer can be asked to have: JSON, an expression, a choice, a call.
 
-In: a schema, a pattern, texts. Out: one value that says the form. `constrain` enforces it.
+In: a schema, a pattern, texts, functions. Out: one value that says the form; `constrain` enforces
+it.
 This module does not know tokens, models or torch.
 """
 
@@ -19,8 +20,8 @@ MAX_CHOICES = 1000
 
 @dataclass(frozen=True)
 class Constraint:
-    """The form of an answer. kind: "json" (of the schema in `source`), "regex" or "choice" (of a
-    JSON list). Build it by `json_form`, `regex_form` or `choice_form`."""
+    """The form of an answer. kind: "json" (of the schema in `source`), "regex", "choice" (of a
+    JSON list) or "call". Build it by `json_form`, `regex_form`, `choice_form` or `call_form`."""
 
     kind: str
     source: str
@@ -49,3 +50,12 @@ def choice_form(choices: Sequence[str]) -> Constraint:
     if not 1 <= len(choices) <= MAX_CHOICES or not all(choices):
         raise UsageError(f"{len(choices)} choices", f"1 to {MAX_CHOICES} texts that are not empty")
     return Constraint("choice", json.dumps(list(choices), ensure_ascii=False))
+
+
+def call_form(functions: Mapping[str, Mapping[str, Any]], must: bool) -> Constraint:
+    """A call of one of these functions, by name, with arguments that its schema allows.
+
+    It is spelled as the model's chat format spells it. Unless it `must` be a call it may be any
+    text, with or without a call at its end.
+    """
+    return Constraint("call", json.dumps({"functions": functions, "must": must}))

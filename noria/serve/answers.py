@@ -89,6 +89,11 @@ class Asked:
         return self.request.user or ""
 
     @property
+    def may_call(self) -> bool:
+        """Whether the answer may be a call of a function."""
+        return isinstance(self.request, ChatRequest) and self.request.may_call
+
+    @property
     def said(self) -> str:
         """The last thing that was said, "" for ids: what tells one kind of request from another."""
         if isinstance(self.request, ChatRequest):
@@ -346,7 +351,8 @@ def refused_by(policy: Policy, asked: Asked, desk: Desk) -> str:
     """Why the policy refuses a request's prompt, "" if it does not. Raises NothingLive."""
     request = asked.request
     if isinstance(request, ChatRequest):
-        texts = [content_text(turn.content) for turn in request.as_messages()]
+        turns = request.as_messages()
+        texts = ["".join(part.text for part in turn.content) for turn in turns]
     elif isinstance(request.given, str):
         texts = [request.given]
     else:

@@ -50,12 +50,16 @@ def usage(num_prompt_tokens: int, num_answer_tokens: int) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Written:
-    """One whole answer to a request; `id` where there are several, so that each can be rated."""
+    """One whole answer to a request; `id` where there are several, so that each can be rated.
+
+    `call`: one of OpenAI's `tool_calls`.
+    """
 
     text: str
     finish: str
     log_probs: dict[str, Any] | None = None
     id: str = ""
+    call: dict[str, Any] | None = None
 
 
 def whole_body(head: Head, written: Sequence[Written], counts: dict[str, int]) -> dict[str, Any]:
@@ -72,6 +76,8 @@ def _choice(head: Head, index: int, one: Written) -> dict[str, Any]:
         choice["interaction_id"] = one.id
     if head.kind == "chat":
         choice["message"] = {"role": "assistant", "content": one.text, "refusal": None}
+        if one.call is not None:
+            choice["message"] |= {"content": one.text or None, "tool_calls": [one.call]}
     else:
         choice["text"] = one.text
     return choice
@@ -92,10 +98,16 @@ def text_chunk(
     index: int = 0,
     log_probs: dict[str, Any] | None = None,
     interaction_id: str = "",
+    call: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """One piece of an answer; the last one says why it ended, and of several which it was."""
+    """One piece of an answer; the last one says why it ended, and of several which it was.
+
+    `call`: some more of what it calls.
+    """
     if head.kind == "chat":
-        delta = {"content": text} if text else {}
+        delta: dict[str, Any] = {"content": text} if text else {}
+        if call is not None:
+            delta["tool_calls"] = [{"index": 0, **call}]
         body = _chat_chunk(head, index, delta, finish, log_probs)
     else:
         choice = {"index": index, "text": text, "finish_reason": finish, "logprobs": None}
@@ -114,7 +126,7 @@ def usage_chunk(head: Head, counts: dict[str, int]) -> dict[str, Any]:
 def _chat_chunk(
     head: Head,
     index: int,
-    delta: dict[str, str],
+    delta: dict[str, Any],
     finish: str | None,
     log_probs: dict[str, Any] | None,
 ) -> dict[str, Any]:

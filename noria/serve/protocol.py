@@ -7,13 +7,15 @@ This module knows no model, no key and no store.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from noria.feedback.interactions import chat_prompt
 from noria.generate.sampling import Sampling
-from noria.records import Message, text_content
+from noria.records import Message
+from noria.serve.tools import ChatMessage, Offer, Text, check_results
 from noria.serve.wishes import MAX_ALTERNATIVES, Wishes
 
 COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
@@ -28,7 +30,6 @@ _USUAL: dict[str, Any] = {
     "best_of": 1,
     "modalities": ["text"],
     "service_tier": "auto",
-    "tool_choice": "none",
 }
 
 # Fields of OpenAI's that are refused by name; any other name may be a client's own text.
@@ -115,13 +116,6 @@ class _Request(Wishes):
         )
 
 
-def _whole(text: str) -> str:
-    """Raises ValueError for half a character (a lone surrogate), which no model has seen."""
-    text.encode("utf-8")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_whole)]
 Ids = Annotated[
     list[Annotated[int, Field(ge=0, lt=2**31, strict=True)]],
     Field(min_length=1, max_length=MAX_PROMPT_IDS),
@@ -130,27 +124,7 @@ Item = TypeVar("Item")
 One = Annotated[list[Item], Field(min_length=1, max_length=1)]
 
 
-class TextPart(BaseModel):
-    """A part of a message's content; text is the one kind that this server reads."""
-
-    type: Literal["text"]
-    text: Text
-
-
-class ChatMessage(BaseModel):
-    """One turn; `developer` is the newer name of `system`."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[TextPart]
-
-    def as_message(self) -> Message:
-        """The turn as the chat renderer takes it."""
-        role = "system" if self.role == "developer" else self.role
-        parts = [self.content] if isinstance(self.content, str) else [p.text for p in self.content]
-        return Message(role, text_content("".join(parts)))
-
-
-class ChatRequest(_Request):
+class ChatRequest(_Request, Offer):
     """POST /v1/chat/completions."""
 
     messages: list[ChatMessage] = Field(min_length=1)
@@ -164,14 +138,21 @@ class ChatRequest(_Request):
             raise ValueError("top_logprobs needs logprobs = true")
         return self
 
+    @model_validator(mode="after")
+    def _calls_in_order(self) -> Self:
+        check_results(self.messages)
+        if self.may_call and self.has_form:
+            raise ValueError("tools or a form of the answer, not both, unless tool_choice is none")
+        return self
+
     @property
     def is_scored(self) -> bool:
         """Whether the reply has more than the answer's text."""
         return bool(self.logprobs)
 
     def as_messages(self) -> tuple[Message, ...]:
-        """The conversation so far."""
-        return tuple(message.as_message() for message in self.messages)
+        """The conversation so far, with what may be called."""
+        return self.offered([message.as_message() for message in self.messages])
 
     @property
     def stored_prompt(self) -> str:
@@ -182,7 +163,8 @@ class ChatRequest(_Request):
         """How to draw the answer; without a limit it may fill half of the context."""
         wanted = self.max_completion_tokens or self.max_tokens
         log_probs = (self.top_logprobs or 0) if self.logprobs else None
-        return self._drawn(wanted or max(1, context_tokens // 2), log_probs)
+        drawn = self._drawn(wanted or max(1, context_tokens // 2), log_probs)
+        return replace(drawn, constraint=self.call_constraint) if self.may_call else drawn
 
 
 class CompletionRequest(_Request):

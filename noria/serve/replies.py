@@ -30,6 +30,7 @@ from noria.serve.bodies import (
     usage_chunk,
     whole_body,
 )
+from noria.serve.calls import Telling
 from noria.serve.meter import EVENT_STREAM, INTERACTION_HEADER
 from noria.serve.refusals import ClientGone, error_event
 from noria.serve.scored import ScoredPiece
@@ -63,18 +64,20 @@ async def fresh_reply(request: Request, desk: Desk, asked: Asked) -> Response:
     head = answers[0].head
     several = len(answers) > 1
     written = [
-        _written(answer, text, last, answer.head.id if several else "")
+        _written(asked, answer, text, last, answer.head.id if several else "")
         for answer, (text, last) in zip(answers, ends, strict=True)
     ]
     body = whole_body(head, written, _usage([last for _, last in ends]))
     return JSONResponse(body, headers=_headers(head))
 
 
-def _written(answer: Answer, text: str, last: Piece, interaction_id: str) -> Written:
+def _written(asked: Asked, answer: Answer, text: str, last: Piece, interaction_id: str) -> Written:
     finish = last.finish or "stop"
     if isinstance(last, ScoredPiece):
         return Written(last.echoed + text, finish, last.log_probs, interaction_id)
-    return Written(text, finish, answer.log_probs(last.drawn), interaction_id)
+    told = Telling(answer.head.id, asked.may_call).tell(text, finish)
+    log_probs = answer.log_probs(last.drawn)
+    return Written(told.text, told.finish or finish, log_probs, interaction_id, told.call)
 
 
 def _usage(last: Sequence[Piece]) -> dict[str, int]:
@@ -86,10 +89,12 @@ def stored_reply(asked: Asked, stored: Interaction) -> Response:
     """Reply with an answer that was given before, by the weights that gave it."""
     head = Head(stored.id, stored.kind, stored.created_at, stored.model_name, stored.weight_hash)
     counts = usage(stored.num_prompt_tokens, stored.num_answer_tokens)
+    told = Telling(stored.id, asked.may_call).tell(stored.answer, stored.finish)
+    finish = told.finish or stored.finish
     if not asked.request.stream:
-        body = whole_body(head, [Written(stored.answer, stored.finish)], counts)
-        return JSONResponse(body, headers=_headers(head))
-    chunks = [*first_chunks(head), text_chunk(head, stored.answer, stored.finish)]
+        written = Written(told.text, finish, call=told.call)
+        return JSONResponse(whole_body(head, [written], counts), headers=_headers(head))
+    chunks = [*first_chunks(head), text_chunk(head, told.text, finish, call=told.call)]
     events = [event(chunk) for chunk in chunks] + list(_ending(asked, head, counts))
     return Response(b"".join(events), media_type=EVENT_STREAM, headers=_headers(head))
 
@@ -119,6 +124,7 @@ async def _events(asked: Asked, answers: Sequence[Answer], first: Piece) -> Asyn
     for chunk in first_chunks(head, len(answers)):
         yield event(chunk)
     last: list[Piece] = []
+    tellings = [Telling(one.head.id, asked.may_call) for one in answers]
     try:
         async for index, piece in _merged(answers, first):
             answer = answers[index]
@@ -127,8 +133,11 @@ async def _events(asked: Asked, answers: Sequence[Answer], first: Piece) -> Asyn
             if piece.finish is not None:
                 last.append(piece)
                 interaction_id = answer.head.id if several else ""
+            told = tellings[index].tell(piece.text, piece.finish)
             yield event(
-                text_chunk(head, piece.text, piece.finish, index, log_probs, interaction_id)
+                text_chunk(
+                    head, told.text, told.finish, index, log_probs, interaction_id, told.call
+                )
             )
     except NoriaError as error:  # the status is sent: only an event can say it now
         yield error_event(error)

@@ -97,6 +97,12 @@ class Wishes(BaseModel):
             raise ValueError("response_format or structured_outputs, not both")
         return self
 
+    @property
+    def has_form(self) -> bool:
+        """Whether the answer must have a form."""
+        asked = self.response_format
+        return self.structured_outputs is not None or (asked is not None and asked.type != "text")
+
     def as_sampling(self, **rest: Any) -> Sampling:
         """The settings of one answer. Raises UsageError for a form that can't be."""
         return Sampling(

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from noria.errors import UsageError
-from noria.records import Message, content_text
+from noria.records import Message
 from noria.tokenizer.formats import BOS, END, FORMATS, ROLES, ChatFormat
 from noria.tokenizer.load import Tokenizer
+from noria.tokenizer.tools import ToolForm, spelled_turns
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,11 @@ def stop_ids(tokenizer: Tokenizer) -> frozenset[int]:
     return tokenizer.stop_ids
 
 
+def tool_form(tokenizer: Tokenizer) -> ToolForm:
+    """How functions and calls are spelled in this chat format."""
+    return FORMATS[tokenizer.chat_format].tools
+
+
 def answer_lead(tokenizer: Tokenizer) -> str:
     """What a model writes before an answer and is not part of it: one character or none."""
     return FORMATS[tokenizer.chat_format].lead
@@ -80,9 +86,9 @@ def _turns(style: ChatFormat, messages: Sequence[Message]) -> list[tuple[str, st
     if not messages:
         raise UsageError("a chat without messages", "at least one message")
     for message in messages:
-        if message.role not in ROLES:
-            raise UsageError(f"role {message.role!r}", "one of " + ", ".join(ROLES))
-    turns = [(one.role, content_text(one.content)) for one in messages]
+        if message.role not in (*ROLES, "tool"):
+            raise UsageError(f"role {message.role!r}", "one of " + ", ".join([*ROLES, "tool"]))
+    turns = spelled_turns(style.tools, style.default_system, style.system is not None, messages)
     has_system = turns[0][0] == "system"
     _check_order(style, [role for role, _ in turns[has_system:]], has_system)
     if style.default_system is not None and not has_system:

@@ -22,7 +22,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ROLES = ("system", "user", "assistant")
+from noria.tokenizer.tools import APIGEN, HERMES, ToolForm
+
+ROLES = ("system", "user", "assistant")  # a tool's message becomes one of the user's
 END, BOS = "{end}", "{bos}"  # in a format's text: the token that ends a turn, that which begins
 
 
@@ -46,6 +48,7 @@ class ChatFormat:
     end-of-text token. `default_system` is the message of a chat that begins without one; `trims`:
     white space around a message is not part of it. `order`: "free"; "system first": only the
     first message may be the system's; "alternating": after it user and assistant take turns.
+    `tools`: how it spells functions and calls.
     """
 
     name: str
@@ -60,6 +63,7 @@ class ChatFormat:
     trims: bool = False
     order: str = "free"
     required: tuple[str, ...] = ()  # special tokens without which the format can't be spelled
+    tools: ToolForm = HERMES
 
     @property
     def needs_bos(self) -> bool:
@@ -75,6 +79,7 @@ def _headed(
     default_system: str | None = None,
     trims: bool = False,
     required: tuple[str, ...] = (),
+    tools: ToolForm = HERMES,
 ) -> ChatFormat:
     """A format that treats every role alike; "{role}" in the heading is its name."""
     system, user, assistant = (Turn(heading.replace("{role}", role), after) for role in ROLES)
@@ -87,10 +92,11 @@ def _headed(
         default_system=default_system,
         trims=trims,
         required=required,
+        tools=tools,
     )
 
 
-def _chatml(name: str, default_system: str | None = None) -> ChatFormat:
+def _chatml(name: str, default_system: str | None = None, tools: ToolForm = HERMES) -> ChatFormat:
     return _headed(
         name,
         "<|im_start|>{role}\n",
@@ -98,6 +104,7 @@ def _chatml(name: str, default_system: str | None = None) -> ChatFormat:
         "<|im_end|>",
         default_system,
         required=("<|im_start|>", "<|im_end|>"),
+        tools=tools,
     )
 
 
@@ -117,7 +124,7 @@ FORMATS = {
     for one in (
         ChatFormat("plain", Turn("", "\n"), Turn("", END), Turn("", "\n")),
         _chatml("chatml"),
-        _chatml("smollm2", SMOLLM2_SYSTEM),
+        _chatml("smollm2", SMOLLM2_SYSTEM, APIGEN),
         _chatml("qwen2", QWEN2_SYSTEM),
         _headed(
             "llama-3",

@@ -16,7 +16,7 @@ from places import OPENED, Place
 from noria.errors import FormatError, StorageError, UnknownName, UsageError
 from noria.feedback.interactions import Feedback, Interaction, chat_prompt
 from noria.feedback.store import FeedbackStore
-from noria.records import Message, content_text, text_content
+from noria.records import CALL, TOOLS, Message, Part, content_text, text_content
 
 WEIGHTS = "ab" * 32
 
@@ -127,6 +127,32 @@ def test_identities_are_replaced_before_storing(store: FeedbackStore) -> None:
     asked = ask(store, 2, prompt=chat, kind="chat")
     assert content_text(asked.messages[0].content) == 'say "[EMAIL]"\nplease'
     assert store.interactions("acme")[1] == asked
+
+
+def test_a_call_stays_json_where_identities_are_replaced(store: FeedbackStore) -> None:
+    def called(arguments: str) -> str:
+        call = '{"name": "mail", "arguments": ' + arguments + "}"
+        return f"I mail jo.doe@example.com\n<tool_call>\n{call}\n</tool_call>"
+
+    arguments = r'{"to": "jo.doe@example.com", "phone": 13812345678, "x": [1e5, "\"a\\n"]}'
+    clean = r'{"to": "[EMAIL]", "phone": "[PHONE]", "x": [1e5, "\"a\\n"]}'
+    tool = {
+        "function": {"name": "mail", "description": "As li@example.com says", "max": 13812345678}
+    }
+    content = (Part(json.dumps([tool]), TOOLS),)
+    call = Part('{"name": "mail", "arguments": ' + arguments + "}", CALL)
+    messages = [Message("system", content), Message("assistant", (call,))]
+    asked = ask(store, prompt=chat_prompt(messages), answer=called(arguments), kind="chat")
+    assert asked.answer == called(clean).replace("jo.doe@example.com", "[EMAIL_2]").replace(
+        '"[EMAIL]"', '"[EMAIL_2]"'
+    )
+    (offered,), (kept,) = (one.content[1:] for one in asked.messages)
+    assert json.loads(offered.text)[0]["function"]["description"] == "As [EMAIL] says"
+    assert json.loads(offered.text)[0]["function"]["max"] == 13812345678
+    assert json.loads(kept.text)["arguments"] == json.loads(clean.replace("[EMAIL]", "[EMAIL_2]"))
+    # Only a whole call goes by its values: what merely looks like one is text.
+    said = store.record_feedback("acme", asked.id, "comment", "<tool_call> jo.doe@example.com")
+    assert said.value == "<tool_call> [EMAIL]"
 
 
 def test_a_pseudonym_is_stable_and_of_one_tenant(store: FeedbackStore) -> None:

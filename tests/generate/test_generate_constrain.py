@@ -18,10 +18,17 @@ from noria.errors import NoriaError, UsageError
 from noria.generate.batching import Engine
 from noria.generate.constrain import matcher_for
 from noria.generate.engine import generate_tokens
-from noria.generate.forms import Constraint, choice_form, json_form, regex_form
+from noria.generate.forms import Constraint, call_form, choice_form, json_form, regex_form
 from noria.generate.loaded import LanguageModel
 from noria.generate.sampling import Sampling
+from noria.tokenizer.tools import AnswerReader
 
+NUMBER = {
+    "type": "object",
+    "properties": {"n": {"$ref": "#/$defs/N"}},
+    "required": ["n"],
+    "$defs": {"N": {"type": "integer"}},
+}
 DRAWN = Sampling(temperature=1.0, max_tokens=90)
 
 
@@ -91,6 +98,46 @@ def test_an_answer_that_ends_is_json_of_its_schema(
         assert len(model.tokenizer.encode(text)) >= 20
 
 
+@settings(max_examples=30, deadline=None)
+@given(SCHEMAS, SCHEMAS, st.integers(0, 1000), st.booleans())
+def test_a_call_that_ends_has_a_name_and_arguments_of_its_schema(
+    plain: LanguageModel, one: dict[str, Any], other: dict[str, Any], seed: int, must: bool
+) -> None:
+    schemas = {"first": _object({"a": one}, 1), "second": _object({"b": other}, 0)}
+    form = call_form(schemas, must=must)
+    text, ended = answer(talker(plain, "llama", seed % 3), form, seed)
+    reader = AnswerReader()
+    heard = reader.push(text).then(reader.finish())
+    if must and ended:
+        assert reader.called and not heard.text
+    if reader.called:
+        jsonschema.validate(json.loads(heard.arguments), schemas[heard.name])
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("It is < 5 and </tool_call>.", True),
+        ("", True),
+        ('I look.\n<tool_call>\n{"name": "f", "arguments": {"n": 12}}\n</tool_call>', True),
+        ('<tool_call>\n{"name": "f", "arguments": {"n": 12}}\n</tool_call> So.', False),
+        ('<tool_call>\n{"name": "g", "arguments": {"n": 12}}\n</tool_call>', False),
+        ('<tool_call>\n{"name": "f", "arguments": {"n": "12"}}\n</tool_call>', False),
+        ("the mark <tool_call> is for calls", False),
+    ],
+)
+def test_who_may_call_says_anything_or_calls_at_the_end(
+    plain: LanguageModel, text: str, good: bool
+) -> None:
+    matcher = matcher_for(plain.tokenizer, call_form({"f": NUMBER}, must=False))
+    for token_id in plain.tokenizer.encode(text):
+        if not matcher.allowed()[token_id]:
+            assert not good
+            return
+        matcher.push(token_id)
+    assert bool(matcher.allowed()[plain.tokenizer.end_id]) == good
+
+
 def test_most_random_models_end_a_small_form(plain: LanguageModel) -> None:
     schema = {"type": "array", "items": {"type": "boolean"}, "maxItems": 3}
     endings = [
@@ -153,6 +200,8 @@ def test_forms_hold_under_batching_each_its_own(plain: LanguageModel) -> None:
         json_form({"$ref": "https://example.com/schema"}),
         regex_form("("),
         regex_form("(?<=a)b"),
+        call_form({"f": {"type": "nothing"}}, must=False),
+        call_form({"f": NUMBER, "g": {"type": "object", "$ref": "#/nowhere"}}, must=True),
     ],
 )
 def test_a_bad_form_is_refused_before_anything_is_drawn(

@@ -121,6 +121,13 @@ def odd_body(random: Random, base: dict[str, Any]) -> bytes:
     schema = {"type": "object", "properties": {"a": {"pattern": "(((((a+)+)+)+)+)$"}}}
     extremes += [{"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}]
     extremes += [{"type": "json_schema", "json_schema": {"schema": {"$ref": "#"}}}]
+    fields += ["tool_choice", "parallel_tool_calls", "tools", "messages"]
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    called = {"id": "c", "function": {"name": "f", "arguments": random.choice(['{"a": "b"}', "{"])}}
+    told = {"role": "assistant", "tool_calls": [called] * random.randrange(3)}
+    brought = {"role": "tool", "tool_call_id": "c", "content": "\x00"}
+    extremes += [[tool], [tool] * 200, "required", {"type": "function", "function": {"name": "f"}}]
+    extremes += [[{"role": "user", "content": "a"}, told, brought], [brought, told]]
     for _ in range(random.randrange(4)):
         base[random.choice(fields)] = random.choice(extremes)
     if random.random() < 0.2:

@@ -222,7 +222,8 @@ BAD: list[tuple[str, Any, str]] = [
         {**CHAT, "messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
         "content",
     ),
-    ("/v1/chat/completions", {**CHAT, "tools": [SECRET_TEXT]}, "does not have"),
+    ("/v1/chat/completions", {**CHAT, "tools": [SECRET_TEXT]}, "tools"),
+    ("/v1/chat/completions", {**CHAT, "functions": [SECRET_TEXT]}, "does not have"),
     ("/v1/chat/completions", {**CHAT, "max_tokens": 0}, "max_tokens"),
     ("/v1/chat/completions", {**CHAT, "logit_bias": {SECRET_TEXT: 1}}, "logit_bias"),
     (

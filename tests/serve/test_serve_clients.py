@@ -67,6 +67,14 @@ def test_python_clients_ask(running: World, tmp_path: Path, number: int) -> None
     assert "16 numbers" in said
 
 
+def test_python_clients_call_functions(running: World, tmp_path: Path) -> None:
+    first, second = blocks(running, "python")[2:]
+    said = run(sys.executable, "-c", first, cwd=tmp_path).splitlines()
+    assert said == ["tool_calls report {'kind': 'late'}", "a" * 100]
+    said = run(sys.executable, "-c", second, cwd=tmp_path).splitlines()
+    assert said in (["sent {'parcel': True}"], ["sent {'parcel': False}"])
+
+
 def test_the_node_client_asks(running: World, tmp_path: Path) -> None:
     (code,) = blocks(running, "js")
     (tmp_path / "ask.mjs").write_text(code, encoding="utf-8")
@@ -74,4 +82,4 @@ def test_the_node_client_asks(running: World, tmp_path: Path) -> None:
     (tmp_path / "node_modules" / "openai").symlink_to(fetch_package(NODE_CLIENT, cache_folder()))
     said = run(node(), "ask.mjs", cwd=tmp_path)
     weights = running.health()["weight_hash"]
-    assert said.splitlines() == ["a" * 20, f"aaaaa by {weights}", "16 numbers"]
+    assert said.splitlines() == ["a" * 20, f"aaaaa by {weights}", "16 numbers", "tool_calls report"]

@@ -105,7 +105,7 @@ def test_a_message_can_not_forge_a_turn(chatml: Tokenizer) -> None:
 
 
 def test_render_refuses_no_message_and_unknown_roles(plain: Tokenizer) -> None:
-    for messages in ([], [_say("tool", "x")]):
+    for messages in ([], [_say("critic", "x")]):
         with pytest.raises(UsageError):
             render_chat(plain, messages, add_answer_prompt=False)
 
