@@ -17,6 +17,10 @@ from noria.records import CALL, TOOLS, Message, Part, text_content
 from noria.tokenizer.tools import CALL_KEYS, NAME_PATTERN
 
 MAX_TOOLS = 128  # OpenAI's
+# Where a schema of an object may speak of other properties than its own.
+_MORE_PROPERTIES = frozenset(
+    ["additionalProperties", "patternProperties", "allOf", "anyOf", "oneOf", "$ref"]
+)
 _NOTHING = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
@@ -52,8 +56,11 @@ class Function(BaseModel):
 
     @property
     def schema_of_arguments(self) -> dict[str, Any]:
-        """What its arguments must be."""
-        return self.parameters or _NOTHING
+        """What its arguments must be; of an object that is silent on others, its own properties."""
+        schema = self.parameters or _NOTHING
+        if "properties" in schema and not _MORE_PROPERTIES & schema.keys():
+            return {**schema, "additionalProperties": False}
+        return schema
 
 
 class Tool(BaseModel):

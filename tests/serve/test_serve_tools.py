@@ -26,7 +26,6 @@ NOTE = {
             "type": "object",
             "properties": {"kind": {"$ref": "#/$defs/Kind"}},
             "required": ["kind"],
-            "additionalProperties": False,
             "$defs": {"Kind": {"enum": ["late", "lost"]}},
         },
     },
