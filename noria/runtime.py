@@ -13,8 +13,10 @@ import os
 import platform
 import resource
 import shutil
+import sys
 from pathlib import Path
 
+_PR_SET_DUMPABLE = 4  # linux/prctl.h
 LOW_PRIORITY = 10  # of 19: behind whatever serves, before what only runs on an idle machine
 
 
@@ -86,6 +88,15 @@ def peak_memory_bytes(process_id: int | None = None) -> int:
     return 0 if process_id else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def child_process_ids(process_id: int) -> list[int]:
+    """The processes that a process has begun and that still run, where Linux tells them."""
+    found: list[int] = []
+    for task in Path(f"/proc/{process_id}/task").glob("*"):
+        with contextlib.suppress(OSError):
+            found += map(int, (task / "children").read_text(encoding="ascii").split())
+    return found
+
+
 def reset_peak_memory() -> None:
     """Start a new peak, where Linux allows it (proc(5), /proc/pid/clear_refs, value 5)."""
     with contextlib.suppress(OSError):
@@ -134,3 +145,30 @@ def lower_priority() -> None:
     """Let everything else on this machine go first, where the system knows priorities."""
     if hasattr(os, "nice"):
         os.nice(LOW_PRIORITY)
+
+
+_PASSED_ON = ("PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD")
+_PASSED_ON_PREFIXES = ("LC_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "GOMP_", "CUDA_")
+
+
+def worker_environment() -> dict[str, str]:
+    """What a process that may hold no secret is given of this one's environment.
+
+    Where programs and libraries lie, language, threads, devices; nothing that is not listed here.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+    }
+    folders = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
+
+
+def keep_memory_private() -> None:
+    """Let no other process of this user read this one's memory, environment or descriptors.
+
+    Linux's prctl(2), PR_SET_DUMPABLE; elsewhere nothing happens. A debugger then needs root.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

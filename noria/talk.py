@@ -1,4 +1,4 @@
-"""A workspace's models for people and programs: an answer in this process, or the server's app."""
+"""A conversation with a workspace's model in this process, and why it answered so."""
 
 from __future__ import annotations
 
@@ -6,29 +6,17 @@ import json
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from noria.corpus.deidentify import require_names
 from noria.evaluate.explain import explain, ids_of
 from noria.feedback.interactions import Interaction
-from noria.generate.loaded import Bases, LanguageModel, load_language_model
+from noria.generate.loaded import load_language_model
 from noria.generate.sampling import Sampling
 from noria.recipe import TENANT
 from noria.records import Message, text_content
-from noria.serve.answers import NothingLive
-from noria.serve.app import create_app
-from noria.serve.live import LiveModels
-from noria.serve.loop_route import Loop
-from noria.serve.policy import policy_of
-from noria.serve.tracing import Tracer
-from noria.stages.policy import check_topics, labels_of
-from noria.stages.task_names import task_name, task_version
 from noria.tasks.chat import chat
-from noria.tasks.task_model import load_task_model
 from noria.workspace import Workspace
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
 
 
 class Talk:
@@ -90,48 +78,3 @@ def explained(workspace: Workspace, interaction_id: str) -> dict[str, Any]:
     model = load_language_model(workspace.root / version.artifact_path)
     found = explain(model, *ids_of(model, interaction))
     return {"id": interaction.id, "weight_hash": interaction.weight_hash, **asdict(found)}
-
-
-def build_app(workspace: Workspace, tracer: Tracer | None = None) -> FastAPI:
-    """The server's application for this workspace: its language model and its applications.
-
-    Raises UnknownName if one of them is not live yet, UsageError if names have to go from feedback
-    and nothing here finds them.
-    """
-    require_names(workspace.recipe.corpus, personal=True)
-    recipe, registry, root = workspace.recipe, workspace.registry, workspace.root
-    models: LiveModels[LanguageModel] | None = None
-    if recipe.has_text or not recipe.tasks:
-        version = workspace.version("")
-        load_language_model(root / version.artifact_path)  # or say now why it can't be
-        models = LiveModels(registry, recipe.name, root, Bases().load)
-    for name in recipe.tasks:
-        load_task_model(root / task_version(registry, recipe, name).artifact_path)
-    check_topics(workspace)
-    settings = recipe.serve
-    names = [recipe.name] if models is not None else []
-    names += [task_name(recipe, name) for name in recipe.tasks]
-    tasks = {
-        name: LiveModels(registry, task_name(recipe, name), root, load_task_model)
-        for name in recipe.tasks
-    }
-
-    def topics_of(tenant: str, text: str) -> tuple[str, ...]:
-        live = tasks[settings.topics_by].get(tenant)
-        if live is None:  # what can't be looked at is not answered
-            raise NothingLive(f"{settings.topics_by} is not live", "a promoted version")
-        return labels_of(live.model, text)
-
-    return create_app(
-        models=models,
-        keys=workspace.keys,
-        feedback=workspace.feedback,
-        max_running=settings.max_running,
-        max_waiting=settings.max_waiting,
-        max_wait_s=settings.max_wait_s,
-        tenant_tokens_per_minute=settings.tenant_tokens_per_minute,
-        tasks=tasks,
-        tracer=tracer,
-        policy=policy_of(settings, topics_of),
-        loop=Loop(registry, workspace.feedback, root, TENANT, names),
-    )

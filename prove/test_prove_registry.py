@@ -24,10 +24,9 @@ from registry_clients import (
     make_registry,
     read_log,
 )
-from serving_world import NAME, TENANT, World
+from serving_world import NAME, TENANT, World, shared_worker
 from test_registry_kill import killed_clients
 
-from noria.generate.loaded import load_language_model
 from noria.serve.live import LiveModels
 
 NUM_CLIENTS = 16
@@ -92,7 +91,11 @@ def test_servers_follow_a_hundred_moves_within_a_second_each(
 ) -> None:
     world = World(tmp_path)
     weights = [world.promote("a"), world.promote("b")]
-    models = LiveModels(world.registry, NAME, tmp_path, load_language_model)  # polls as shipped
+    worker = shared_worker()
+    worker.wait()
+    models = LiveModels(  # polls as shipped
+        world.registry, NAME, tmp_path, worker.load_language_model
+    )
     models.start()
     took = []
     try:

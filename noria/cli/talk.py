@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -87,20 +88,24 @@ def serve(
     as_json: bool = JSON,
 ) -> None:
     """Serve the live model, OpenAI-compatible; a promotion is followed without a restart."""
+    from noria.runtime import keep_memory_private
     from noria.serve.log_lines import STANDARD_ERROR, json_log
     from noria.serve.run import Tls
     from noria.serve.run import serve as serve_app
     from noria.serve.tracing import tracer_to
-    from noria.talk import build_app
+    from noria.serve.worker.keeper import Worker
+    from noria.serving import build_app
 
     if (tls_cert is None) != (tls_key is None):
         raise UsageError("one of --tls-cert and --tls-key", "both or none", "name both files")
     tls = Tls(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
+    keep_memory_private()  # of the worker above all, which parses files of others
     level = logging.INFO if log else logging.WARNING
     logged = json_log(log or STANDARD_ERROR, level)
-    with Opened(recipe, store, quiet=True) as workspace, logged:
+    with Opened(recipe, store, quiet=True) as workspace, logged, ExitStack() as running:
         settings = workspace.recipe.serve
-        app = build_app(workspace, tracer_to(trace) if trace else None)
+        worker = running.enter_context(Worker(settings.max_running))
+        app = build_app(workspace, worker, tracer_to(trace) if trace else None)
         secret = ""
         now = time.time()
         usable = any(key.state(now) == "active" for key in workspace.keys.list(TENANT))

@@ -1,35 +1,25 @@
-"""One answer: drawn by the model's engine, stored, handed to the event loop piece by piece.
+"""One answer: written by the worker, stored here, handed out piece by piece.
 
 In: a checked request and the model that is live when its turn comes. Out: pieces of text; before
-the last one is handed out the interaction is on disk. A thread makes text of an answer's tokens;
-the engine draws those of all answers together. Nobody reading any more ends both.
+the last one is handed out the interaction is on disk. Pieces come to the event loop; storing has
+a thread. Nobody reading any more ends the answer where it is written.
 This module knows no HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import Any, cast
-from weakref import WeakSet
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from noria.errors import NoriaError, UsageError
 from noria.evaluate.distance import overlap
 from noria.feedback.interactions import Interaction
 from noria.feedback.store import FeedbackStore
-from noria.generate.batching import Engine, EngineSettings
-from noria.generate.drawing import Drawn
-from noria.generate.engine import draw_tokens
-from noria.generate.engines import Engines
-from noria.generate.loaded import LanguageModel
-from noria.generate.sampling import Sampling
-from noria.generate.sequences import Stream
 from noria.records import content_text
 from noria.serve.admission import Admission, Place
 from noria.serve.bodies import Head
@@ -37,12 +27,9 @@ from noria.serve.live import LiveModel, LiveModels
 from noria.serve.live_signals import LiveSignals
 from noria.serve.policy import NO_POLICY, Policy
 from noria.serve.protocol import ChatRequest, CompletionRequest
-from noria.serve.scored import chat_log_probs, prompt_ids, scored_pieces
 from noria.serve.shadow import Shadow
-from noria.tasks.answer import Draw, Piece, answer_pieces
-from noria.tasks.chat import chat
-from noria.tasks.complete import complete
-from noria.tokenizer.load import Tokenizer
+from noria.serve.worker.messages import Piece, joined
+from noria.serve.worker.models import Answering, LanguageHandle
 
 ID_PREFIX = {"chat": "chatcmpl", "completion": "cmpl"}
 
@@ -100,33 +87,40 @@ class Asked:
             return content_text(self.request.as_messages()[-1].content)
         return self.request.given if isinstance(self.request.given, str) else ""
 
-    def pieces(self, live: LiveModel, draw: Draw = draw_tokens) -> Iterator[Piece]:
-        """Draw the answer from a model."""
+    def wanted(self, model: LanguageHandle) -> dict[str, Any]:
+        """What the worker is asked for. Raises UsageError for settings that can't be."""
         request = self.request
-        sampling = request.sampling(live.model.model.config.context_tokens)
+        sampling = request.sampling(model.context_tokens)
         if self.number and sampling.seed is not None:  # each of several has a seed of its own
             sampling = replace(sampling, seed=(sampling.seed + self.number) % 2**63)
+        asked = {"tenant": self.tenant, "sampling": asdict(sampling), "is_scored": False}
         if isinstance(request, ChatRequest):
-            return chat(live.model, request.as_messages(), sampling, draw)
-        if request.is_scored:
-            wanted = None if request.max_tokens == 0 else sampling
-            echo = bool(request.echo)
-            return scored_pieces(live.model, request.given, wanted, echo, request.logprobs, draw)
-        if isinstance(request.given, str):
-            return complete(live.model, request.given, sampling, draw)
-        before, ids = prompt_ids(live.model.tokenizer, request.given)
-        return answer_pieces(live.model, [*before, *ids], sampling, draw=draw)
+            turns = [
+                (turn.role, [(part.text, part.kind) for part in turn.content])
+                for turn in request.as_messages()
+            ]
+            return {**asked, "turns": turns}
+        asked["prompt"] = request.given
+        if not request.is_scored:
+            return asked
+        if request.max_tokens == 0:  # nothing is written, the prompt is only scored
+            asked["sampling"] = None
+        echo = bool(request.echo)
+        return {**asked, "is_scored": True, "echo": echo, "num_best": request.logprobs}
 
-    def prompt(self, tokenizer: Tokenizer) -> str:
-        """The prompt as an interaction keeps it: ids as the text that they stand for."""
+    def prompt(self, model: LanguageHandle) -> str:
+        """The prompt as an interaction keeps it: ids as the text that they stand for.
+
+        It may wait for the worker. Raises UsageError for unknown ids, WorkerGone.
+        """
         if isinstance(self.request, ChatRequest):
             return self.request.stored_prompt
         given = self.request.given
-        return given if isinstance(given, str) else tokenizer.decode(given)
+        return given if isinstance(given, str) else model.decode(given)
 
 
 class Answer:
-    """An answer that is being written; `next` and `cancel` are for the event loop."""
+    """An answer that is being written; everything but `store` is for the event loop."""
 
     def __init__(
         self,
@@ -135,7 +129,7 @@ class Answer:
         feedback: FeedbackStore,
         place: Place,
         signals: LiveSignals,
-        engine: Engine,
+        end: Callable[[Answer, Piece | Exception], None],
     ) -> None:
         self.head = Head(
             id=f"{ID_PREFIX[asked.kind]}-{uuid.uuid4().hex}",
@@ -144,23 +138,25 @@ class Answer:
             model_name=live.version.name,
             weight_hash=live.version.weight_hash,
         )
-        self._asked = asked
-        self._live = live
+        self.asked = asked
+        self.live = live
+        self.text = ""  # the whole answer, once it is written
         self._feedback = feedback
         self._place = place
         self._signals = signals
-        self.text = ""  # the whole answer, once it is written
-        self._engine = engine
-        self._stream: Stream | None = None
+        self._end = end
+        self._writing: Answering | None = None
+        self._held: list[Piece] = []
+        self._num_read = 0
+        self._is_over = False
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Queue[Piece | Exception] = asyncio.Queue()
-        self._cancelled = threading.Event()
         self._began_at = time.monotonic()
 
-    @property
-    def live(self) -> LiveModel:
-        """The model that writes it."""
-        return self._live
+    def begin(self) -> None:
+        """Have it written. Raises UsageError, WorkerGone."""
+        wanted = self.asked.wanted(self.live.model)
+        self._writing = self.live.model.answer(wanted, self._told)
 
     async def next(self) -> Piece:
         """The next piece; after one with `finish` there is none. Raises what went wrong."""
@@ -171,37 +167,71 @@ class Answer:
 
     async def whole(self) -> tuple[str, Piece]:
         """The text of the whole answer and its last piece, with the tokens of all."""
-        texts: list[str] = []
-        drawn: list[Drawn] = []
-        while True:
-            piece = await self.next()
-            texts.append(piece.text)
-            drawn += piece.drawn
-            if piece.finish is not None:
-                return "".join(texts), replace(piece, drawn=tuple(drawn))
+        pieces = [await self.next()]
+        while pieces[-1].finish is None:
+            pieces.append(await self.next())
+        whole = joined(pieces)
+        return whole.text, whole
 
-    def log_probs(self, drawn: Sequence[Drawn]) -> dict[str, Any] | None:
-        """OpenAI's `logprobs` of these tokens of a chat, if they were asked for."""
-        if not isinstance(self._asked.request, ChatRequest) or not self._asked.request.is_scored:
-            return None
-        return chat_log_probs(self._live.model.tokenizer, drawn)
+    def log_probs(self, piece: Piece) -> dict[str, Any] | None:
+        """OpenAI's `logprobs` of a piece, if they were asked for."""
+        if not isinstance(self.asked.request, ChatRequest) or not self.asked.request.is_scored:
+            return piece.log_probs
+        return {"content": list(piece.tokens), "refusal": None}
 
     def cancel(self) -> None:
-        """Nobody reads any more: the engine forgets it before its next step."""
-        self._cancelled.set()
-        if self._stream is not None:
-            self._stream.cancel()
+        """Nobody reads any more: what is written so far is kept, and that is the end."""
+        if self._is_over:
+            return
+        if self._writing is not None:
+            self._writing.cancel()
+        num_read = self._held[-1].num_prompt_tokens if self._held else self._num_read
+        num_written = self._held[-1].num_answer_tokens if self._held else 0
+        self._close(Piece("", None, num_read, num_written))
 
-    def write(self) -> None:
-        """Write the answer, store it, hand it out; runs in a thread of its own, never raises."""
-        last: Piece | Exception
-        began_at = time.monotonic()
+    def _told(self, told: int | Piece | Exception) -> None:
+        """On the line's thread."""
+        self._loop.call_soon_threadsafe(self._hear, told)
+
+    def _hear(self, told: int | Piece | Exception) -> None:
+        if self._is_over:
+            return
+        if isinstance(told, int):
+            self._num_read = told
+        elif isinstance(told, Exception) or told.finish is not None:
+            self._close(told)
+        else:
+            self._held.append(told)
+            self._ready.put_nowait(self.asked.policy.shown(told))
+
+    def _close(self, last: Piece | Exception) -> None:
+        self._is_over = True
+        self._end(self, last)
+
+    def store(self, last: Piece | Exception) -> Piece | Exception:
+        """Look at the whole answer, keep it, count it; what is left to hand out, or what is wrong.
+
+        In a thread of its own; never raises.
+        """
         try:
-            last = self._written()
+            if isinstance(last, Piece):
+                last = self._kept(last)
         except Exception as error:  # whatever it is, the one who waits must hear of it
             last = error
-        self._count(last, time.monotonic() - began_at)
-        self._loop.call_soon_threadsafe(self._end, last)
+        self._count(last, time.monotonic() - self._began_at)
+        return last
+
+    def _kept(self, last: Piece) -> Piece:
+        policy = self.asked.policy
+        pieces = [*self._held, last]
+        if last.finish is not None:
+            last = policy.last(pieces)
+        if policy.holds_back:
+            self.text = last.text  # of one that nobody waited for, nothing was seen or looked at
+        else:
+            self.text = joined(pieces).text
+        self._store(self.text, last)
+        return last
 
     def _count(self, last: Piece | Exception, latency_s: float) -> None:
         """Tell how it went: not of what nobody waited for, or what the client got wrong."""
@@ -210,44 +240,16 @@ class Answer:
             not isinstance(last, Exception) and last.finish is None
         ):
             return
-        said = "" if failed else self._asked.said
+        said = "" if failed else self.asked.said
         weights = self.head.weight_hash
-        self._signals.note(self._asked.tenant, weights, said, latency_s, failed=failed)
+        self._signals.note(self.asked.tenant, weights, said, latency_s, failed=failed)
 
-    def _written(self) -> Piece:
-        texts: list[str] = []
-        drawn = self._asked.pieces(self._live, self._drawn)
-        with closing(cast(Any, self._asked.policy.screened(drawn))) as pieces:
-            for piece in pieces:
-                texts.append(piece.text)
-                if self._cancelled.is_set():
-                    piece = replace(piece, finish=None)  # cut short, whatever it says
-                if piece.finish is not None or self._cancelled.is_set():
-                    self.text = "".join(texts)
-                    self._store(self.text, piece)
-                    return cast(Piece, piece)
-                self._loop.call_soon_threadsafe(self._ready.put_nowait, piece)
-        raise NoriaError("an answer without an end", "a last piece that says why it ended")
-
-    def _drawn(
-        self, _: LanguageModel, prompt_ids: Sequence[int], sampling: Sampling
-    ) -> Iterator[Drawn]:
-        """The tokens, drawn by the engine beside those of others."""
-        self._stream = self._engine.submit(
-            self._live.model, prompt_ids, sampling, self._asked.tenant
-        )
-        if self._cancelled.is_set():
-            self._stream.cancel()
-        try:
-            yield from self._stream
-        finally:
-            self._stream.cancel()
-
-    def _end(self, last: Piece | Exception) -> None:
+    def hand_out(self, last: Piece | Exception) -> None:
+        """Give the place back and hand the last piece out, or what went wrong."""
         # The place is free before the client hears the end: its next request finds it so.
         self._place.leave()
-        if isinstance(last, Piece) and self._asked.on_end is not None:
-            self._asked.on_end(last, time.monotonic() - self._began_at)
+        if isinstance(last, Piece) and self.asked.on_end is not None:
+            self.asked.on_end(last, time.monotonic() - self._began_at)
         self._ready.put_nowait(last)
 
     def _store(self, text: str, last: Piece) -> None:
@@ -256,18 +258,18 @@ class Answer:
         Such a half answer is kept without its idempotency key: trying again must bring the whole.
         """
         stored = self._feedback.record_interaction(
-            tenant=self._asked.tenant,
+            tenant=self.asked.tenant,
             interaction_id=self.head.id,
             model_name=self.head.model_name,
             weight_hash=self.head.weight_hash,
             kind=self.head.kind,
-            prompt=self._asked.prompt(self._live.model.tokenizer),
+            prompt=self.asked.prompt(self.live.model),
             answer=text,
-            person=self._asked.person,
+            person=self.asked.person,
             finish=last.finish or "cancelled",
             num_prompt_tokens=last.num_prompt_tokens,
             num_answer_tokens=last.num_answer_tokens,
-            idempotency_key=self._asked.idempotency_key if last.finish else "",
+            idempotency_key=self.asked.idempotency_key if last.finish else "",
             created_at=self.head.created_at,
         )
         if stored.id != self.head.id:
@@ -278,17 +280,16 @@ class Answer:
 
 
 class Desk:
-    """Where answers are written: at most so many at once, by one engine for each live model."""
+    """Where answers are asked for: at most so many at once."""
 
     def __init__(
-        self, models: LiveModels[LanguageModel], feedback: FeedbackStore, admission: Admission
+        self, models: LiveModels[LanguageHandle], feedback: FeedbackStore, admission: Admission
     ) -> None:
         self.models = models
-        self.engines = Engines(EngineSettings(max_running=admission.max_running))
         self.admission = admission
         self._feedback = feedback
         self._threads = ThreadPoolExecutor(admission.max_running, thread_name_prefix="noria-answer")
-        self._answers: WeakSet[Answer] = WeakSet()  # a thread holds those it writes
+        self._answers: set[Answer] = set()
         self._shadow = Shadow()
 
     def answered(self, asked: Asked) -> Interaction | None:
@@ -316,24 +317,38 @@ class Desk:
             live = beside.live if beside else self.models.choose(asked.tenant, person)
             if live is None:
                 raise NothingLive("no model is live", "a promoted version", "promote one first")
-            engine, signals = self.engines.of(live.model), self.models.signals
-            answer = Answer(asked, live, self._feedback, place, signals, engine)
-            self._threads.submit(self._write, asked, answer)
+            answer = Answer(asked, live, self._feedback, place, self.models.signals, self._end)
+            answer.begin()
         except BaseException:
             place.leave()
             raise
         self._answers.add(answer)
         return answer
 
-    def _write(self, asked: Asked, answer: Answer) -> None:
-        answer.write()
+    def _end(self, answer: Answer, last: Piece | Exception) -> None:
+        loop = asyncio.get_running_loop()
+
+        def store() -> None:
+            kept = answer.store(last)
+            loop.call_soon_threadsafe(self._ended, answer, kept)
+            self._copy(answer)
+
+        self._threads.submit(store)
+
+    def _ended(self, answer: Answer, last: Piece | Exception) -> None:
+        self._answers.discard(answer)
+        answer.hand_out(last)
+
+    def _copy(self, answer: Answer) -> None:
+        """Have the request answered in shadow too, if there is one."""
+        asked = answer.asked
         tried = self.models.shadow(asked.tenant, answer.head.id)
         scored = not isinstance(asked.request, ChatRequest) and asked.request.is_scored
         if tried is None or scored or not answer.text:
             return
 
         def agreement() -> float:
-            return overlap(answer.text, "".join(piece.text for piece in asked.pieces(tried)))
+            return overlap(answer.text, tried.model.whole_text(asked.wanted(tried.model)))
 
         weights, said = tried.version.weight_hash, asked.said
         self._shadow.copy(self.models.signals, asked.tenant, weights, said, agreement)
@@ -343,7 +358,6 @@ class Desk:
         for answer in list(self._answers):
             answer.cancel()
         await asyncio.to_thread(self._threads.shutdown)
-        await asyncio.to_thread(self.engines.close)
         await asyncio.to_thread(self._shadow.close)
 
 
@@ -359,5 +373,5 @@ def refused_by(policy: Policy, asked: Asked, desk: Desk) -> str:
         live = desk.models.get(asked.tenant)
         if live is None:
             raise NothingLive("no model is live", "a promoted version", "promote one first")
-        texts = [asked.prompt(live.model.tokenizer)]
+        texts = [asked.prompt(live.model)]
     return policy.refused_prompt(asked.tenant, texts)

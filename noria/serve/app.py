@@ -16,7 +16,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from noria.feedback.store import FeedbackStore
-from noria.generate.loaded import LanguageModel
 from noria.serve.admission import Admission
 from noria.serve.answers import Asked, Desk, refused_by
 from noria.serve.auth import KeyStore, Principal
@@ -46,7 +45,9 @@ from noria.serve.rights import Rater, Reader, User
 from noria.serve.sessions import Sessions
 from noria.serve.task_route import LiveTasks, TaskDesk
 from noria.serve.tracing import Tracer
-from noria.tasks.answer import Piece
+from noria.serve.worker.keeper import Worker
+from noria.serve.worker.messages import Piece
+from noria.serve.worker.models import LanguageHandle
 
 OPEN_PATHS = ("/health", "/ready", *PAGE_PATHS)
 
@@ -55,7 +56,8 @@ IdempotencyKey = Annotated[str, Header(max_length=200)]
 
 def create_app(
     *,
-    models: LiveModels[LanguageModel] | None,
+    worker: Worker,
+    models: LiveModels[LanguageHandle] | None,
     keys: KeyStore,
     feedback: FeedbackStore,
     max_running: int = 2,
@@ -67,7 +69,7 @@ def create_app(
     tracer: Tracer | None = None,
     policy: Policy | None = None,
 ) -> FastAPI:
-    """The application over these stores; it starts and stops the models, the stores stay open.
+    """The application over these stores; it follows the models. Stores and `worker` stay open.
 
     Without `models` there is no language model: only `tasks`, by their names. With `loop` the page
     shows it.
@@ -117,7 +119,7 @@ def create_app(
         add_explanations(app, Explainer(desk.models, feedback, admission))
     _add_tasks(app, task_desk)
     _add_feedback(app, feedback, metrics)
-    _add_state(app, models, followed, admission)
+    _add_state(app, worker, models, followed, admission)
     _add_metrics(app, followed, admission, metrics)
     _add_document(app)
     if loop is not None:
@@ -180,7 +182,7 @@ def _add_embeddings(app: FastAPI, desk: EmbeddingDesk, metrics: Metrics, quotas:
         return await desk.reply(user.tenant, body, spend)
 
 
-def _no_such_model(models: LiveModels[LanguageModel] | None) -> Response:
+def _no_such_model(models: LiveModels[LanguageHandle] | None) -> Response:
     here = f"here it is {models.name}" if models is not None else "here are only applications"
     return refusal(404, f"no such model; {here}", "model_not_found", "model")
 
@@ -230,7 +232,8 @@ def _state(followed: Sequence[LiveModels[Any]]) -> str:
 
 def _add_state(
     app: FastAPI,
-    models: LiveModels[LanguageModel] | None,
+    worker: Worker,
+    models: LiveModels[LanguageHandle] | None,
     followed: Sequence[LiveModels[Any]],
     admission: Admission,
 ) -> None:
@@ -279,6 +282,7 @@ def _add_state(
                 "load_error": "; ".join(errors.values()) or None,
                 "running": admission.num_running,
                 "waiting": admission.num_waiting,
+                "worker": worker.state,
             }
         return JSONResponse(body, 503 if body["status"] == "unavailable" else 200)
 

@@ -14,14 +14,11 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import torch
+import numpy as np
 from starlette.responses import JSONResponse, Response
-from torch import Tensor
 
 from noria.errors import UsageError
-from noria.generate.loaded import LanguageModel
 from noria.serve.admission import Admission
 from noria.serve.answers import NothingLive
 from noria.serve.live import LiveModels
@@ -29,29 +26,14 @@ from noria.serve.meter import INTERACTION_HEADER
 from noria.serve.protocol import EmbeddingRequest
 from noria.serve.refusals import refusal
 from noria.serve.replies import WEIGHTS_HEADER
-from noria.serve.scored import prompt_ids
-
-
-@torch.inference_mode()
-def embed(model: LanguageModel, ids_before: list[int], ids: list[int]) -> Tensor:
-    """The vector of one text: (C,), of length 1. Raises UsageError for none or too many tokens.
-
-    `ids_before` begin every sequence of this model; they are read and not counted into the mean.
-    """
-    limit = model.model.config.context_tokens - len(ids_before)
-    if not 0 < len(ids) <= limit:
-        raise UsageError(f"a text of {len(ids)} tokens", f"1 to {limit} tokens")
-    hidden = model.model(torch.tensor([[*ids_before, *ids]]))  # (1, T, C)
-    mean = hidden[0, len(ids_before) :].float().mean(dim=0)
-    unit: Tensor = mean / mean.norm().clamp_min(1e-12)
-    return unit
+from noria.serve.worker.models import LanguageHandle
 
 
 @dataclass(frozen=True)
 class EmbeddingDesk:
     """Where texts become vectors; the places are shared with every other answer."""
 
-    models: LiveModels[LanguageModel]
+    models: LiveModels[LanguageHandle]
     admission: Admission
 
     async def reply(
@@ -70,19 +52,14 @@ class EmbeddingDesk:
         live = self.models.get(tenant)
         if live is None:
             raise NothingLive("no model is live", "a promoted version", "promote one first")
-        rows: list[dict[str, Any]] = []
-        num_tokens = 0
-        for index, text in enumerate(asked.input):
-            _, ids = prompt_ids(live.model.tokenizer, text)
-            before = list(live.model.tokenizer.start_ids)
-            try:
-                vector = embed(live.model, before, ids)
-            except UsageError as error:  # it counts tokens and says nothing of the text
-                return refusal(400, f"input {index}: {error}", "invalid_value", "input")
-            num_tokens += len(before) + len(ids)
-            rows.append(
-                {"object": "embedding", "index": index, "embedding": _as_asked(vector, asked)}
-            )
+        try:
+            vectors, num_tokens = live.model.embed(asked.input)
+        except UsageError as error:  # it counts tokens and says nothing of the text
+            return refusal(400, str(error), "invalid_value", "input")
+        rows = [
+            {"object": "embedding", "index": index, "embedding": _as_asked(vector, asked)}
+            for index, vector in enumerate(vectors)
+        ]
         spend(num_tokens)
         weight_hash = live.version.weight_hash
         request_id = f"embd-{uuid.uuid4().hex}"
@@ -99,7 +76,7 @@ class EmbeddingDesk:
         return JSONResponse(body, headers=headers)
 
 
-def _as_asked(vector: Tensor, asked: EmbeddingRequest) -> list[float] | str:
-    if asked.encoding_format == "float":
-        return [float(one) for one in vector]
-    return base64.b64encode(vector.numpy().astype("<f4").tobytes()).decode("ascii")
+def _as_asked(vector: str, asked: EmbeddingRequest) -> list[float] | str:
+    if asked.encoding_format == "base64":
+        return vector
+    return [float(one) for one in np.frombuffer(base64.b64decode(vector), "<f4")]

@@ -8,20 +8,17 @@ text as it is stored, where names may have been replaced. A request waits for a 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
-from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
-from noria.evaluate.explain import attention_before, explain, ids_of
 from noria.feedback.store import FeedbackStore
-from noria.generate.loaded import LanguageModel
 from noria.serve.admission import Admission
 from noria.serve.live import LiveModels
 from noria.serve.refusals import refusal
 from noria.serve.rights import UserOrReader
+from noria.serve.worker.models import LanguageHandle
 
 
 class ExplainRequest(BaseModel):
@@ -37,7 +34,7 @@ class Explainer:
     """Explains the answers of live models."""
 
     def __init__(
-        self, models: LiveModels[LanguageModel], feedback: FeedbackStore, admission: Admission
+        self, models: LiveModels[LanguageHandle], feedback: FeedbackStore, admission: Admission
     ) -> None:
         self._models = models
         self._feedback = feedback
@@ -59,16 +56,19 @@ class Explainer:
         if live is None or live.version.weight_hash != interaction.weight_hash:
             message = "the weights that gave this answer are not live any more; ask again"
             return refusal(409, message, "other_weights")
-        prompt_ids, answer_ids = ids_of(live.model, interaction)
-        body: dict[str, Any] = {
+        found = live.model.explain(
+            interaction.kind,
+            interaction.prompt,
+            interaction.answer,
+            interaction.num_prompt_tokens,
+            asked.token,
+        )
+        body = {
             "id": interaction.id,
             "object": "explanation",
             "weight_hash": interaction.weight_hash,
         }
-        if asked.token is not None:
-            attention = attention_before(live.model, prompt_ids, answer_ids, asked.token)
-            return JSONResponse({**body, "token": asked.token, "attention": attention})
-        return JSONResponse({**body, **asdict(explain(live.model, prompt_ids, answer_ids))})
+        return JSONResponse({**body, **found})
 
 
 def add_explanations(app: FastAPI, explainer: Explainer) -> None:

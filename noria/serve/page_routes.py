@@ -13,7 +13,6 @@ from fastapi import FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
-from noria.generate.loaded import LanguageModel
 from noria.serve.live import LiveModels
 from noria.serve.refusals import refusal
 from noria.serve.sessions import (
@@ -24,6 +23,7 @@ from noria.serve.sessions import (
     set_cookie,
     token_of,
 )
+from noria.serve.worker.models import LanguageHandle
 
 PAGE_FILES = (
     "index.html",
@@ -60,7 +60,7 @@ class SignIn(BaseModel):
 def add_page(
     app: FastAPI,
     sessions: Sessions,
-    models: LiveModels[LanguageModel] | None,
+    models: LiveModels[LanguageHandle] | None,
     *,
     has_loop: bool,
 ) -> None:
@@ -73,7 +73,7 @@ def add_page(
         if session is None or principal is None:
             return {"signed_in": False}
         live = models.get(principal.tenant) if models is not None else None
-        plain = live is not None and live.model.tokenizer.chat_format == "plain"
+        plain = live is not None and live.model.chat_format == "plain"
         return {
             "signed_in": True,
             "csrf": session.csrf,

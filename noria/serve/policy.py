@@ -9,12 +9,12 @@ its request take for ever. This module knows no HTTP.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from noria.errors import UsageError
-from noria.recipe import ServeSettings
-from noria.tasks.answer import Piece
+from noria.recipe import Recipe, ServeSettings
+from noria.serve.worker.messages import Piece, joined
 
 CONTENT_FILTER = "content_filter"  # OpenAI's finish reason of an answer that is withheld
 TopicsOf = Callable[[str, str], tuple[str, ...]]  # of a tenant's text
@@ -50,24 +50,25 @@ class Policy:
         """Whether an answer may not be sent."""
         return any(one.search(text) for one in self.answers)
 
-    def screened(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
-        """The pieces of an answer, empty ones until it is whole and looked at."""
-        if not self.answers:
-            yield from pieces
-            return
-        held = []
-        for piece in pieces:
-            held.append(piece)
-            if piece.finish is None:
-                yield Piece("", None, piece.num_prompt_tokens, piece.num_answer_tokens)
-        if not held:
-            return
-        last = held[-1]
-        if self.refuses_answer("".join(one.text for one in held)):
-            yield Piece("", CONTENT_FILTER, last.num_prompt_tokens, last.num_answer_tokens)
-            return
-        drawn = tuple(token for one in held for token in one.drawn)
-        yield replace(last, text="".join(one.text for one in held), drawn=drawn)
+    @property
+    def holds_back(self) -> bool:
+        """Whether an answer is held back until it is whole and was looked at."""
+        return bool(self.answers)
+
+    def shown(self, piece: Piece) -> Piece:
+        """What leaves of a piece before the last: nothing, where it is held back."""
+        if not self.holds_back:
+            return piece
+        return Piece("", None, piece.num_prompt_tokens, piece.num_answer_tokens)
+
+    def last(self, pieces: Sequence[Piece]) -> Piece:
+        """What leaves at the end of an answer of these pieces: the last, or all that was held."""
+        if not self.holds_back:
+            return pieces[-1]
+        whole = joined(pieces)
+        if self.refuses_answer(whole.text):
+            return Piece("", CONTENT_FILTER, whole.num_prompt_tokens, whole.num_answer_tokens)
+        return whole
 
 
 NO_POLICY = Policy()
@@ -94,3 +95,29 @@ def _patterns(name: str, written: Sequence[str]) -> tuple[re.Pattern[str], ...]:
                 f"{name}: {one!r} ({error})", "regular expressions of Python", "mend the recipe"
             ) from error
     return tuple(found)
+
+
+def check_topics(recipe: Recipe, labels_by: Callable[[str], Sequence[str]]) -> None:
+    """Raise UsageError if the recipe's topics are none of its classifier's labels.
+
+    `labels_by` knows those of each application of the recipe.
+    """
+    settings = recipe.serve
+    if not settings.refused_topics and not settings.topics_by:
+        return
+    task = recipe.tasks.get(settings.topics_by)
+    if task is None or task.kind != "classify" or not settings.refused_topics:
+        raise UsageError(
+            f"serve.topics_by = {settings.topics_by!r} with "
+            f"{len(settings.refused_topics)} serve.refused_topics",
+            "an application of this recipe that classifies, and some of its labels",
+            "mend the recipe",
+        )
+    known = labels_by(settings.topics_by)
+    unknown = [one for one in settings.refused_topics if one not in known]
+    if unknown:
+        raise UsageError(
+            f"serve.refused_topics: {', '.join(unknown)}",
+            "labels of " + settings.topics_by + ": " + ", ".join(known[:20]),
+            "mend the recipe",
+        )

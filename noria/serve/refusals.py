@@ -26,7 +26,9 @@ from noria.serve.admission import Draining, Overdue, Refused
 from noria.serve.answers import AnsweredMeanwhile, NothingLive
 from noria.serve.bodies import error_body
 from noria.serve.quota import OverQuota
+from noria.serve.worker.messages import WorkerGone
 
+SOON = {"Retry-After": "3"}  # a new worker needs about so long
 CLIENT_CLOSED = 499  # nobody reads it; nginx's name for it in logs
 _CODES = {
     401: "invalid_api_key",
@@ -71,6 +73,8 @@ def refusal_of(error: NoriaError) -> JSONResponse:
             return refusal(400, f"expected {told}", "invalid_value")
         case NothingLive():
             return refusal(503, "no model is live yet; try again later", "no_live_model")
+        case WorkerGone():
+            return refusal(503, "the process that answers ended; try again", "worker", headers=SOON)
         case StorageError():
             return refusal(503, "the server can't write to its disk now", "storage")
         case IntegrityError():

@@ -33,8 +33,7 @@ from noria.serve.bodies import (
 from noria.serve.calls import Telling
 from noria.serve.meter import EVENT_STREAM, INTERACTION_HEADER
 from noria.serve.refusals import ClientGone, error_event
-from noria.serve.scored import ScoredPiece
-from noria.tasks.answer import Piece
+from noria.serve.worker.messages import Piece
 
 WEIGHTS_HEADER = "X-Noria-Weight-Hash"
 
@@ -73,11 +72,9 @@ async def fresh_reply(request: Request, desk: Desk, asked: Asked) -> Response:
 
 def _written(asked: Asked, answer: Answer, text: str, last: Piece, interaction_id: str) -> Written:
     finish = last.finish or "stop"
-    if isinstance(last, ScoredPiece):
-        return Written(last.echoed + text, finish, last.log_probs, interaction_id)
     told = Telling(answer.head.id, asked.may_call).tell(text, finish)
-    log_probs = answer.log_probs(last.drawn)
-    return Written(told.text, told.finish or finish, log_probs, interaction_id, told.call)
+    whole = last.echoed + told.text
+    return Written(whole, told.finish or finish, answer.log_probs(last), interaction_id, told.call)
 
 
 def _usage(last: Sequence[Piece]) -> dict[str, int]:
@@ -128,7 +125,7 @@ async def _events(asked: Asked, answers: Sequence[Answer], first: Piece) -> Asyn
     try:
         async for index, piece in _merged(answers, first):
             answer = answers[index]
-            log_probs = answer.log_probs(piece.drawn)
+            log_probs = answer.log_probs(piece)
             interaction_id = ""
             if piece.finish is not None:
                 last.append(piece)

@@ -28,9 +28,9 @@ from noria.serve.protocol import TaskRequest
 from noria.serve.refusals import refusal
 from noria.serve.replies import WEIGHTS_HEADER
 from noria.serve.shadow import Shadow
-from noria.tasks.task_model import TaskModel
+from noria.serve.worker.models import TaskHandle
 
-LiveTasks = Mapping[str, LiveModels[TaskModel]]
+LiveTasks = Mapping[str, LiveModels[TaskHandle]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class TaskDesk:
         latency_s = (time.monotonic() - began_at) / len(asked.input)
         for text in asked.input:
             models.signals.note(tenant, live.version.weight_hash, text, latency_s)
-        self._copy(models, tenant, asked.input, [answer.as_json() for answer in answers])
+        self._copy(models, tenant, asked.input, answers)
         created_at = time.time()
         ids = [f"task-{uuid.uuid4().hex}" for _ in answers]
         kept = [
@@ -88,7 +88,7 @@ class TaskDesk:
                 weight_hash=live.version.weight_hash,
                 kind="task",
                 prompt=text,
-                answer=json.dumps(answer.as_json(), ensure_ascii=False),
+                answer=json.dumps(answer, ensure_ascii=False),
                 person=asked.user or "",
                 idempotency_key=_key_of_text(idempotency_key, index),
                 created_at=created_at,
@@ -96,7 +96,7 @@ class TaskDesk:
             for index, (text, answer) in enumerate(zip(asked.input, answers, strict=True))
         ]
         shown = [
-            answer.as_json() if one.id == ours else json.loads(one.answer)  # another was first
+            answer if one.id == ours else json.loads(one.answer)  # another was first
             for answer, one, ours in zip(answers, kept, ids, strict=True)
         ]
         return _reply(name, kept, shown)
@@ -124,7 +124,7 @@ class TaskDesk:
 
     def _copy(
         self,
-        models: LiveModels[TaskModel],
+        models: LiveModels[TaskHandle],
         tenant: str,
         texts: Sequence[str],
         shown: Sequence[Mapping[str, Any]],
@@ -135,7 +135,7 @@ class TaskDesk:
             return
 
         def agreement() -> float:
-            answers = [answer.as_json() for answer in tried.model.predict(list(texts))]
+            answers = tried.model.predict(texts)
             same = [_said(one) == _said(other) for one, other in zip(answers, shown, strict=True)]
             return sum(same) / len(same)
 
@@ -148,7 +148,7 @@ class TaskDesk:
         for name, models in self.tasks.items():
             live = models.get(tenant)
             if live is not None:
-                said = live.model.description
+                said = live.model
                 rows.append(
                     {
                         "id": name,

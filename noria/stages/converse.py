@@ -24,7 +24,7 @@ from noria.improve.simulate import (
 )
 from noria.recipe import TENANT
 from noria.records import Message, Source, content_text, text_content, write_records
-from noria.runtime import peak_memory_bytes
+from noria.runtime import child_process_ids, peak_memory_bytes
 from noria.stages.reading import clean_chats, clean_documents
 from noria.stages.stage import Facts, plain, run_stage
 from noria.stages.text import acting_replacements
@@ -79,8 +79,11 @@ class LocalServer:
         return self._process is not None
 
     def peak_memory_bytes(self) -> int:
-        """The most memory that the server has held (0 where the system does not tell)."""
-        return peak_memory_bytes(self._process.pid) if self._process is not None else 0
+        """The most memory that server and worker have held (0 where the system does not tell)."""
+        if self._process is None:
+            return 0
+        processes = [self._process.pid, *child_process_ids(self._process.pid)]
+        return sum(map(peak_memory_bytes, processes))
 
     def __enter__(self) -> LocalServer:
         return self

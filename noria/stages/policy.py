@@ -10,42 +10,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from noria.errors import InputError, UsageError
+from noria.errors import InputError
 from noria.evaluate.exact import share_interval
 from noria.recipe import TENANT
-from noria.serve.policy import TopicsOf, policy_of
+from noria.serve.policy import TopicsOf, check_topics, policy_of
 from noria.stages.task_names import task_version
 from noria.tasks.task_model import TaskModel, load_task_model
 from noria.workspace import Workspace
-
-
-def labels_of(model: TaskModel, text: str) -> tuple[str, ...]:
-    """The labels that a classifier gives a text."""
-    (answer,) = model.predict([text])
-    return tuple(answer.as_json()["labels"])
-
-
-def check_topics(workspace: Workspace) -> None:
-    """Raise UsageError if the recipe's topics are none of its classifier's labels."""
-    settings = workspace.recipe.serve
-    if not settings.refused_topics and not settings.topics_by:
-        return
-    task = workspace.recipe.tasks.get(settings.topics_by)
-    if task is None or task.kind != "classify" or not settings.refused_topics:
-        raise UsageError(
-            f"serve.topics_by = {settings.topics_by!r} with "
-            f"{len(settings.refused_topics)} serve.refused_topics",
-            "an application of this recipe that classifies, and some of its labels",
-            "mend the recipe",
-        )
-    model = _live(workspace)
-    unknown = [one for one in settings.refused_topics if one not in model.description.labels]
-    if unknown:
-        raise UsageError(
-            f"serve.refused_topics: {', '.join(unknown)}",
-            "labels of " + settings.topics_by + ": " + ", ".join(model.description.labels[:20]),
-            "mend the recipe",
-        )
 
 
 def _topics_of(workspace: Workspace) -> TopicsOf | None:
@@ -55,7 +26,8 @@ def _topics_of(workspace: Workspace) -> TopicsOf | None:
     model = _live(workspace)
 
     def topics_of(_: str, text: str) -> tuple[str, ...]:
-        return labels_of(model, text)
+        (answer,) = model.predict([text])
+        return tuple(answer.as_json()["labels"])
 
     return topics_of
 
@@ -77,7 +49,7 @@ def false_refusals(workspace: Workspace, path: Path) -> dict[str, Any]:
         raise InputError(f"{path} can't be read ({error})", "texts in UTF-8, one a line") from error
     if not texts:
         raise InputError(f"{path} has no text", "texts, one a line", "name another file")
-    check_topics(workspace)
+    check_topics(workspace.recipe, lambda _: _live(workspace).description.labels)
     policy = policy_of(workspace.recipe.serve, _topics_of(workspace))
     why = Counter(policy.refused_prompt(TENANT, [text]) for text in texts)
     prompts = share_interval(len(texts) - why.pop("", 0), len(texts))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import torch
 from noria.baselines.interface import Baseline
 from noria.baselines.tfidf import train_tfidf
 from noria.feedback.store import FeedbackStore
-from noria.generate.loaded import LanguageModel, load_language_model
+from noria.generate.loaded import load_language_model
 from noria.model.config import ModelConfig
 from noria.model.transformer import build_decoder
 from noria.model.weights import model_weight_hash, save_model
@@ -28,6 +30,7 @@ from noria.serve.loop_route import Loop
 from noria.serve.policy import Policy
 from noria.serve.run import Tls, serve
 from noria.serve.tracing import Tracer
+from noria.serve.worker.keeper import Worker
 from noria.tasks.task_model import Description, Part, load_task_model, write_description
 from noria.tokenizer.load import load_tokenizer
 from noria.tokenizer.train import train_tokenizer
@@ -36,14 +39,19 @@ NAME = "helpdesk"
 TENANT = "acme"
 TASK = "tongue"
 CONTEXT_TOKENS = 4096
+BROKEN = "broken"
 TEXTS = ["Where is my parcel? It is on its way to you.", "我的包裹在哪里？它在路上。"] * 4
 
 
 def write_model(folder: Path, always: str) -> str:
-    """A model that answers with one letter for ever ("" ends at once); returns its weight hash."""
+    """A model that answers with one letter for ever; returns its weight hash.
+
+    "" ends at once; BROKEN can be loaded, but its logits are not numbers.
+    """
     train_tokenizer(TEXTS, 300, folder, "chatml")
     tokenizer = load_tokenizer(folder)
-    token = tokenizer.encode(always)[0] if always else tokenizer.end_id
+    word = always.removeprefix(BROKEN)
+    token = tokenizer.encode(word)[0] if word else tokenizer.end_id
     config = ModelConfig(tokenizer.vocab_size, CONTEXT_TOKENS, 1, 16, 1, 1, 16)
     model = build_decoder(config, seed=1)
     with torch.no_grad():
@@ -51,6 +59,8 @@ def write_model(folder: Path, always: str) -> str:
             weight.fill_(1.0 if name == "final_norm.weight" else 0.0)
         model.embedding.weight.fill_(0.1)  # so every hidden vector points one way …
         model.embedding.weight[token].fill_(10.0)  # … where this token scores far above the rest
+        if always.startswith(BROKEN):
+            model.final_norm.weight.fill_(float("nan"))
     save_model(folder, model)
     return model_weight_hash(model)
 
@@ -64,6 +74,15 @@ def write_task(folder: Path) -> str:
     said = Description("tongue", "classify", "classical", ("en", "zh"), False, 1.0, 0.0, parts)
     write_description(folder, said)
     return load_task_model(folder).weight_hash
+
+
+@cache
+def shared_worker() -> Worker:
+    """One for all worlds of this process: to start it takes seconds, and it keeps nothing."""
+    worker = Worker(num_threads=1)
+    worker.start()
+    atexit.register(worker.close)
+    return worker
 
 
 class World:
@@ -135,15 +154,19 @@ class World:
         tls: Tls | None = None,
         tracer: Tracer | None = None,
         policy: Policy | None = None,
-        load: Callable[[Path], LanguageModel] = load_language_model,
+        worker: Worker | None = None,
         tasks: Sequence[str] = (),
     ) -> None:
-        models = LiveModels(self.registry, NAME, self.root, load=load, poll_s=0.05)
+        worker = worker or shared_worker()
+        worker.wait()
+        load, load_task = worker.load_language_model, worker.load_task_model
+        models = LiveModels(self.registry, NAME, self.root, load, poll_s=0.05)
         has_task = (self.root / "artifacts" / "tongue").exists()
         app = create_app(
+            worker=worker,
             models=models,
             tasks={
-                one: LiveModels(self.registry, f"{NAME}.{one}", self.root, load=load_task_model)
+                one: LiveModels(self.registry, f"{NAME}.{one}", self.root, load_task)
                 for one in (*tasks, *([TASK] if has_task else []))
             },
             keys=self.keys,

@@ -14,11 +14,11 @@ from fastapi.routing import APIRoute
 from serving_world import NAME, TENANT, World
 
 from noria.errors import IntegrityError, UnknownName
-from noria.generate.loaded import load_language_model
 from noria.serve.app import OPEN_PATHS, create_app
 from noria.serve.guard import MAX_BODY_BYTES, SECURITY_HEADERS
 from noria.serve.live import LiveModels
 from noria.serve.loop_route import Loop
+from noria.serve.worker.keeper import Worker
 
 CHAT = {"model": NAME, "messages": [{"role": "user", "content": "Where?"}], "max_tokens": 2}
 COMPLETION = {"model": NAME, "prompt": "Where?", "max_tokens": 2}
@@ -27,9 +27,12 @@ SECRET_TEXT = "my-secret-text-4711"
 
 def routes_of(world: World) -> list[tuple[str, str]]:
     """Every (method, path) of the application that needs a key."""
-    models = LiveModels(world.registry, NAME, world.root, load_language_model)
+    worker = Worker()
+    models = LiveModels(world.registry, NAME, world.root, worker.load_language_model)
     loop = Loop(world.registry, world.feedback, world.root, TENANT, [NAME])
-    app = create_app(models=models, keys=world.keys, feedback=world.feedback, loop=loop)
+    app = create_app(
+        worker=worker, models=models, keys=world.keys, feedback=world.feedback, loop=loop
+    )
     found = [
         (method, route.path)
         for route in app.routes

@@ -11,12 +11,10 @@ from typing import Any
 
 import httpx
 import pytest
-from serving_world import NAME, TASK, World, write_model, write_task
+from serving_world import BROKEN, NAME, TASK, World, write_model, write_task
 from serving_world import TENANT as OTHER
 
 from noria.cli.screen import Silent
-from noria.errors import IntegrityError
-from noria.generate.loaded import LanguageModel, load_language_model
 from noria.recipe import TENANT
 from noria.registry import Trial
 from noria.stages import watch as watching
@@ -30,13 +28,13 @@ PERSONS = [f"person {number}" for number in range(24)]
 
 
 class Tried:
-    """A server that answers "a", a challenger that answers "b", and the watch over both."""
+    """A server that answers "a", a challenger, and the watch over both."""
 
-    def __init__(self, root: Path, settings: str) -> None:
+    def __init__(self, root: Path, settings: str, challenger: str) -> None:
         self.world = World(root)
         self.key = self.world.new_key("use", "rate", "read", tenant=TENANT)
         self.a = self.world.promote("a", tenant=TENANT)
-        self.b = write_model(root / "artifacts" / "always-b", "b")
+        self.b = write_model(root / "artifacts" / "always-b", challenger)
         self.world.registry.register(TENANT, NAME, self.b, "artifacts/always-b", "made by hand")
         (root / "noria.toml").write_text(RECIPE + settings, encoding="utf-8")
         self.workspace: Workspace = open_workspace(root / "noria.toml", root, Silent())
@@ -90,29 +88,13 @@ def _feedback_is_read_at_each_look(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def tried_in(root: Path, settings: str = "") -> Iterator[Tried]:
-    tried = Tried(root, settings)
+def tried_in(root: Path, settings: str = "", challenger: str = "b") -> Iterator[Tried]:
+    tried = Tried(root, settings, challenger)
     try:
         yield tried
     finally:
         tried.world.close()
         tried.workspace.close()
-
-
-def failing(broken: str) -> Callable[[Path], LanguageModel]:
-    """Loads models, of which one can't answer."""
-
-    def load(folder: Path) -> LanguageModel:
-        loaded = load_language_model(folder)
-        if folder.name == broken:
-
-            def fail(*_: Any, **__: Any) -> Any:
-                raise IntegrityError("these weights can't answer")
-
-            loaded.model.forward = loaded.model.forward_ragged = fail
-        return loaded
-
-    return load
 
 
 def test_a_canary_answers_its_share_of_persons_each_of_them_always(tmp_path: Path) -> None:
@@ -166,10 +148,10 @@ def test_a_canary_with_thumbs_down_is_withdrawn_before_its_requests(tmp_path: Pa
 
 @pytest.mark.parametrize("how", ["fails to answer", "can't be loaded"])
 def test_a_broken_canary_is_withdrawn_on_its_errors(tmp_path: Path, how: str) -> None:
-    with tried_in(tmp_path) as tried:
+    with tried_in(tmp_path, challenger=BROKEN) as tried:
         if how == "can't be loaded":
             (tmp_path / "artifacts/always-b/model.safetensors").write_bytes(b"not weights")
-        tried.world.start(load=failing("always-b" if how == "fails to answer" else ""))
+        tried.world.start()
         trial = tried.begin("canary", 0.5, 1_000)
         statuses = {one: tried.ask(one)["status"] for one in PERSONS}
         if how == "can't be loaded":
@@ -209,9 +191,9 @@ def test_a_shadow_is_never_seen_and_leads_to_the_canary_of_the_recipe(tmp_path: 
 def test_a_promotion_that_fails_is_rolled_back_and_its_predecessor_left_alone(
     tmp_path: Path,
 ) -> None:
-    with tried_in(tmp_path) as tried:
+    with tried_in(tmp_path, challenger=BROKEN) as tried:
         tried.registry.promote(TENANT, NAME, tried.b, "test", "test")
-        tried.world.start(load=failing("always-b"))
+        tried.world.start()
         assert [tried.ask(one)["status"] for one in PERSONS] == [503] * 24
         tried.look(lambda: tried.live() == tried.a)
         action, reason, detail = tried.last()
@@ -226,10 +208,10 @@ def test_a_promotion_that_fails_is_rolled_back_and_its_predecessor_left_alone(
 
 
 def test_limits_of_a_pinned_or_first_version_are_reported_once(tmp_path: Path) -> None:
-    with tried_in(tmp_path) as tried:
+    with tried_in(tmp_path, challenger=BROKEN) as tried:
         tried.registry.promote(TENANT, NAME, tried.b, "test", "test")
         tried.registry.hold(TENANT, NAME, "pin", "ann", "a demonstration")
-        tried.world.start(load=failing("always-b"))
+        tried.world.start()
         for person in PERSONS:
             tried.ask(person)
         tried.look(lambda: tried.last()[0] == "alarm")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,9 @@ from serving_world import NAME, TENANT, World, events
 
 from noria.errors import InputError, UsageError
 from noria.recipe import ServeSettings
-from noria.serve.policy import Policy, policy_of
-from noria.stages.policy import check_topics, false_refusals
-from noria.tasks.answer import Piece
+from noria.serve.policy import Policy, check_topics, policy_of
+from noria.serve.worker.messages import Piece
+from noria.stages.policy import false_refusals
 from noria.workspace import open_workspace
 
 
@@ -52,19 +51,25 @@ def test_a_bad_pattern_is_named() -> None:
         policy_of(ServeSettings(refused_answers=("(",)))
 
 
-def pieces(*texts: str) -> Iterator[Piece]:
-    for place, text in enumerate(texts, start=1):
-        yield Piece(text, "stop" if place == len(texts) else None, 3, place)
+def pieces(*texts: str) -> list[Piece]:
+    return [
+        Piece(text, "stop" if place == len(texts) else None, 3, place)
+        for place, text in enumerate(texts, start=1)
+    ]
+
+
+def screened(policy: Policy, given: list[Piece]) -> list[Piece]:
+    return [*(policy.shown(one) for one in given[:-1]), policy.last(given)]
 
 
 def test_an_answer_is_held_back_until_it_was_looked_at() -> None:
     policy = Policy(answers=(re.compile("bad"),))
-    good = list(policy.screened(pieces("a b", "a", "")))
+    good = screened(policy, pieces("a b", "a", ""))
     assert good == [Piece("", None, 3, 1), Piece("", None, 3, 2), Piece("a ba", "stop", 3, 3)]
-    bad = list(policy.screened(pieces("a b", "a", "d")))
+    bad = screened(policy, pieces("a b", "a", "d"))
     assert [one.text for one in bad] == ["", "", ""]
     assert bad[-1].finish == "content_filter"
-    assert list(Policy().screened(pieces("a b", "ad"))) == list(pieces("a b", "ad"))
+    assert screened(Policy(), pieces("a b", "ad")) == pieces("a b", "ad")
 
 
 def test_no_letter_of_a_withheld_answer_leaves(world: World) -> None:
@@ -129,4 +134,4 @@ def test_topics_without_a_classifier_are_named(tmp_path: Path) -> None:
     (tmp_path / "noria.toml").write_text(text, encoding="utf-8")
     workspace = open_workspace(tmp_path / "noria.toml", None, None)  # type: ignore[arg-type]
     with workspace, pytest.raises(UsageError, match="topics_by"):
-        check_topics(workspace)
+        check_topics(workspace.recipe, lambda _: ["law"])

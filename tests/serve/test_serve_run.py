@@ -18,26 +18,26 @@ from noria.serve.run import bound_socket, url_of
 SERVER = """
 import sys
 from pathlib import Path
-import torch
 from noria.feedback.store import FeedbackStore
 from noria.registry import Registry
 from noria.serve.app import create_app
 from noria.serve.auth import KeyStore
-from noria.generate.loaded import load_language_model
 from noria.serve.live import LiveModels
 from noria.serve.run import serve
-torch.set_num_threads(1)
+from noria.serve.worker.keeper import Worker
 root = Path(sys.argv[1])
 registry, feedback = Registry(root / "registry.sqlite"), FeedbackStore(root / "feedback.sqlite")
 keys = KeyStore(root / "keys.sqlite")
-models = LiveModels(registry, "helpdesk", root, load_language_model)
-app = create_app(models=models, keys=keys, feedback=feedback)
-serve(
-    app, "127.0.0.1", 0, lambda url: print(url, flush=True), drain=app.state.admission
-)
+with Worker(num_threads=1) as worker:
+    worker.wait()
+    models = LiveModels(registry, "helpdesk", root, worker.load_language_model)
+    app = create_app(worker=worker, models=models, keys=keys, feedback=feedback)
+    serve(
+        app, "127.0.0.1", 0, lambda url: print(url, flush=True), drain=app.state.admission
+    )
 for store in (registry, feedback, keys):
     store.close()
-print("closed", flush=True)
+print("closed with torch" if "torch" in sys.modules else "closed", flush=True)
 """
 
 PIPED = """

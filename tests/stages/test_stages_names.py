@@ -13,7 +13,9 @@ from noria.errors import UsageError
 from noria.generate.sampling import Sampling
 from noria.pipeline import run
 from noria.recipe_file import load_recipe
-from noria.talk import Talk, build_app
+from noria.serve.worker.keeper import Worker
+from noria.serving import build_app
+from noria.talk import Talk
 from noria.workspace import open_workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +33,7 @@ def test_it_is_refused_before_any_work_and_names_the_extra_and_the_way_out(
         for verb in (
             lambda: run(workspace),
             lambda: check_recipe(workspace),
-            lambda: build_app(workspace),
+            lambda: build_app(workspace, Worker()),
             lambda: Talk(workspace, "", Sampling()),
         ):
             with pytest.raises(UsageError, match=r"noria\[pii\].*names = \"off\""):

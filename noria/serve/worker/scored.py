@@ -13,8 +13,7 @@ null. `text_offset` counts characters of the returned text.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from noria.errors import UsageError
@@ -24,27 +23,20 @@ from noria.generate.loaded import LanguageModel
 from noria.generate.postprocess import TextStream
 from noria.generate.sampling import Sampling
 from noria.generate.scoring import score_tokens
-from noria.tasks.answer import Draw, Piece
+from noria.serve.worker.messages import Piece
+from noria.tasks.answer import Draw
 from noria.tokenizer.load import Tokenizer
 
 
-@dataclass(frozen=True)
-class ScoredPiece(Piece):
-    """The whole of an answer; `echoed` is the prompt, if it was asked for."""
-
-    echoed: str = ""
-    log_probs: dict[str, list[Any]] | None = None
-
-
-def scored_pieces(
+def scored_piece(
     model: LanguageModel,
     prompt: str | Sequence[int],
     sampling: Sampling | None,
     echo: bool,
     num_best: int | None,
     draw: Draw = draw_tokens,
-) -> Iterator[Piece]:
-    """Answer a prompt and score its tokens: one piece.
+) -> Piece:
+    """Answer a prompt and score its tokens, in one piece.
 
     sampling None: nothing is written, the prompt is only scored. num_best None: nothing is scored.
     An echoed prompt is what its tokens stand for. Raises UsageError if prompt and answer are longer
@@ -75,7 +67,7 @@ def scored_pieces(
             for place in range(first, first + len(shown))
         ]
         log_probs = _body(tokenizer, shown, rows, offsets)
-    yield ScoredPiece(text, finish, num_prompt, len(answer_ids), echoed=echoed, log_probs=log_probs)
+    return Piece(text, finish, num_prompt, len(answer_ids), echoed=echoed, log_probs=log_probs)
 
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str | Sequence[int]) -> tuple[list[int], list[int]]:
@@ -157,14 +149,14 @@ def _body(
     }
 
 
-def chat_log_probs(tokenizer: Tokenizer, drawn: Sequence[Drawn]) -> dict[str, Any]:
-    """OpenAI's `logprobs` object of a chat's choice."""
+def chat_log_probs(tokenizer: Tokenizer, drawn: Sequence[Drawn]) -> list[dict[str, Any]]:
+    """The entries of OpenAI's `logprobs` object of a chat's choice."""
 
     def entry(token_id: int, log_prob: float) -> dict[str, Any]:
         data = list(tokenizer.token_bytes(token_id))
         return {"token": _name(tokenizer, token_id), "logprob": log_prob, "bytes": data}
 
-    content = [
+    return [
         {
             **entry(one.token_id, one.log_prob),
             "top_logprobs": [entry(*other) for other in one.best],
@@ -172,7 +164,6 @@ def chat_log_probs(tokenizer: Tokenizer, drawn: Sequence[Drawn]) -> dict[str, An
         for one in drawn
         if one.log_prob is not None
     ]
-    return {"content": content, "refusal": None}
 
 
 def _name(tokenizer: Tokenizer, token_id: int) -> str:
