@@ -120,7 +120,10 @@ class Asked:
 
 
 class Answer:
-    """An answer that is being written; everything but `store` is for the event loop."""
+    """An answer that is being written; everything but `store` is for the event loop.
+
+    It does not hold its model: a response that lingers must not keep weights in memory.
+    """
 
     def __init__(
         self,
@@ -139,7 +142,6 @@ class Answer:
             weight_hash=live.version.weight_hash,
         )
         self.asked = asked
-        self.live = live
         self.text = ""  # the whole answer, once it is written
         self._feedback = feedback
         self._place = place
@@ -153,10 +155,9 @@ class Answer:
         self._ready: asyncio.Queue[Piece | Exception] = asyncio.Queue()
         self._began_at = time.monotonic()
 
-    def begin(self) -> None:
-        """Have it written. Raises UsageError, WorkerGone."""
-        wanted = self.asked.wanted(self.live.model)
-        self._writing = self.live.model.answer(wanted, self._told)
+    def begin(self, model: LanguageHandle) -> None:
+        """Have it written by a model. Raises UsageError, WorkerGone."""
+        self._writing = model.answer(self.asked.wanted(model), self._told)
 
     async def next(self) -> Piece:
         """The next piece; after one with `finish` there is none. Raises what went wrong."""
@@ -208,20 +209,20 @@ class Answer:
         self._is_over = True
         self._end(self, last)
 
-    def store(self, last: Piece | Exception) -> Piece | Exception:
+    def store(self, last: Piece | Exception, model: LanguageHandle) -> Piece | Exception:
         """Look at the whole answer, keep it, count it; what is left to hand out, or what is wrong.
 
         In a thread of its own; never raises.
         """
         try:
             if isinstance(last, Piece):
-                last = self._kept(last)
+                last = self._kept(last, model)
         except Exception as error:  # whatever it is, the one who waits must hear of it
             last = error
         self._count(last, time.monotonic() - self._began_at)
         return last
 
-    def _kept(self, last: Piece) -> Piece:
+    def _kept(self, last: Piece, model: LanguageHandle) -> Piece:
         policy = self.asked.policy
         pieces = [*self._held, last]
         if last.finish is not None:
@@ -230,7 +231,7 @@ class Answer:
             self.text = last.text  # of one that nobody waited for, nothing was seen or looked at
         else:
             self.text = joined(pieces).text
-        self._store(self.text, last)
+        self._store(self.asked.prompt(model), self.text, last)
         return last
 
     def _count(self, last: Piece | Exception, latency_s: float) -> None:
@@ -252,7 +253,7 @@ class Answer:
             self.asked.on_end(last, time.monotonic() - self._began_at)
         self._ready.put_nowait(last)
 
-    def _store(self, text: str, last: Piece) -> None:
+    def _store(self, prompt: str, text: str, last: Piece) -> None:
         """Keep what was said; a person may rate even an answer that was not waited for.
 
         Such a half answer is kept without its idempotency key: trying again must bring the whole.
@@ -263,7 +264,7 @@ class Answer:
             model_name=self.head.model_name,
             weight_hash=self.head.weight_hash,
             kind=self.head.kind,
-            prompt=self.asked.prompt(self.live.model),
+            prompt=prompt,
             answer=text,
             person=self.asked.person,
             finish=last.finish or "cancelled",
@@ -289,7 +290,7 @@ class Desk:
         self.admission = admission
         self._feedback = feedback
         self._threads = ThreadPoolExecutor(admission.max_running, thread_name_prefix="noria-answer")
-        self._answers: set[Answer] = set()
+        self._answers: dict[Answer, LiveModel] = {}  # while they are written
         self._shadow = Shadow()
 
     def answered(self, asked: Asked) -> Interaction | None:
@@ -305,8 +306,8 @@ class Desk:
             idempotency_key=asked.idempotency_key,
         )
 
-    async def begin(self, asked: Asked, beside: Answer | None = None) -> Answer:
-        """Wait for a place and begin with the model that is live then, or with `beside`'s own.
+    async def begin(self, asked: Asked, live: LiveModel | None = None) -> tuple[Answer, LiveModel]:
+        """Wait for a place and begin with `live`, or with the model that is live then.
 
         The place is given back when the answer is written. Raises Busy, NothingLive.
         """
@@ -314,29 +315,29 @@ class Desk:
         try:
             # Whoever does not say who asks is somebody else each time.
             person = asked.person or uuid.uuid4().hex
-            live = beside.live if beside else self.models.choose(asked.tenant, person)
+            live = live or self.models.choose(asked.tenant, person)
             if live is None:
                 raise NothingLive("no model is live", "a promoted version", "promote one first")
             answer = Answer(asked, live, self._feedback, place, self.models.signals, self._end)
-            answer.begin()
+            answer.begin(live.model)
         except BaseException:
             place.leave()
             raise
-        self._answers.add(answer)
-        return answer
+        self._answers[answer] = live
+        return answer, live
 
     def _end(self, answer: Answer, last: Piece | Exception) -> None:
-        loop = asyncio.get_running_loop()
+        loop, live = asyncio.get_running_loop(), self._answers[answer]
 
         def store() -> None:
-            kept = answer.store(last)
+            kept = answer.store(last, live.model)
             loop.call_soon_threadsafe(self._ended, answer, kept)
             self._copy(answer)
 
         self._threads.submit(store)
 
     def _ended(self, answer: Answer, last: Piece | Exception) -> None:
-        self._answers.discard(answer)
+        del self._answers[answer]
         answer.hand_out(last)
 
     def _copy(self, answer: Answer) -> None:

@@ -31,6 +31,7 @@ from noria.serve.bodies import (
     whole_body,
 )
 from noria.serve.calls import Telling
+from noria.serve.live import LiveModel
 from noria.serve.meter import EVENT_STREAM, INTERACTION_HEADER
 from noria.serve.refusals import ClientGone, error_event
 from noria.serve.worker.messages import Piece
@@ -47,16 +48,19 @@ async def fresh_reply(request: Request, desk: Desk, asked: Asked) -> Response:
     A stream begins with its first piece: what goes wrong before has a status of its own.
     """
     answers: list[Answer] = []
+    live: LiveModel | None = None
     try:
-        for number in range(asked.request.n or 1):
-            first_answer = answers[0] if answers else None
-            begun = desk.begin(replace(asked, number=number), first_answer)
-            answers.append(await _unless_gone(request, begun))
+        for number in range(asked.request.n or 1):  # all by the same weights
+            begun = desk.begin(replace(asked, number=number), live)
+            answer, live = await _unless_gone(request, begun)
+            answers.append(answer)
+        live = None  # it leaves the memory with the last answer, however long this reply takes
         if asked.request.stream:
             first = await _unless_gone(request, answers[0].next())
             return AnswerStream(_events(asked, answers, first), answers)
         ends = [await _unless_gone(request, one.whole()) for one in answers]
     except BaseException:
+        live = None
         for one in answers:
             one.cancel()
         raise
