@@ -4,9 +4,9 @@
 
 First as many clients as there are places keep the server exactly full: its peak, and the p99 of an
 answer in a full batch. Then requests come at a fixed rate, `--times` the peak, whether earlier ones
-were answered or not (open loop: a slow server is not asked less). Server and client are processes
-of their own; the client's share of a core is reported, since a client that is itself too busy
-measures itself. Prints one JSON line.
+were answered or not (open loop: a slow server is not asked less). Server (with its worker) and client
+are processes of their own; the client's share of a core is reported, since a client that is itself too
+busy measures itself. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -108,8 +108,11 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def memory_bytes(pid: int) -> int:
-    """What a process holds in memory."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+    """What a server and its worker hold in memory."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    ids = [pid, *(int(one) for task in tasks for one in task.read_text().split())]
+    pages = (int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in ids)
+    return sum(pages) * resource.getpagesize()
 
 
 def cpu_s() -> float:

@@ -5,6 +5,7 @@ What is asked and what every reply has to hold: tests/serve/generated_requests.p
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from collections import Counter
@@ -17,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "serve"))
 
 from generated_requests import ask_by_document, ask_by_hand, go_away
 from serving_world import World
+
+from noria.runtime import child_process_ids
 
 NUM_BY_HAND = 80_000
 NUM_EACH = 1_000  # of each route, right and wrong ones: 22,000 and more
@@ -31,7 +34,10 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def memory_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    """Of this process, which serves, and of its worker."""
+    ids = [os.getpid(), *child_process_ids(os.getpid())]
+    pages = (int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in ids)
+    return sum(pages) * resource.getpagesize()
 
 
 def test_a_hundred_thousand_requests_are_answered_or_refused(world: World) -> None:

@@ -210,3 +210,16 @@ def test_the_worker_ends_with_its_server_even_in_the_middle_of_a_load(tmp_path: 
         assert child_process_ids(parent.pid) == [worker_id]
         parent.kill()
     World.until(lambda: not Path(f"/proc/{worker_id}").exists())
+
+
+PRIVATE = """
+import ctypes
+from noria.runtime import keep_memory_private
+keep_memory_private()
+print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))  # PR_GET_DUMPABLE
+"""
+
+
+def test_the_servers_memory_is_closed_to_its_worker() -> None:
+    done = subprocess.run([sys.executable, "-c", PRIVATE], capture_output=True, text=True)
+    assert done.stdout == "0\n", done.stderr
