@@ -4,9 +4,9 @@
 
 First as many clients as there are places keep the server exactly full: its peak, and the p99 of an
 answer in a full batch. Then requests come at a fixed rate, `--times` the peak, whether earlier ones
-were answered or not (open loop: a slow server is not asked less). Server (with its worker) and client
-are processes of their own; the client's share of a core is reported, since a client that is itself too
-busy measures itself. Prints one JSON line.
+were answered or not (open loop: a slow server is not asked less). Server and client are processes
+of their own (and so is the server's worker); the client's share of a core is reported, since a
+client that is itself too busy measures itself. Prints one JSON line.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 
 from noria.corpus.deidentify import require_names
 from noria.recipe import TENANT
-from noria.serve.answers import NothingLive
 from noria.serve.app import create_app
+from noria.serve.asked import NothingLive
 from noria.serve.live import LiveModels
 from noria.serve.loop_route import Loop
 from noria.serve.policy import check_topics, policy_of

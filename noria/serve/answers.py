@@ -12,111 +12,20 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from noria.errors import NoriaError, UsageError
-from noria.evaluate.distance import overlap
-from noria.feedback.interactions import Interaction
+from noria.errors import UsageError
 from noria.feedback.store import FeedbackStore
-from noria.records import content_text
-from noria.serve.admission import Admission, Place
+from noria.serve.admission import Place
+from noria.serve.asked import AnsweredMeanwhile, Asked
 from noria.serve.bodies import Head
-from noria.serve.live import LiveModel, LiveModels
+from noria.serve.live import LiveModel
 from noria.serve.live_signals import LiveSignals
-from noria.serve.policy import NO_POLICY, Policy
-from noria.serve.protocol import ChatRequest, CompletionRequest
-from noria.serve.shadow import Shadow
+from noria.serve.protocol import ChatRequest
 from noria.serve.worker.messages import Piece, joined
 from noria.serve.worker.models import Answering, LanguageHandle
 
 ID_PREFIX = {"chat": "chatcmpl", "completion": "cmpl"}
-
-
-class NothingLive(NoriaError):
-    """No model is live for this tenant, or it can't be loaded."""
-
-
-class AnsweredMeanwhile(NoriaError):
-    """Another request with the same idempotency key was stored first; its answer stands."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A checked request and whose it is."""
-
-    tenant: str
-    request: ChatRequest | CompletionRequest
-    idempotency_key: str = ""
-    policy: Policy = NO_POLICY
-    on_end: Callable[[Piece, float], None] | None = None  # told the last piece, and seconds
-    number: int = 0  # of several answers to one request
-
-    def __post_init__(self) -> None:
-        request = self.request
-        if not self.idempotency_key:
-            return
-        of_ids = isinstance(request, CompletionRequest) and not isinstance(request.given, str)
-        if request.is_scored or of_ids or (request.n or 1) > 1:
-            raise UsageError(
-                "an Idempotency-Key",
-                "none with n, echo, logprobs or a prompt of ids, since one answer's text is kept",
-                "send the request without it",
-            )
-
-    @property
-    def kind(self) -> str:
-        """The kind of interaction that it becomes."""
-        return "chat" if isinstance(self.request, ChatRequest) else "completion"
-
-    @property
-    def person(self) -> str:
-        """Who asked, as the client calls them."""
-        return self.request.user or ""
-
-    @property
-    def may_call(self) -> bool:
-        """Whether the answer may be a call of a function."""
-        return isinstance(self.request, ChatRequest) and self.request.may_call
-
-    @property
-    def said(self) -> str:
-        """The last thing that was said, "" for ids: what tells one kind of request from another."""
-        if isinstance(self.request, ChatRequest):
-            return content_text(self.request.as_messages()[-1].content)
-        return self.request.given if isinstance(self.request.given, str) else ""
-
-    def wanted(self, model: LanguageHandle) -> dict[str, Any]:
-        """What the worker is asked for. Raises UsageError for settings that can't be."""
-        request = self.request
-        sampling = request.sampling(model.context_tokens)
-        if self.number and sampling.seed is not None:  # each of several has a seed of its own
-            sampling = replace(sampling, seed=(sampling.seed + self.number) % 2**63)
-        asked = {"tenant": self.tenant, "sampling": asdict(sampling), "is_scored": False}
-        if isinstance(request, ChatRequest):
-            turns = [
-                (turn.role, [(part.text, part.kind) for part in turn.content])
-                for turn in request.as_messages()
-            ]
-            return {**asked, "turns": turns}
-        asked["prompt"] = request.given
-        if not request.is_scored:
-            return asked
-        if request.max_tokens == 0:  # nothing is written, the prompt is only scored
-            asked["sampling"] = None
-        echo = bool(request.echo)
-        return {**asked, "is_scored": True, "echo": echo, "num_best": request.logprobs}
-
-    def prompt(self, model: LanguageHandle) -> str:
-        """The prompt as an interaction keeps it: ids as the text that they stand for.
-
-        It may wait for the worker. Raises UsageError for unknown ids, WorkerGone.
-        """
-        if isinstance(self.request, ChatRequest):
-            return self.request.stored_prompt
-        given = self.request.given
-        return given if isinstance(given, str) else model.decode(given)
 
 
 class Answer:
@@ -278,101 +187,3 @@ class Answer:
                 "a request with the same idempotency key was answered meanwhile",
                 fix="send it again to get that answer",
             )
-
-
-class Desk:
-    """Where answers are asked for: at most so many at once."""
-
-    def __init__(
-        self, models: LiveModels[LanguageHandle], feedback: FeedbackStore, admission: Admission
-    ) -> None:
-        self.models = models
-        self.admission = admission
-        self._feedback = feedback
-        self._threads = ThreadPoolExecutor(admission.max_running, thread_name_prefix="noria-answer")
-        self._answers: dict[Answer, LiveModel] = {}  # while they are written
-        self._shadow = Shadow()
-
-    def answered(self, asked: Asked) -> Interaction | None:
-        """The stored answer if this request was answered before under its idempotency key."""
-        if not asked.idempotency_key:
-            return None
-        return self._feedback.answered(
-            tenant=asked.tenant,
-            model_name=self.models.name,
-            kind=asked.kind,
-            prompt=asked.request.stored_prompt,
-            person=asked.person,
-            idempotency_key=asked.idempotency_key,
-        )
-
-    async def begin(self, asked: Asked, live: LiveModel | None = None) -> tuple[Answer, LiveModel]:
-        """Wait for a place and begin with `live`, or with the model that is live then.
-
-        The place is given back when the answer is written. Raises Busy, NothingLive.
-        """
-        place = await self.admission.enter(asked.tenant)
-        try:
-            # Whoever does not say who asks is somebody else each time.
-            person = asked.person or uuid.uuid4().hex
-            live = live or self.models.choose(asked.tenant, person)
-            if live is None:
-                raise NothingLive("no model is live", "a promoted version", "promote one first")
-            answer = Answer(asked, live, self._feedback, place, self.models.signals, self._end)
-            answer.begin(live.model)
-        except BaseException:
-            place.leave()
-            raise
-        self._answers[answer] = live
-        return answer, live
-
-    def _end(self, answer: Answer, last: Piece | Exception) -> None:
-        loop, live = asyncio.get_running_loop(), self._answers[answer]
-
-        def store() -> None:
-            kept = answer.store(last, live.model)
-            loop.call_soon_threadsafe(self._ended, answer, kept)
-            self._copy(answer)
-
-        self._threads.submit(store)
-
-    def _ended(self, answer: Answer, last: Piece | Exception) -> None:
-        del self._answers[answer]
-        answer.hand_out(last)
-
-    def _copy(self, answer: Answer) -> None:
-        """Have the request answered in shadow too, if there is one."""
-        asked = answer.asked
-        tried = self.models.shadow(asked.tenant, answer.head.id)
-        scored = not isinstance(asked.request, ChatRequest) and asked.request.is_scored
-        if tried is None or scored or not answer.text:
-            return
-
-        def agreement() -> float:
-            return overlap(answer.text, tried.model.whole_text(asked.wanted(tried.model)))
-
-        weights, said = tried.version.weight_hash, asked.said
-        self._shadow.copy(self.models.signals, asked.tenant, weights, said, agreement)
-
-    async def close(self) -> None:
-        """Stop every answer that is still being written and wait for the threads."""
-        for answer in list(self._answers):
-            answer.cancel()
-        await asyncio.to_thread(self._threads.shutdown)
-        await asyncio.to_thread(self._shadow.close)
-
-
-def refused_by(policy: Policy, asked: Asked, desk: Desk) -> str:
-    """Why the policy refuses a request's prompt, "" if it does not. Raises NothingLive."""
-    request = asked.request
-    if isinstance(request, ChatRequest):
-        turns = request.as_messages()
-        texts = ["".join(part.text for part in turn.content) for turn in turns]
-    elif isinstance(request.given, str):
-        texts = [request.given]
-    else:
-        live = desk.models.get(asked.tenant)
-        if live is None:
-            raise NothingLive("no model is live", "a promoted version", "promote one first")
-        texts = [asked.prompt(live.model)]
-    return policy.refused_prompt(asked.tenant, texts)

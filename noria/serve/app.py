@@ -7,7 +7,7 @@ right that it needs. The tenant comes from the key, never from a request. No rou
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -17,8 +17,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from noria.feedback.store import FeedbackStore
 from noria.serve.admission import Admission
-from noria.serve.answers import Asked, Desk, refused_by
+from noria.serve.asked import Asked
 from noria.serve.auth import KeyStore, Principal
+from noria.serve.desk import Desk, refused_by
 from noria.serve.doorman import Doorman
 from noria.serve.embeddings import EmbeddingDesk
 from noria.serve.explain_route import Explainer, add_explanations
@@ -26,7 +27,7 @@ from noria.serve.guard import Guard
 from noria.serve.live import LiveModels
 from noria.serve.loop_route import Loop, add_loop
 from noria.serve.meter import Meter
-from noria.serve.metrics import CONTENT_TYPE, Metrics
+from noria.serve.metrics import Metrics
 from noria.serve.openapi import openapi_document, openapi_page
 from noria.serve.page_routes import PAGE_PATHS, add_page
 from noria.serve.policy import NO_POLICY, Policy
@@ -41,8 +42,9 @@ from noria.serve.protocol import (
 from noria.serve.quota import Quotas
 from noria.serve.refusals import add_refusals, refusal
 from noria.serve.replies import fresh_reply, stored_reply
-from noria.serve.rights import Rater, Reader, User
+from noria.serve.rights import Rater, User
 from noria.serve.sessions import Sessions
+from noria.serve.state_routes import add_metrics, add_state, no_such_model
 from noria.serve.task_route import LiveTasks, TaskDesk
 from noria.serve.tracing import Tracer
 from noria.serve.worker.keeper import Worker
@@ -119,8 +121,8 @@ def create_app(
         add_explanations(app, Explainer(desk.models, feedback, admission))
     _add_tasks(app, task_desk)
     _add_feedback(app, feedback, metrics)
-    _add_state(app, worker, models, followed, admission)
-    _add_metrics(app, followed, admission, metrics)
+    add_state(app, worker, models, followed, admission)
+    add_metrics(app, followed, admission, metrics)
     _add_document(app)
     if loop is not None:
         add_loop(app, loop)
@@ -143,7 +145,7 @@ def _add_answers(
 
         asked = Asked(user.tenant, body, key, policy, ended)
         if asked.request.model not in (desk.models.name, LIVE):
-            return _no_such_model(desk.models)
+            return no_such_model(desk.models)
         if key:
             stored = await run_in_threadpool(desk.answered, asked)
             if stored is not None:
@@ -177,14 +179,9 @@ def _add_embeddings(app: FastAPI, desk: EmbeddingDesk, metrics: Metrics, quotas:
             quotas.spend(user, num_tokens)
 
         if body.model not in (desk.models.name, LIVE):
-            return _no_such_model(desk.models)
+            return no_such_model(desk.models)
         quotas.check(user)
         return await desk.reply(user.tenant, body, spend)
-
-
-def _no_such_model(models: LiveModels[LanguageHandle] | None) -> Response:
-    here = f"here it is {models.name}" if models is not None else "here are only applications"
-    return refusal(404, f"no such model; {here}", "model_not_found", "model")
 
 
 def _add_tasks(app: FastAPI, desk: TaskDesk) -> None:
@@ -222,84 +219,6 @@ def _add_feedback(app: FastAPI, feedback: FeedbackStore, metrics: Metrics) -> No
                 "created": int(said.created_at),
             }
         )
-
-
-def _state(followed: Sequence[LiveModels[Any]]) -> str:
-    """ok if every model answers with its newest version, unavailable if none answers."""
-    states = {one.state for one in followed} or {"unavailable"}
-    return states.pop() if len(states) == 1 else "degraded"
-
-
-def _add_state(
-    app: FastAPI,
-    worker: Worker,
-    models: LiveModels[LanguageHandle] | None,
-    followed: Sequence[LiveModels[Any]],
-    admission: Admission,
-) -> None:
-    def row(user: Principal) -> dict[str, Any] | None:
-        live = models.get(user.tenant) if models else None
-        if models is None or live is None:
-            return None
-        return {
-            "id": models.name,
-            "object": "model",
-            "owned_by": "noria",
-            "created": int(live.version.registered_at),
-            "weight_hash": live.version.weight_hash,
-        }
-
-    @app.get("/v1/models")
-    def list_models(user: User) -> Response:
-        found = row(user)
-        return JSONResponse({"object": "list", "data": [found] if found else []})
-
-    @app.get("/v1/models/{model}")
-    def find_model(model: str, user: User) -> Response:
-        found = row(user)
-        if found is None or model not in (found["id"], LIVE):
-            return _no_such_model(models)
-        return JSONResponse(found)
-
-    @app.get("/ready")
-    def ready() -> Response:
-        if admission.draining:
-            return JSONResponse({"status": "draining"}, 503)
-        is_up = _state(followed) != "unavailable"
-        return JSONResponse({"status": "ready" if is_up else "unavailable"}, 200 if is_up else 503)
-
-    @app.get("/health")
-    def health(request: Request) -> Response:
-        body: dict[str, Any] = {"status": _state(followed)}
-        principal = request.state.principal
-        if principal is not None and "read" in principal.rights:
-            tenant = principal.tenant
-            live = models.get(tenant) if models else None
-            errors = {one.name: one.error(tenant) for one in followed if one.error(tenant)}
-            body |= {
-                "model": models.name if models else None,
-                "weight_hash": live.version.weight_hash if live else None,
-                "load_error": "; ".join(errors.values()) or None,
-                "running": admission.num_running,
-                "waiting": admission.num_waiting,
-                "worker": worker.state,
-            }
-        return JSONResponse(body, 503 if body["status"] == "unavailable" else 200)
-
-
-def _add_metrics(
-    app: FastAPI,
-    followed: Sequence[LiveModels[Any]],
-    admission: Admission,
-    metrics: Metrics,
-) -> None:
-    @app.get("/metrics")
-    def numbers(reader: Reader) -> Response:
-        found = {one.name: one.get(reader.tenant) for one in followed}
-        live = {name: one.version.weight_hash for name, one in found.items() if one is not None}
-        now = {"running": admission.num_running, "waiting": admission.num_waiting}
-        text = metrics.of(reader.tenant).text(live, now)
-        return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
 
 def _add_document(app: FastAPI) -> None:

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 
 from noria.errors import UsageError
 from noria.serve.admission import Admission
-from noria.serve.answers import NothingLive
+from noria.serve.asked import NothingLive
 from noria.serve.live import LiveModels
 from noria.serve.meter import INTERACTION_HEADER
 from noria.serve.protocol import EmbeddingRequest

@@ -23,7 +23,7 @@ from noria.errors import (
     UsageError,
 )
 from noria.serve.admission import Draining, Overdue, Refused
-from noria.serve.answers import AnsweredMeanwhile, NothingLive
+from noria.serve.asked import AnsweredMeanwhile, NothingLive
 from noria.serve.bodies import error_body
 from noria.serve.quota import OverQuota
 from noria.serve.worker.messages import WorkerGone

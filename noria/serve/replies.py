@@ -18,7 +18,8 @@ from starlette.types import Receive, Scope, Send
 
 from noria.errors import NoriaError
 from noria.feedback.interactions import Interaction
-from noria.serve.answers import Answer, Asked, Desk
+from noria.serve.answers import Answer
+from noria.serve.asked import Asked
 from noria.serve.bodies import (
     STREAM_END,
     Head,
@@ -31,6 +32,7 @@ from noria.serve.bodies import (
     whole_body,
 )
 from noria.serve.calls import Telling
+from noria.serve.desk import Desk
 from noria.serve.live import LiveModel
 from noria.serve.meter import EVENT_STREAM, INTERACTION_HEADER
 from noria.serve.refusals import ClientGone, error_event

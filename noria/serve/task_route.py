@@ -21,7 +21,7 @@ from noria.errors import UsageError
 from noria.feedback.interactions import Interaction
 from noria.feedback.store import FeedbackStore
 from noria.serve.admission import Admission
-from noria.serve.answers import NothingLive
+from noria.serve.asked import NothingLive
 from noria.serve.live import LiveModels
 from noria.serve.meter import INTERACTION_HEADER
 from noria.serve.protocol import TaskRequest
