@@ -30,6 +30,7 @@ from noria.serve.worker.models import LanguageHandle
 POLL_S = 0.2
 RETRY_S = 5.0
 LONGEST_RETRY_S = 600.0
+STOP_WITHIN_S = 5.0
 _TIMES_LONGER = 4  # each time that a worker ended of the same version
 
 log = logging.getLogger(__name__)
@@ -148,10 +149,10 @@ class LiveModels(Generic[ModelT]):
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; what is loaded stays."""
+        """End the thread; what is loaded stays. A load that takes for ever is not waited for."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(STOP_WITHIN_S)
             self._thread = None
         self.signals.flush(now=True)
 
