@@ -14,6 +14,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "generate"))
 
 from arrivals import TOLERANCE, Tally, over, play, play_adapters, shapes, talker
+from test_generate_seq2seq import translator
 
 from noria.generate.loaded import LanguageModel
 from noria.tokenizer.load import load_tokenizer
@@ -65,6 +66,24 @@ def test_adapters_over_one_base_get_what_their_merged_weights_say(
         f"\n{shape}, shared {shares}: {tally.num_requests} requests, {tally.num_tokens} tokens; "
         f"{len(tally.near)} first differences with a margin below {TOLERANCE} "
         f"{[f'{one:.1e}' for one in tally.near]}, {len(tally.far)} above"
+    )
+    assert tally.far == []
+    assert tally.num_tokens > 1000
+
+
+@pytest.mark.parametrize("shape", ["llama", "relative", "sinusoidal"])
+@pytest.mark.parametrize("shares", [True, False])
+def test_each_source_gets_the_target_that_it_gets_alone(
+    like: LanguageModel, shape: str, shares: bool
+) -> None:
+    tally = Tally()
+    for seed in range(PATTERNS):
+        models = [translator(like, shape, 2 * seed + one, int8=seed % 5 == 4) for one in (0, 1)]
+        tally.add(play(models, 3000 + seed, shares=shares, num_requests=16))
+    print(
+        f"\n{shape}, shared {shares}: {tally.num_requests} requests, {tally.num_tokens} tokens, "
+        f"{tally.num_shared} shared; {len(tally.near)} first differences with a margin below "
+        f"{TOLERANCE} {[f'{one:.1e}' for one in tally.near]}, {len(tally.far)} above"
     )
     assert tally.far == []
     assert tally.num_tokens > 1000

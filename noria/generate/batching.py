@@ -21,15 +21,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from noria.errors import NoriaError, UsageError
-from noria.generate.blocks import BlockPool, bytes_per_block, root_name
+from noria.generate.blocks import BlockPool, block_name, bytes_per_block, root_name
 from noria.generate.drawing import Drawer
-from noria.generate.engine import checked_prompt
-from noria.generate.kernels import RaggedStep, Span
-from noria.generate.loaded import LanguageModel
+from noria.generate.engine import begun
+from noria.generate.loaded import Answering
+from noria.generate.reading import Reader
 from noria.generate.sampling import Sampling
 from noria.generate.schedule import Schedule, Turn
 from noria.generate.sequences import Hear, Sequence, Stream
-from noria.model.mixed import MixedDecoder, Part
 from noria.tokenizer.chat import stop_ids
 
 MAX_BLOCKS = 1 << 16  # a million tokens of 16 a block: more would serve nobody
@@ -90,11 +89,10 @@ class Engine:
     model: the base, or any model over it.
     """
 
-    def __init__(self, model: LanguageModel, settings: EngineSettings | None = None) -> None:
+    def __init__(self, model: Answering, settings: EngineSettings | None = None) -> None:
         self.base = model.base
-        self._mixed = MixedDecoder(self.base)
+        self._reader = Reader(self.base)
         self._settings = settings or EngineSettings()
-        self._device = next(model.base.parameters()).device
         self._lay_cache()
         self._changed = threading.Condition()
         self._arrived: list[Sequence] = []
@@ -103,12 +101,12 @@ class Engine:
         self._num_steps = self._num_drawn = self._num_read = 0
 
     def _lay_cache(self) -> None:
-        settings, model = self._settings, self._mixed.decoder
-        config, size = model.config, settings.block_tokens
-        dtype = next(model.parameters()).dtype  # a float one: integers are buffers
-        num_blocks = settings.cache_bytes // bytes_per_block(config, size, dtype)
-        num_blocks = max(min(num_blocks, MAX_BLOCKS), -(-config.context_tokens // size))
-        self._pool = BlockPool(config, num_blocks, size, dtype, self._device)
+        settings, reader = self._settings, self._reader
+        size = settings.block_tokens
+        whole = -(-reader.config.context_tokens // size) * (2 if reader.has_sources else 1)
+        num_blocks = settings.cache_bytes // bytes_per_block(reader.config, size, reader.dtype)
+        num_blocks = max(min(num_blocks, MAX_BLOCKS), whole)
+        self._pool = BlockPool(reader.config, num_blocks, size, reader.dtype, reader.device)
         self._schedule = Schedule(
             self._pool,
             settings.max_running,
@@ -119,7 +117,7 @@ class Engine:
 
     def submit(
         self,
-        model: LanguageModel,
+        model: Answering,
         prompt_ids: Ids[int],
         sampling: Sampling,
         tenant: str = "",
@@ -137,11 +135,13 @@ class Engine:
                 "one over this engine's",
                 "ask the engine that `Engines.of` gives for the model",
             )
-        kept, num_left = checked_prompt(model, prompt_ids, sampling)
-        drawer = Drawer(sampling, kept, model.tokenizer)
-        stream = Stream(self._wake, len(kept), hear)
-        names = [root_name(tenant, model.weight_hash)]
-        sequence = Sequence(model, kept, num_left, drawer, stream, names)
+        asked = begun(model, prompt_ids, sampling)
+        drawer = Drawer(sampling, asked.ids, model.tokenizer)
+        stream = Stream(self._wake, len(asked.source) or len(asked.ids), hear)
+        root = root_name(tenant, model.weight_hash)
+        names = [block_name(root, asked.source) if asked.source else root]
+        begin = asked.source, asked.ids, asked.num_left
+        sequence = Sequence(model, *begin, drawer, stream, names)
         with self._changed:
             if self._closing:
                 raise Stopped("a closed engine", "one that runs", "try again")
@@ -224,35 +224,16 @@ class Engine:
         self._num_steps += 1
         drawing = []
         for turn in turns:
-            self._num_read += turn.num_new
+            self._num_read += turn.num_tokens
             self._schedule.was_read(turn)
             if not turn.sequence.num_unread:
                 drawing.append(turn.sequence)
         for sequence, row in zip(drawing, logits, strict=True):
             self._draw(sequence, row)
 
-    @torch.inference_mode()
     def _read(self, turns: Ids[Turn]) -> Float[Tensor, "B V"]:
-        """Read the turns' tokens; the logits behind the last one of each that is read whole."""
-        model = self._mixed.decoder
-        ids: list[int] = []
-        spans, last_rows = [], []
-        for turn in turns:
-            one = turn.sequence
-            end = one.num_read + turn.num_new
-            ids += one.ids[one.num_read : end]
-            spans.append(Span(turn.num_new, one.num_read, one.blocks))
-            if end == len(one.ids):
-                last_rows.append(len(ids) - 1)
-        window_tokens = model.config.attention.window_tokens
-        self._mixed.mix(_parts(turns))
-        step = RaggedStep(self._pool, spans, model.relative, window_tokens)
-        hidden = model.forward_ragged(torch.tensor([ids], device=self._device), step)[0]  # (T, C)
-        if not last_rows:
-            return hidden.new_empty(0, model.config.vocab_size)
-        if len(last_rows) < len(ids):
-            hidden = hidden[torch.tensor(last_rows, device=self._device)]
-        return model.logits(hidden).float().cpu()
+        """The logits behind the last token of each turn that reads to the end."""
+        return self._reader.read(turns, self._pool)
 
     @torch.inference_mode()
     def _draw(self, sequence: Sequence, logits: Float[Tensor, " V"]) -> None:
@@ -273,21 +254,3 @@ class Engine:
         """The blocks are free before the one who asked hears the end."""
         self._schedule.leave(sequence)
         sequence.stream.end(error)
-
-
-def _parts(turns: Ids[Turn]) -> tuple[Part, ...]:
-    """Which tokens of a step are read with which adapter; those of one model stand together."""
-    found: list[tuple[LanguageModel, int, int]] = []
-    start = 0
-    for turn in turns:
-        model, end = turn.sequence.model, start + turn.num_new
-        if found and found[-1][0].weight_hash == model.weight_hash:
-            found[-1] = (model, found[-1][1], end)
-        else:
-            found.append((model, start, end))
-        start = end
-    return tuple(
-        Part(slice(start, end), model.adapter.updates)
-        for model, start, end in found
-        if model.adapter is not None
-    )

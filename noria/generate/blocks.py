@@ -34,6 +34,12 @@ def block_name(parent: bytes, ids: Sequence[int]) -> bytes:
     return blake2b(parent + written, digest_size=DIGEST_BYTES, person=b"block").digest()
 
 
+def source_name(root: bytes, number: int) -> bytes:
+    """The name of a block of a source. Each holds what an encoder made of all of the source."""
+    written = root + number.to_bytes(4, "little")
+    return blake2b(written, digest_size=DIGEST_BYTES, person=b"source").digest()
+
+
 def bytes_per_block(config: ModelConfig, block_tokens: int, dtype: torch.dtype) -> int:
     """What keys and values of one block take, in all layers."""
     return 2 * config.num_layers * block_tokens * config.kv_width * dtype.itemsize

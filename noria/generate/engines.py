@@ -10,7 +10,7 @@ import threading
 from typing import final
 
 from noria.generate.batching import Engine, EngineSettings
-from noria.generate.loaded import LanguageModel
+from noria.generate.loaded import Answering
 
 
 @final
@@ -23,7 +23,7 @@ class Engines:
         self._asked: dict[int, set[int]] = {}  # which models over it are asked
         self._lock = threading.Lock()
 
-    def of(self, model: LanguageModel) -> Engine:
+    def of(self, model: Answering) -> Engine:
         """The engine of the model's base, made when it is first asked for."""
         with self._lock:
             base = id(model.base)
@@ -33,7 +33,7 @@ class Engines:
             self._asked.setdefault(base, set()).add(id(model))
             return found
 
-    def drop(self, model: LanguageModel) -> None:
+    def drop(self, model: Answering) -> None:
         """Nobody will ask this model again: with the last over its base the engine is closed.
 
         An answer that is being drawn then ends.

@@ -12,7 +12,7 @@ block.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -23,17 +23,22 @@ from torch import Tensor
 
 from noria.generate.blocks import PADDING_BLOCK, BlockPool
 from noria.model.attention import attend
-from noria.model.masks import Reading
+from noria.model.masks import WHOLE_SOURCE, Reading
 from noria.model.relative import RelativeBias
 
 
 @dataclass(frozen=True)
 class Span:
-    """The new tokens of one sequence: how many, behind how many, and where its blocks lie."""
+    """The new tokens of one sequence: how many, behind how many, and where its blocks lie.
+
+    num_source, source_blocks: of a source that an encoder has read, where there is one.
+    """
 
     num_new: int
     num_before: int
     blocks: Sequence[int]
+    num_source: int = 0
+    source_blocks: Sequence[int] = ()
 
     @property
     def num_all(self) -> int:
@@ -91,15 +96,19 @@ class RaggedStep:
         device = pool.keys.device
         self.places: Int[Tensor, "1 T"] = torch.tensor([places], device=device)
         self._slots = torch.tensor(slots, device=device)
+        begun = list(zip(starts, spans, strict=True))
+        single = [one for one in begun if one[1].num_new == 1]
+        several = [one for one in begun if one[1].num_new > 1]
         self._groups = [
-            self._grouped([(starts[number], spans[number]) for number in numbers])
-            for numbers in _alike(spans, size)
+            self._grouped(members)
+            for members in _alike(single, lambda one: len(_needed(one, size)))
         ]
-        self._pieces = [
-            self._piece(start, span)
-            for start, span in zip(starts, spans, strict=True)
-            if span.num_new > 1
+        self._pieces = [self._piece(*one) for one in several]
+        self._source_groups = [
+            self._source_grouped(members)
+            for members in _alike(single, lambda one: len(one.source_blocks))
         ]
+        self._source_pieces = [self._source_piece(*one) for one in several]
 
     def attend(
         self,
@@ -121,23 +130,40 @@ class RaggedStep:
             read = self._read_group(queries[:, :, group.rows], pool_keys, pool_values, group, scale)
             mixed[:, :, group.rows] = read
         for piece in self._pieces:
-            asking = queries[:, :, piece.rows]
             if piece.blocks is None:
-                read_keys, read_values = keys[:, :, piece.rows], values[:, :, piece.rows]
+                own = keys[:, :, piece.rows], values[:, :, piece.rows]
             else:
-                read_keys, read_values = (
-                    stored.index_select(0, piece.blocks)
-                    .flatten(0, 1)[None, : piece.num_all]
-                    .transpose(1, 2)
-                    .to(queries.dtype)
-                    for stored in (pool_keys, pool_values)
-                )  # (1, K, S, D)
-            group_size = asking.shape[1] // read_keys.shape[1]
-            if group_size > 1:
-                read_keys = read_keys.repeat_interleave(group_size, dim=1)
-                read_values = read_values.repeat_interleave(group_size, dim=1)
-            mixed[:, :, piece.rows] = attend(asking, read_keys, read_values, piece.reading, scale)
+                own = self._gathered(layer, piece.blocks, piece.num_all, queries.dtype)
+            mixed[:, :, piece.rows] = _read_piece(queries, *own, piece, scale)
         return mixed
+
+    def attend_source(
+        self, layer: int, queries: Float[Tensor, "1 H T D"], scale: float
+    ) -> Float[Tensor, "1 H T D"]:
+        """Each token reads the whole source of its own sequence, which `store_source` has kept."""
+        pool_keys, pool_values = self._pool.keys[layer], self._pool.values[layer]
+        groups = self._source_groups
+        if len(groups) == 1 and not self._source_pieces:
+            return self._read_group(queries, pool_keys, pool_values, groups[0], scale)
+        mixed = torch.empty_like(queries)
+        for group in groups:
+            read = self._read_group(queries[:, :, group.rows], pool_keys, pool_values, group, scale)
+            mixed[:, :, group.rows] = read
+        for piece in self._source_pieces:
+            assert piece.blocks is not None
+            own = self._gathered(layer, piece.blocks, piece.num_all, queries.dtype)
+            mixed[:, :, piece.rows] = _read_piece(queries, *own, piece, scale)
+        return mixed
+
+    def _gathered(
+        self, layer: int, blocks: Int[Tensor, " S_over_P"], num_all: int, dtype: torch.dtype
+    ) -> tuple[Float[Tensor, "1 K S D"], Float[Tensor, "1 K S D"]]:
+        """The first keys and values that lie in these blocks."""
+        keys, values = (
+            stored[layer].index_select(0, blocks).flatten(0, 1)[None, :num_all].transpose(1, 2)
+            for stored in (self._pool.keys, self._pool.values)
+        )
+        return keys.to(dtype), values.to(dtype)
 
     def _read_group(
         self,
@@ -165,20 +191,31 @@ class RaggedStep:
 
     def _grouped(self, members: Sequence[tuple[int, Span]]) -> _Group:
         size, device = self._pool.block_tokens, self._pool.keys.device
-        most = max(len(_needed(span, size)) for _, span in members)
-        tables = [_needed(span, size) for _, span in members]
-        padded = [[*table, *[PADDING_BLOCK] * (most - len(table))] for table in tables]
+        blocks = _padded([_needed(span, size) for _, span in members], device)
         queries = torch.tensor([[span.num_before] for _, span in members], device=device)
-        keys = torch.arange(most * size, device=device)[None]
+        keys = torch.arange(len(blocks) // len(members) * size, device=device)[None]
         seen = self._seen(queries, keys)[:, 0]  # (B, S)
         added = torch.zeros(seen.shape, device=device).masked_fill(~seen, float("-inf"))
         added = added[:, None, None]  # (B, 1, 1, S)
         if self._relative is not None:
             bias = self._relative(queries, keys.expand(len(members), -1))[:, :, 0]  # (B, H, S)
             num_kv_heads = self._pool.keys.shape[3]
-            added = added + bias.view(len(members), num_kv_heads, -1, most * size)
+            added = added + bias.view(len(members), num_kv_heads, -1, keys.shape[1])
         rows = torch.tensor([start for start, _ in members], device=device)
-        return _Group(rows, torch.tensor(list(chain.from_iterable(padded)), device=device), added)
+        return _Group(rows, blocks, added)
+
+    def _source_grouped(self, members: Sequence[tuple[int, Span]]) -> _Group:
+        device = self._pool.keys.device
+        blocks = _padded([span.source_blocks for _, span in members], device)
+        places = torch.arange(len(blocks) // len(members) * self._pool.block_tokens, device=device)
+        lengths = torch.tensor([[span.num_source] for _, span in members], device=device)
+        added = torch.zeros(lengths.shape[0], len(places), device=device)
+        added = added.masked_fill(places >= lengths, float("-inf"))[:, None, None]  # (B, 1, 1, S)
+        return _Group(torch.tensor([start for start, _ in members], device=device), blocks, added)
+
+    def _source_piece(self, start: int, span: Span) -> _Piece:
+        blocks = torch.tensor(list(span.source_blocks), device=self._pool.keys.device)
+        return _Piece(slice(start, start + span.num_new), blocks, span.num_source, WHOLE_SOURCE)
 
     def _piece(self, start: int, span: Span) -> _Piece:
         device = self._pool.keys.device
@@ -205,18 +242,56 @@ def _needed(span: Span, block_tokens: int) -> Sequence[int]:
     return span.blocks[: -(-span.num_all // block_tokens)]
 
 
-def _alike(spans: Sequence[Span], block_tokens: int) -> list[list[int]]:
-    """Numbers of the spans with one new token, in groups of at most twice the shortest's blocks."""
-    lengths = {
-        number: len(_needed(span, block_tokens))
-        for number, span in enumerate(spans)
-        if span.num_new == 1
-    }
-    groups: list[list[int]] = []
+def _padded(tables: Sequence[Sequence[int]], device: torch.device) -> Int[Tensor, " B_S_over_P"]:
+    """The blocks of sequences, one behind the other, each as many as the longest has."""
+    most = max(len(table) for table in tables)
+    padded = [[*table, *[PADDING_BLOCK] * (most - len(table))] for table in tables]
+    return torch.tensor(list(chain.from_iterable(padded)), device=device)
+
+
+def _read_piece(
+    queries: Float[Tensor, "1 H T D"],
+    keys: Float[Tensor, "1 K S D"],
+    values: Float[Tensor, "1 K S D"],
+    piece: _Piece,
+    scale: float,
+) -> Float[Tensor, "1 H T2 D"]:
+    asking = queries[:, :, piece.rows]
+    group_size = asking.shape[1] // keys.shape[1]
+    if group_size > 1:
+        keys = keys.repeat_interleave(group_size, dim=1)
+        values = values.repeat_interleave(group_size, dim=1)
+    return attend(asking, keys, values, piece.reading, scale)
+
+
+def store_source(
+    pool: BlockPool,
+    blocks: Sequence[int],
+    layer: int,
+    keys: Float[Tensor, "K S D"],
+    values: Float[Tensor, "K S D"],
+) -> None:
+    """Keep a layer's keys and values of a sequence's source in its blocks."""
+    size = pool.block_tokens
+    places = range(keys.shape[1])
+    slots = torch.tensor([blocks[place // size] * size + place % size for place in places])
+    for stored, new in ((pool.keys[layer], keys), (pool.values[layer], values)):
+        rows = new.transpose(0, 1).to(stored.dtype)  # (S, K, D)
+        stored.flatten(0, 1).index_copy_(0, slots.to(stored.device), rows)
+
+
+def _alike(
+    members: Sequence[tuple[int, Span]], num_blocks: Callable[[Span], int]
+) -> list[list[tuple[int, Span]]]:
+    """Members in groups of at most twice the shortest's blocks; those without any in none."""
+    groups: list[list[tuple[int, Span]]] = []
     shortest = 0
-    for number in sorted(lengths, key=lambda one: lengths[one]):
-        if not groups or lengths[number] > 2 * shortest:
+    for member in sorted(members, key=lambda one: num_blocks(one[1])):
+        found = num_blocks(member[1])
+        if not found:
+            continue
+        if not groups or found > 2 * shortest:
             groups.append([])
-            shortest = lengths[number]
-        groups[-1].append(number)
-    return [sorted(group) for group in groups]
+            shortest = found
+        groups[-1].append(member)
+    return [sorted(group, key=lambda one: one[0]) for group in groups]

@@ -24,7 +24,7 @@ from noria.model.over_base import (
     load_base,
     load_over_base,
 )
-from noria.model.transformer import Decoder
+from noria.model.transformer import Decoder, EncoderDecoder
 from noria.model.weights import load_decoder, model_weight_hash
 from noria.tokenizer.load import Tokenizer, load_tokenizer
 
@@ -55,6 +55,23 @@ class LanguageModel:
     def base(self) -> Decoder:
         """The weights that it may share: its base's, or its own."""
         return self.model if self.adapter is None else self.adapter.base
+
+
+@dataclass(frozen=True)
+class Seq2SeqModel:
+    """An encoder-decoder, which writes a target for a source, its tokenizer and its weight hash."""
+
+    model: EncoderDecoder
+    tokenizer: Tokenizer
+    weight_hash: str
+
+    @property
+    def base(self) -> EncoderDecoder:
+        """Its weights; it shares them with no other."""
+        return self.model
+
+
+Answering = LanguageModel | Seq2SeqModel
 
 
 def load_language_model(folder: Path) -> LanguageModel:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import final
 
-from noria.generate.blocks import block_name
+from noria.generate.blocks import block_name, source_name
 from noria.generate.drawing import Drawer, Drawn
-from noria.generate.loaded import LanguageModel
+from noria.generate.loaded import Answering
 
 Hear = Callable[[Drawn | Exception | None], None]
 
@@ -69,25 +69,38 @@ class Stream:
 class Sequence:
     """A request and how far it is.
 
-    model: which of those that share the engine's base answers it.
-    ids: prompt and answer. num_read: how many of them have keys and values in the blocks; the rest
-    is read next. names: of those of its full blocks that are known by now, each made from the one
-    before; the first is the root's, of no block.
+    model: which of those that share the engine's base answers it. source: what an encoder-decoder
+    answers, with blocks of its own, read whole; others have none. ids: prompt and answer, or of an
+    encoder-decoder the answer. num_read: how many of them have keys and values in the blocks; the
+    rest is read next. names: of those of its full blocks that are known by now, each made from the
+    one before; the first is the root's, of no block.
     """
 
-    model: LanguageModel
+    model: Answering
+    source: list[int]
     ids: list[int]
     num_left: int
     drawer: Drawer
     stream: Stream
     names: list[bytes]
     blocks: list[int] = field(default_factory=list)
+    source_blocks: list[int] = field(default_factory=list)
     num_read: int = 0
+    num_source_read: int = 0
 
     @property
     def num_unread(self) -> int:
         """Tokens to read before the next can be drawn."""
-        return len(self.ids) - self.num_read
+        return len(self.ids) - self.num_read + self.num_source_unread
+
+    @property
+    def num_source_unread(self) -> int:
+        """Of those, the source's: all of it or none."""
+        return len(self.source) - self.num_source_read
+
+    def source_names(self, num_blocks: int) -> list[bytes]:
+        """The names of its source's blocks: the chain's root tells the source."""
+        return [source_name(self.names[0], number) for number in range(num_blocks)]
 
     def first_names(self, num_blocks: int, block_tokens: int) -> list[bytes]:
         """The names of the first blocks that its tokens fill."""

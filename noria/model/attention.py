@@ -63,16 +63,29 @@ class Attention(nn.Module):
         x: Float[Tensor, "B T C"],
         memory: Float[Tensor, "B S C"],
         reading: Reading,
-        cache: KVCache | RaggedCache | None = None,
+        cache: KVCache | None = None,
     ) -> Float[Tensor, "B T C"]:
         """Cross-attention: the row reads an encoder's output, whose keys a cache keeps."""
-        kept = cache.memory(self.layer) if isinstance(cache, KVCache) else None
+        kept = None if cache is None else cache.memory(self.layer)
         if kept is None:
-            values = self._split(self.value(memory)).transpose(1, 2)
-            kept = self.keys(memory, reading), values
-            if isinstance(cache, KVCache):
+            kept = self.source(memory, reading)
+            if cache is not None:
                 cache.remember(self.layer, *kept)
         return self._read(self.queries(x, reading), *kept, reading)
+
+    def cross_ragged(
+        self, x: Float[Tensor, "1 T C"], reading: Reading, cache: RaggedCache
+    ) -> Float[Tensor, "1 T C"]:
+        """As `cross`, of several sequences; the cache has each one's source."""
+        queries = self.queries(x, reading)
+        return self._joined(cache.attend_source(self.layer, queries, self.scale))
+
+    def source(
+        self, memory: Float[Tensor, "B S C"], reading: Reading
+    ) -> tuple[Float[Tensor, "B K S D"], Float[Tensor, "B K S D"]]:
+        """Keys and values of an encoder's output."""
+        values = self._split(self.value(memory)).transpose(1, 2)
+        return self.keys(memory, reading), values
 
     def queries(self, x: Float[Tensor, "B T C"], reading: Reading) -> Float[Tensor, "B H T D"]:
         """What each token asks for."""

@@ -13,7 +13,7 @@ from noria.model.attention import Attention
 from noria.model.cache import KVCache, RaggedCache
 from noria.model.config import ModelConfig
 from noria.model.feedforward import FeedForward
-from noria.model.masks import Reading
+from noria.model.masks import WHOLE_SOURCE, Reading
 from noria.model.norm import build_norm
 
 
@@ -39,18 +39,33 @@ class Block(nn.Module):
         cache: KVCache | RaggedCache | None = None,
         memory: tuple[Float[Tensor, "B S C"], Reading] | None = None,
     ) -> Float[Tensor, "B T C"]:
-        """memory: an encoder's output and how it is read, for a block that crosses."""
+        """memory: an encoder's output and how it is read, for a block that crosses.
+
+        A ragged cache has the sources of its sequences itself.
+        """
         if not self.before:
             x = self.attention_norm(x + self._drop(self.attention(x, reading, cache)))
-            if self.cross_attention is not None and memory is not None:
-                read = self.cross_attention.cross(x, *memory, cache)
+            if self.cross_attention is not None:
+                read = self._crossed(self.cross_attention, x, cache, memory)
                 x = self.cross_attention_norm(x + self._drop(read))  # type: ignore[misc]
             return self.feedforward_norm(x + self._drop(self.feedforward(x)))  # type: ignore[no-any-return]
         x = x + self._drop(self.attention(self.attention_norm(x), reading, cache))
-        if self.cross_attention is not None and memory is not None:
+        if self.cross_attention is not None:
             asking = self.cross_attention_norm(x)  # type: ignore[misc]
-            x = x + self._drop(self.cross_attention.cross(asking, *memory, cache))
+            x = x + self._drop(self._crossed(self.cross_attention, asking, cache, memory))
         return x + self._drop(self.feedforward(self.feedforward_norm(x)))
+
+    @staticmethod
+    def _crossed(
+        attention: Attention,
+        x: Float[Tensor, "B T C"],
+        cache: KVCache | RaggedCache | None,
+        memory: tuple[Float[Tensor, "B S C"], Reading] | None,
+    ) -> Float[Tensor, "B T C"]:
+        if cache is None or isinstance(cache, KVCache):
+            assert memory is not None
+            return attention.cross(x, *memory, cache)
+        return attention.cross_ragged(x, WHOLE_SOURCE, cache)
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)

@@ -99,3 +99,9 @@ class RaggedCache(Protocol):
     ) -> Float[Tensor, "1 H T D"]:
         """Store the new keys and values; each token reads its own sequence up to itself."""
         ...
+
+    def attend_source(
+        self, layer: int, queries: Float[Tensor, "1 H T D"], scale: float
+    ) -> Float[Tensor, "1 H T D"]:
+        """Each token reads its own sequence's source, whose keys and values are stored."""
+        ...

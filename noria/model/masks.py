@@ -44,6 +44,7 @@ class Reading(NamedTuple):
 
 
 NO_ROWS = Rows()
+WHOLE_SOURCE = Reading(rotation=None, mask=None, bias=None, causal=False)  # as cross-attention does
 
 
 def readable(

@@ -8,6 +8,7 @@ Legend: B batch, T tokens, S tokens of a source, C width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeVar
 
 import torch
@@ -19,7 +20,7 @@ from noria.model.cache import KVCache, RaggedCache
 from noria.model.config import ModelConfig
 from noria.model.embedding import OutputLayer, TokenEmbedding
 from noria.model.init import initial_tensors
-from noria.model.masks import NO_ROWS, Reading, Rows
+from noria.model.masks import NO_ROWS, WHOLE_SOURCE, Rows
 from noria.model.stack import Stack
 
 
@@ -143,9 +144,20 @@ class EncoderDecoder(nn.Module, Scoring):
         computed once. Raises UsageError if the target would be longer than the context.
         """
         mask = None if source_real is None else source_real[:, None, None, :]
-        crossing = Reading(rotation=None, mask=mask, bias=None, causal=False)
+        crossing = WHOLE_SOURCE._replace(mask=mask)
         x = _embedded(self.embedding, ids, self.config)
         return self.decoder.read(x, rows, cache, (memory, crossing))
+
+    def forward_ragged(self, ids: Int[Tensor, "1 T"], cache: RaggedCache) -> Float[Tensor, "1 T C"]:
+        """As `decode`, of the next tokens of several targets, one behind the other."""
+        return self.decoder.read_ragged(_embedded(self.embedding, ids, self.config), cache)
+
+    def sources(
+        self, memory: Float[Tensor, "B S C"]
+    ) -> Iterator[tuple[Float[Tensor, "B K S D"], Float[Tensor, "B K S D"]]]:
+        """The encoder's output as keys and values of each layer of the decoder, in order."""
+        for block in self.decoder.blocks:
+            yield block.cross_attention.source(memory, WHOLE_SOURCE)  # type: ignore[union-attr,operator]
 
     def forward(
         self,

@@ -19,9 +19,9 @@ from torch import Tensor
 from noria.generate.batching import Engine, EngineSettings
 from noria.generate.blocks import bytes_per_block
 from noria.generate.drawing import Drawer
-from noria.generate.engine import generate_tokens
+from noria.generate.engine import begun, generate_tokens
 from noria.generate.engines import Engines
-from noria.generate.loaded import Adapter, LanguageModel
+from noria.generate.loaded import Adapter, Answering, LanguageModel
 from noria.generate.picking import choice_probabilities
 from noria.generate.sampling import Sampling
 from noria.generate.sequences import Stream
@@ -88,7 +88,7 @@ class Tuned:
 class Asked:
     """A request of a pattern. cancel_after: tokens that are read before nobody wants the rest."""
 
-    model: LanguageModel
+    model: Answering
     prompt: list[int]
     sampling: Sampling
     tenant: str
@@ -140,7 +140,7 @@ def play_adapters(base: LanguageModel, tuned: list[Tuned], seed: int, *, shares:
 
 
 def play(
-    models: list[LanguageModel],
+    models: Sequence[Answering],
     seed: int,
     *,
     shares: bool,
@@ -155,7 +155,7 @@ def play(
     chance = Random(seed)
     config = models[0].model.config
     size = chance.choice([4, 16])
-    fits = -(-config.context_tokens // size)
+    fits = -(-config.context_tokens // size) * (2 if config.num_encoder_layers else 1)
     settings = EngineSettings(
         cache_bytes=int(fits * chance.choice([1, 1.5, 4]))
         * bytes_per_block(config, size, torch.float32),
@@ -201,7 +201,7 @@ def _is_busy(engine: Engine) -> bool:
     return bool(state.num_running or state.num_waiting)
 
 
-def _pattern(models: list[LanguageModel], chance: Random, num_requests: int) -> list[Asked]:
+def _pattern(models: Sequence[Answering], chance: Random, num_requests: int) -> list[Asked]:
     vocab_size = models[0].tokenizer.vocab_size
     context_tokens = models[0].model.config.context_tokens
     beginnings = [
@@ -221,7 +221,9 @@ def _pattern(models: list[LanguageModel], chance: Random, num_requests: int) -> 
         found.append(
             Asked(
                 models[index],
-                begins + rest,
+                (begins + rest)[
+                    : context_tokens if models[0].model.config.num_encoder_layers else None
+                ],
                 _sampling(chance, vocab_size),
                 chance.choice(["a", "b"]),
                 step,
@@ -278,15 +280,14 @@ def _compare(one: Asked, tally: Tally) -> None:
 
 
 def margin_at(
-    model: LanguageModel, prompt: list[int], sampling: Sampling, alone: list[int], place: int
+    model: Answering, prompt: list[int], sampling: Sampling, alone: list[int], place: int
 ) -> float:
     """How far the logits would have to move to change the choice of the token at a place."""
-    room = min(sampling.max_tokens, model.model.config.context_tokens // 2)
-    kept = prompt[-(model.model.config.context_tokens - room) :]
-    drawer = Drawer(sampling, kept, model.tokenizer)
+    asked = begun(model, prompt, sampling)
+    drawer = Drawer(sampling, asked.ids, model.tokenizer)
     for number in range(place):
-        drawer.draw(_logits(model, [*kept, *alone[:number]]))
-    weighed = drawer._weighed(_logits(model, [*kept, *alone[:place]]))
+        drawer.draw(_logits(model, asked.source, [*asked.ids, *alone[:number]]))
+    weighed = drawer._weighed(_logits(model, asked.source, [*asked.ids, *alone[:place]]))
     if sampling.temperature == 0:
         best = weighed.topk(2).values
         return float(best[0] - best[1])
@@ -316,7 +317,8 @@ def _distance_to_cut(weighed: Tensor, sampling: Sampling) -> float:
 
 
 @torch.inference_mode()
-def _logits(model: LanguageModel, ids: list[int]) -> Tensor:
+def _logits(model: Answering, source: list[int], ids: list[int]) -> Tensor:
     """Of a whole pass without any cache."""
-    hidden = model.model(torch.tensor([ids]))[0, -1]
+    read = [torch.tensor([source])] if source else []
+    hidden = model.model(*read, torch.tensor([ids]))[0, -1]
     return model.model.logits(hidden)[: model.tokenizer.vocab_size]

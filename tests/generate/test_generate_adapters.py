@@ -8,7 +8,7 @@ import weakref
 import pytest
 from arrivals import TOLERANCE, Tally, over, play_adapters, talker
 
-from noria.generate import batching
+from noria.generate import batching, reading
 from noria.generate.batching import Engine
 from noria.generate.engine import generate_tokens
 from noria.generate.engines import Engines
@@ -47,7 +47,7 @@ def test_the_comparison_sees_a_mistake(
     plain: LanguageModel, monkeypatch: pytest.MonkeyPatch, mistake: str
 ) -> None:
     if mistake == "one row too far":
-        parts = batching._parts
+        parts = reading._parts
 
         def shifted(turns):  # type: ignore[no-untyped-def]
             return tuple(
@@ -55,7 +55,7 @@ def test_the_comparison_sees_a_mistake(
                 for one in parts(turns)
             )
 
-        monkeypatch.setattr(batching, "_parts", shifted)
+        monkeypatch.setattr(reading, "_parts", shifted)
     else:
         root = batching.root_name
         monkeypatch.setattr(batching, "root_name", lambda owner, _: root(owner, ""))

@@ -6,18 +6,24 @@ Legend: B batch, T tokens of a target, S of a source, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from reference_models import assert_near, assert_same_tensors, gradients, random_ids, real_tokens
 from torch import Tensor
 
+from noria.generate.batching import Engine
+from noria.generate.engine import draw_tokens
+from noria.generate.loaded import Seq2SeqModel
+from noria.generate.sampling import Sampling
 from noria.model.cache import KVCache
 from noria.model.layouts.catalogue import LAYOUTS
 from noria.model.likelihood import cross_entropy_sum
 from noria.model.masks import Rows
 from noria.model.transformer import EncoderDecoder, build_model
+from noria.tokenizer.load import Tokenizer
 
 Reference = Any  # a T5ForConditionalGeneration, BartForConditionalGeneration or MarianMTModel
 NUM_TOKENS = 30  # of the longest target
@@ -96,6 +102,36 @@ def assert_same_logits(ours: EncoderDecoder, theirs: Reference, *, padded: bool)
             parts = some_splits(seed)
             assert_near(logits(ours, batch, parts)[real], wanted)
             assert_near(reference_logits(theirs, batch, parts)[real], wanted)
+
+
+def assert_same_targets(ours: EncoderDecoder, theirs: Reference) -> None:
+    """Targets of three sources, alone and all at once in the engine: what transformers would say.
+
+    At each place the token that it finds likeliest, and as likely as it does.
+    """
+    vocab_size = ours.config.vocab_size
+    known = SimpleNamespace(vocab_size=vocab_size, start_ids=(3,), end_id=3, stop_ids=frozenset())
+    model = Seq2SeqModel(ours, cast(Tokenizer, known), "ours")
+    sampling = Sampling(temperature=0, max_tokens=12, log_probs=1)
+    sources = [random_ids(vocab_size, 1, length, seed=length) for length in (24, 9, 15)]
+    listed = [one[0].tolist() for one in sources]
+    alone = [list(draw_tokens(model, one, sampling)) for one in listed]
+    engine = Engine(model)
+    streams = [engine.submit(model, one, sampling) for one in listed]
+    together = [list(stream) for stream in streams]
+    engine.close()
+    for found in (alone, together):
+        likely = [torch.tensor([one.log_prob for one in drawn]) for drawn in found]
+        assert (likely[0] - likely[1]).abs().max() > 1e-3  # a target depends on its source
+        for source, drawn, ours_likely in zip(sources, found, likely, strict=True):
+            ids = torch.tensor([[one.token_id for one in drawn]])
+            read = torch.cat([torch.tensor([[3]]), ids[:, :-1]], 1)
+            real = torch.ones_like(source)
+            with torch.no_grad():
+                said = theirs(source, attention_mask=real, decoder_input_ids=read).logits
+            likelier, best = said.log_softmax(-1)[0].max(-1)
+            assert best.tolist() == ids[0].tolist()
+            torch.testing.assert_close(ours_likely, likelier, rtol=0, atol=1e-4)
 
 
 def assert_same_dropout(ours: EncoderDecoder, theirs: Reference) -> None:

@@ -12,6 +12,7 @@ from reference_translators import (
     assert_returns,
     assert_same_dropout,
     assert_same_logits,
+    assert_same_targets,
     slopes,
     translator,
 )
@@ -116,6 +117,12 @@ def test_gradients_equal_those_of_transformers(
     assert by_bias.abs().max() > 1e-3
     assert (by_bias - theirs.final_logits_bias.grad).abs().max() <= 1e-4
     assert_same_gradients(found, theirs, always_zero=("k_proj.bias",))
+
+
+def test_targets_alone_and_in_the_engine_equal_those_of_transformers(
+    pair: tuple[EncoderDecoder, Reference],
+) -> None:
+    assert_same_targets(*pair)
 
 
 def test_dropout_falls_where_it_does_in_transformers(

@@ -18,6 +18,7 @@ from reference_translators import (
     assert_returns,
     assert_same_dropout,
     assert_same_logits,
+    assert_same_targets,
     logits,
     reference_logits,
     slopes,
@@ -112,6 +113,12 @@ def test_gradients_equal_those_of_transformers(
     names = t5_names(ours.config)
     found = {names[name]: slope for name, slope in slopes(ours, theirs, padded=padded).items()}
     assert_same_gradients(found, theirs)
+
+
+def test_targets_alone_and_in_the_engine_equal_those_of_transformers(
+    pair: tuple[EncoderDecoder, T5ForConditionalGeneration],
+) -> None:
+    assert_same_targets(*pair)
 
 
 def test_dropout_falls_where_it_does_in_transformers(
