@@ -1,7 +1,8 @@
-"""The engines of a process that answers: one for each base, with all adapters over it.
+"""The engines of a process that answers: one for each base with all adapters over it, or encoder.
 
 In: the model that a request begins with. Out: its base's engine, until it is said of each model
-over it that nobody will ask that one again. This module does not know registries, tenants or HTTP.
+over it that nobody will ask that one again; or the encoder's.
+This module does not know registries, tenants or HTTP.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import threading
 from typing import final
 
 from noria.generate.batching import Engine, EngineSettings
+from noria.generate.encoding import EncoderEngine
 from noria.generate.loaded import Answering
+from noria.model.headed import HeadedModel
 
 
 @final
@@ -21,6 +24,7 @@ class Engines:
         self._settings = settings or EngineSettings()
         self._engines: dict[int, Engine] = {}  # by the base's identity, which its engine keeps
         self._asked: dict[int, set[int]] = {}  # which models over it are asked
+        self._encoders: dict[int, EncoderEngine] = {}  # by the model's identity
         self._lock = threading.Lock()
 
     def of(self, model: Answering) -> Engine:
@@ -33,28 +37,48 @@ class Engines:
             self._asked.setdefault(base, set()).add(id(model))
             return found
 
-    def drop(self, model: Answering) -> None:
+    def encoder(self, model: HeadedModel, pad_id: int) -> EncoderEngine:
+        """The engine of a model under its head, made when it is first asked for."""
+        with self._lock:
+            found = self._encoders.get(id(model))
+            if found is None:
+                found = self._encoders[id(model)] = EncoderEngine(model, pad_id)
+            return found
+
+    def drop(self, model: Answering | HeadedModel) -> None:
         """Nobody will ask this model again: with the last over its base the engine is closed.
 
         An answer that is being drawn then ends.
         """
-        engine = None
+        engine: Engine | EncoderEngine | None = None
         with self._lock:
-            asked = self._asked.get(id(model.base), set())
-            asked.discard(id(model))
-            if not asked:
-                engine = self._engines.pop(id(model.base), None)
-                self._asked.pop(id(model.base), None)
+            if isinstance(model, HeadedModel):
+                engine = self._encoders.pop(id(model), None)
+            else:
+                engine = self._without(model)
         if engine is not None:
             engine.close()
 
+    def _without(self, model: Answering) -> Engine | None:
+        """Forget a model; returns its engine if no other is asked there."""
+        asked = self._asked.get(id(model.base), set())
+        asked.discard(id(model))
+        if asked:
+            return None
+        self._asked.pop(id(model.base), None)
+        return self._engines.pop(id(model.base), None)
+
     @property
     def open(self) -> list[Engine]:
-        """All engines that are not closed."""
+        """All engines that draw answers and are not closed."""
         with self._lock:
             return list(self._engines.values())
 
     def close(self) -> None:
         """End every answer at once and wait for the threads."""
+        with self._lock:
+            encoders = list(self._encoders.values())
         for engine in self.open:
             engine.close()
+        for encoder in encoders:
+            encoder.close()

@@ -9,7 +9,7 @@ Legend: B texts or windows, T tokens, N classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,18 +19,14 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noria.model.headed import HeadedModel
-from noria.model.labels import HeadLabels
 from noria.model.weights import load_headed_model
-from noria.tasks.encoder_parts import EncoderParts, labels_for
+from noria.tasks.encoder_parts import EncoderParts, TokenizerT, labels_for
 from noria.tokenizer.for_encoders import EncoderTokenizer, load_encoder_tokenizer
 
 MAX_WINDOWS = 8
-BATCH_TOKENS = 4096
 READ_CHARACTERS = (
     1 << 16
 )  # of a text's beginning, middle and end, where it is longer than all three
-WIDTH_STEP = 8
 
 
 class EncoderClassifier(EncoderParts[EncoderTokenizer]):
@@ -38,7 +34,7 @@ class EncoderClassifier(EncoderParts[EncoderTokenizer]):
 
     def probabilities(self, texts: Sequence[str]) -> Float64[np.ndarray, "B N"]:
         """P(class | text), a row for each text; a row sums to 1."""
-        return _averaged(self.model, self.tokenizer, self.head_labels, texts)
+        return _averaged(self, texts)
 
 
 class EncoderLabeller(EncoderParts[EncoderTokenizer]):
@@ -46,7 +42,7 @@ class EncoderLabeller(EncoderParts[EncoderTokenizer]):
 
     def label_probabilities(self, texts: Sequence[str]) -> Float64[np.ndarray, "B N"]:
         """P(the text has the label), a row for each text; each label by itself."""
-        return _averaged(self.model, self.tokenizer, self.head_labels, texts)
+        return _averaged(self, texts)
 
 
 def load_encoder_classifier(folder: Path) -> EncoderClassifier | EncoderLabeller:
@@ -60,28 +56,25 @@ def load_encoder_classifier(folder: Path) -> EncoderClassifier | EncoderLabeller
 
 
 def _averaged(
-    model: HeadedModel, tokenizer: EncoderTokenizer, labels: HeadLabels, texts: Sequence[str]
+    parts: EncoderParts[EncoderTokenizer], texts: Sequence[str]
 ) -> Float64[np.ndarray, "B N"]:
     """The mean probabilities of each text's windows."""
-    as_probabilities = torch.sigmoid if labels.many else partial(torch.softmax, dim=-1)
-    return read_windows(model, tokenizer, labels.window_tokens, texts, as_probabilities)
+    many = parts.head_labels.many
+    return read_windows(parts, texts, torch.sigmoid if many else partial(torch.softmax, dim=-1))
 
 
 def read_windows(
-    model: HeadedModel,
-    tokenizer: EncoderTokenizer,
-    window_tokens: int,
-    texts: Sequence[str],
-    finish: Callable[[Tensor], Tensor],
+    parts: EncoderParts[TokenizerT], texts: Sequence[str], finish: Callable[[Tensor], Tensor]
 ) -> Float64[np.ndarray, "B N"]:
     """What a head says of each text: the mean of what `finish` makes of each window's scores."""
-    rows, owners = text_windows(tokenizer, texts, window_tokens)
+    rows, owners = text_windows(parts.tokenizer, texts, parts.head_labels.window_tokens)
     total: NDArray[np.float64] | None = None
-    for numbers, scores in scored_rows(model, tokenizer.pad_id, rows):
+    for numbers, scores in parts.read_rows(rows):
         found = finish(scores).numpy()
         total = np.zeros((len(texts), found.shape[1])) if total is None else total
         np.add.at(total, owners[numbers], found)
     if total is None:
+        model = parts.model
         return np.zeros((0, model.head_config.num_classes or model.config.width))
     return np.asarray(total / np.bincount(owners, minlength=len(texts))[:, None])
 
@@ -110,24 +103,3 @@ def _shortened(text: str) -> str:
     middle = (len(text) - READ_CHARACTERS) // 2
     parts = text[:READ_CHARACTERS], text[middle : middle + READ_CHARACTERS], text[-READ_CHARACTERS:]
     return " ".join(parts)
-
-
-def scored_rows(
-    model: HeadedModel, pad_id: int, rows: Sequence[Sequence[int]]
-) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    """Scores (B, N) in float64 with the numbers of their rows, those of like length together."""
-    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
-    while order:
-        longest = len(rows[order[-1]])
-        taken = order[-max(1, BATCH_TOKENS // longest) :]
-        del order[-len(taken) :]
-        width = min(
-            -(-longest // WIDTH_STEP) * WIDTH_STEP, max(longest, model.config.context_tokens)
-        )
-        ids = torch.full((len(taken), width), pad_id)
-        real = torch.zeros(len(taken), width, dtype=torch.bool)
-        for at, number in enumerate(taken):
-            ids[at, : len(rows[number])] = torch.tensor(rows[number])
-            real[at, : len(rows[number])] = True
-        with torch.inference_mode():
-            yield np.array(taken), model(ids, real).double()

@@ -6,27 +6,52 @@ This module does not know what is asked of them, nor how an encoder is trained.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from noria.errors import FormatError
 from noria.model.headed import HeadedModel
 from noria.model.labels import HeadLabels, read_labels, write_labels
 from noria.model.weights import model_weight_hash, save_model
+from noria.tasks.encoder_rows import scored_rows
 from noria.tokenizer.for_encoders import EncoderTokenizer
 
 TokenizerT = TypeVar("TokenizerT", bound=EncoderTokenizer)
+# Rows of ids -> numbers of some of the rows with their scores in float64, until all have come.
+ReadRows = Callable[[Sequence[Sequence[int]]], Iterator[tuple[NDArray[np.int64], Tensor]]]
 
 
 @dataclass(frozen=True, eq=False)
 class EncoderParts(Generic[TokenizerT]):
-    """A model under its head, its vocabulary, and the names of what it says."""
+    """A model under its head, its vocabulary, and the names of what it says.
+
+    served_by: what reads rows in place of the model itself: an engine that reads those of many
+    requests together.
+    """
 
     model: HeadedModel
     tokenizer: TokenizerT
     head_labels: HeadLabels
+    served_by: ReadRows | None = field(default=None, kw_only=True)
+
+    def read_rows(
+        self, rows: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """What the head says of rows, whoever reads them."""
+        if self.served_by is not None:
+            return self.served_by(rows)
+        return scored_rows(self.model, self.tokenizer.pad_id, rows)
+
+    def serving(self, reader: ReadRows) -> Self:
+        """The same, with its rows read by another."""
+        return replace(self, served_by=reader)
 
     @property
     def labels(self) -> tuple[str, ...]:

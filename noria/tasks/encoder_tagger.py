@@ -16,7 +16,6 @@ from jaxtyping import Float64
 
 from noria.errors import FormatError
 from noria.model.weights import load_headed_model
-from noria.tasks.encoder import scored_rows
 from noria.tasks.encoder_parts import EncoderParts, labels_for
 from noria.tokenizer.bert import BertTokenizer, load_bert_tokenizer
 from noria.tokenizer.word_pieces import MARGIN_PIECES, WordReader, WordRow, WordWindow
@@ -45,7 +44,7 @@ class EncoderTagger(EncoderParts[BertTokenizer]):
         marks = self.tokenizer.begin_id, self.tokenizer.end_id
         rows = [[marks[0], *row.ids.tolist(), marks[1]] for _, _, row in parts]
         found = [np.zeros((len(tokens), len(self.labels))) for tokens in sequences]
-        for places, scores in scored_rows(self.model, self.tokenizer.pad_id, rows):
+        for places, scores in self.read_rows(rows):
             probabilities = scores.softmax(dim=-1).numpy()  # (B, T, N)
             for place, of_pieces in zip(places, probabilities, strict=True):
                 number, window, row = parts[place]

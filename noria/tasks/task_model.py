@@ -22,12 +22,14 @@ from noria.baselines.interface import Baseline, Classifier, Labeller, TokenScore
 from noria.baselines.tfidf import load_tfidf
 from noria.baselines.tfidf_many import load_tfidf_many
 from noria.errors import FormatError, IntegrityError
+from noria.model.headed import HeadedModel
 from noria.tasks.classify import CLASSIFY, TextClassifier
 from noria.tasks.declaration import Task
 from noria.tasks.encoder import load_encoder_classifier
+from noria.tasks.encoder_parts import EncoderParts, ReadRows
 from noria.tasks.encoder_tagger import load_encoder_tagger
 from noria.tasks.tag import TAG, TextTagger
-from noria.tasks.vectors import load_vectors
+from noria.tasks.vectors import VectorParts, load_vectors
 
 TASK_FORMAT = 1
 TASK_FILE = "task.json"
@@ -95,6 +97,16 @@ class TaskModel:
     def weight_hash(self) -> str:
         """The name under which its scores and answers know it."""
         return self.description.weight_hash
+
+    @property
+    def encoders(self) -> tuple[HeadedModel, ...]:
+        """The models under their heads that it reads with."""
+        return tuple(one.model for one in self.parts if isinstance(one, EncoderParts))
+
+    @property
+    def vectors(self) -> VectorParts | None:
+        """What it makes sentence vectors with, if it does."""
+        return next((one for one in self.parts if isinstance(one, VectorParts)), None)
 
     def predict(self, texts: Sequence[str]) -> Sequence[Answer]:
         """An answer to each text, in order. Raises UsageError for an empty one."""
@@ -187,11 +199,23 @@ def read_description(folder: Path) -> Description:
         ) from error
 
 
-def load_task_model(folder: Path) -> TaskModel:
-    """Load an application. Raises FormatError or IntegrityError for a damaged folder."""
+def load_task_model(
+    folder: Path, serve: Callable[[HeadedModel, int], ReadRows] | None = None
+) -> TaskModel:
+    """Load an application. Raises FormatError or IntegrityError for a damaged folder.
+
+    serve: for a model under its head and the id that pads its rows, what reads them in its place.
+    """
     description = read_description(folder)
     parts = [
         load_part(description.kind, one.way, folder / one.folder, description.many)
         for one in description.parts
     ]
+    if serve is not None:
+        parts = [
+            one.serving(serve(one.model, one.tokenizer.pad_id))
+            if isinstance(one, EncoderParts)
+            else one
+            for one in parts
+        ]
     return assembled(description, parts)

@@ -21,12 +21,12 @@ from noria.baselines.folders import arrays_hash, read_array, reading
 from noria.baselines.labels import number_labels, number_many_labels
 from noria.baselines.logistic import fit_many, fit_one
 from noria.errors import FormatError, UsageError
-from noria.model.headed import HeadedModel, add_head
+from noria.model.headed import add_head
 from noria.model.heads import HeadConfig
 from noria.model.labels import HeadLabels, read_labels
 from noria.model.transformer import Encoder
 from noria.model.weights import load_headed_model, load_model, model_weight_hash
-from noria.tasks.encoder import read_windows
+from noria.tasks.encoder import read_windows, text_windows
 from noria.tasks.encoder_parts import EncoderParts
 from noria.tokenizer.bert import BertTokenizer, load_bert_tokenizer
 
@@ -49,12 +49,18 @@ class VectorParts(EncoderParts[BertTokenizer]):
         facts = {"encoder": model_weight_hash(self.model), "labels": list(self.labels)}
         return arrays_hash(facts, {WEIGHTS: self.weights, BIASES: self.biases})
 
+    def vectors(self, texts: Sequence[str]) -> Float64[np.ndarray, "B C"]:
+        """The encoder's vector of each text, of length 1."""
+        return sentence_vectors(self, texts)
+
+    def num_tokens(self, texts: Sequence[str]) -> int:
+        """How many tokens `vectors` reads, marks included."""
+        rows, _ = text_windows(self.tokenizer, texts, self.head_labels.window_tokens)
+        return sum(map(len, rows))
+
     def scores(self, texts: Sequence[str]) -> Float64[np.ndarray, "B N"]:
         """vectors · weights + biases, a row for each text."""
-        vectors = sentence_vectors(
-            self.model, self.tokenizer, self.head_labels.window_tokens, texts
-        )
-        return vectors @ self.weights.astype(np.float64) + self.biases
+        return self.vectors(texts) @ self.weights.astype(np.float64) + self.biases
 
     def save(self, folder: Path) -> None:
         """Write encoder, vocabulary, labels and two npy files into an existing folder."""
@@ -106,21 +112,21 @@ def train_vectors(
         number_labels(texts, [one[0] for one in labels])  # refuses one class
     model = add_head(body, HeadConfig("vector"), seed=0)  # that head has no weights
     window = min(WINDOW_TOKENS, body.config.context_tokens)
-    vectors = sentence_vectors(model, tokenizer, window, texts)
+    head_labels = HeadLabels(names, many, window)
+    vectors = sentence_vectors(EncoderParts(model, tokenizer, head_labels), texts)
     fitted = (
         fit_many(vectors, numbers, len(names), INVERSE_PENALTY)
         if many
         else fit_one(vectors, np.concatenate(numbers), len(names), INVERSE_PENALTY)
     )
-    head_labels = HeadLabels(names, many, window)
     return (VectorLabeller if many else VectorClassifier)(model, tokenizer, head_labels, *fitted)
 
 
 def sentence_vectors(
-    model: HeadedModel, tokenizer: BertTokenizer, window_tokens: int, texts: Sequence[str]
+    parts: EncoderParts[BertTokenizer], texts: Sequence[str]
 ) -> Float64[np.ndarray, "B C"]:
     """The vectors of texts, of length 1: the mean of a text's windows, where it has several."""
-    found = read_windows(model, tokenizer, window_tokens, texts, torch.clone)
+    found = read_windows(parts, texts, torch.clone)
     return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12))
 
 

@@ -9,16 +9,13 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from noria.errors import FormatError, UsageError
-from noria.model.weights import load_headed_model
 from noria.tasks.vectors import (
     INVERSE_PENALTY,
     VectorClassifier,
     VectorLabeller,
     load_vectors,
-    sentence_vectors,
     train_vectors,
 )
-from noria.tokenizer.bert import load_bert_tokenizer
 
 TRAINED = [
     ("Where is the card that I ordered?", "card"),
@@ -51,8 +48,7 @@ def test_a_class_is_known_from_three_texts_by_their_meaning(minilm: Path, tmp_pa
     assert isinstance(back, VectorClassifier)
     assert back.weight_hash == found.weight_hash
     assert (back.probabilities(asked) == said).all()
-    model, tokenizer = load_headed_model(tmp_path), load_bert_tokenizer(tmp_path)
-    vectors = sentence_vectors(model, tokenizer, 256, [*texts, *asked])
+    vectors = back.vectors([*texts, *asked])
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(len(vectors)))
     theirs = LogisticRegression(C=INVERSE_PENALTY, max_iter=1000)
     theirs.fit(vectors[: len(texts)], [label for _, label in TRAINED])
