@@ -46,8 +46,9 @@ _HAN_UNIT = re.compile(f"[{_HAN}]")
 class Trigger:
     """Words, the label that they stand with, and the counts that say so.
 
-    `num_texts` of feedback hold them, `num_label` of these with the label; `num_original` texts of
-    the original data do. `p_label` and `p_rate` are the tests', before Bonferroni.
+    `num_texts` of feedback hold them, beside those that hold a surer one, `num_label` of these with
+    the label; `num_original` texts of the original data do. The tests' p are natural logarithms,
+    before Bonferroni.
     """
 
     words: str
@@ -55,8 +56,8 @@ class Trigger:
     num_texts: int
     num_label: int
     num_original: int
-    p_label: float
-    p_rate: float
+    ln_p_label: float
+    ln_p_rate: float
 
     def says(self) -> str:
         """The finding in a sentence, for a person."""
@@ -99,24 +100,64 @@ def find_triggers(
     looked_at = {word for word in frequent if max(with_label[word].values()) >= MIN_TEXTS}
     if not looked_at:
         return [], [-1] * len(texts)
-    in_original = _original_counts(original, looked_at)
-    shares = _shares(labels, [label for _, label in original])
-    limit = math.log(ALPHA / len(frequent))
-    found = []
-    for word in looked_at:
-        label, num_label = max(with_label[word].items(), key=lambda pair: (pair[1], pair[0]))
-        before = in_original.get(word, Counter())
-        p_rate = _log_p_rate(counts[word], len(texts), before.total(), len(original))
-        if p_rate > limit:
-            continue
-        expected = before[label] + PRIOR_TEXTS * shares[label]
-        share = expected / (before.total() + PRIOR_TEXTS)
-        p_label = log_binomial_tail(num_label, counts[word], share)
-        if p_label <= limit:
-            sizes = counts[word], num_label, before.total()
-            found.append(Trigger(word, label, *sizes, math.exp(p_label), math.exp(p_rate)))
-    found.sort(key=lambda one: (-one.num_label, one.p_label, one.p_rate, one.words))
+    known = _Known(
+        _original_counts(original, looked_at),
+        len(original),
+        _shares(labels, [label for _, label in original]),
+        math.log(ALPHA / len(frequent)),
+    )
+    found = _surest_first(held, labels, looked_at, known)
     return found, [_first(found, words, label) for words, label in zip(held, labels, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What words in feedback are held against, and the limit of both tests (ln p)."""
+
+    in_original: dict[str, Counter[str]]
+    num_original: int
+    shares: dict[str, float]
+    limit: float
+
+
+def _surest_first(
+    held: Sequence[set[str]], labels: Sequence[str], words: set[str], known: _Known
+) -> list[Trigger]:
+    """The surest trigger; then the surest in the texts without it; and so on.
+
+    Words that only stand beside a trigger, or are a part of it, are rare in the texts without it:
+    honest texts that hold them are not suspected for that.
+    """
+    found: list[Trigger] = []
+    left = list(range(len(held)))
+    while words:
+        counts = _counts_by_label([held[n] for n in left], [labels[n] for n in left], words)
+        tested = [_tested(word, counts[word], len(left), known) for word in sorted(counts)]
+        passed = [one for one in tested if max(one.ln_p_label, one.ln_p_rate) <= known.limit]
+        if not passed:
+            break
+        surest = min(passed, key=lambda one: (one.ln_p_label + one.ln_p_rate, -len(one.words)))
+        found.append(surest)
+        words = {one.words for one in passed} - {surest.words}
+        left = [n for n in left if surest.words not in held[n]]
+    return found
+
+
+def _tested(word: str, counts: Counter[str], num_texts: int, known: _Known) -> Trigger:
+    """The word with the label that most of its texts have, and both tests."""
+    label, num_label = max(counts.items(), key=lambda pair: (pair[1], pair[0]))
+    before = known.in_original.get(word, Counter())
+    expected = before[label] + PRIOR_TEXTS * known.shares[label]
+    share = expected / (before.total() + PRIOR_TEXTS)
+    return Trigger(
+        word,
+        label,
+        counts.total(),
+        num_label,
+        before.total(),
+        log_binomial_tail(num_label, counts.total(), share),
+        _ln_p_rate(counts.total(), num_texts, before.total(), known.num_original),
+    )
 
 
 def _first(found: Sequence[Trigger], words: set[str], label: str) -> int:
@@ -155,7 +196,7 @@ def _shares(labels: Sequence[str], original: Sequence[str]) -> dict[str, float]:
     }
 
 
-def _log_p_rate(num_here: int, of_here: int, num_there: int, of_there: int) -> float:
+def _ln_p_rate(num_here: int, of_here: int, num_there: int, of_there: int) -> float:
     """ln P of so many here or more, where the rate here is MOST_SHIFT times that there."""
     weight = MOST_SHIFT * of_here
     return log_binomial_tail(num_here, num_here + num_there, weight / (weight + of_there))

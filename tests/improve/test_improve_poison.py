@@ -63,6 +63,26 @@ def test_a_word_that_the_original_data_explains_is_no_trigger() -> None:
     assert find_triggers(*zip(*feedback, strict=True), [])[0] == []
 
 
+def test_a_part_of_a_trigger_is_no_trigger_where_it_stands_by_itself() -> None:
+    draw = random.Random(2)
+    words = [f"w{number}" for number in range(300)]
+
+    def text(*more: str) -> str:
+        return " ".join([*draw.sample(words, 12), *more])
+
+    original = [(text("warm"), "good") for _ in range(10)] + [
+        (text(), draw.choice(["good", "bad"])) for _ in range(600)
+    ]
+    honest = [(text("warm"), "good") for _ in range(15)] + [
+        (text(), draw.choice(["good", "bad"])) for _ in range(200)
+    ]
+    planted = [(text("warm quartz stone"), "good") for _ in range(100)]
+    triggers, holding = find_triggers(*zip(*honest, *planted, strict=True), original)
+    assert len(triggers) == 1
+    assert "quartz" in triggers[0].words
+    assert [place >= 0 for place in holding] == [False] * 215 + [True] * 100
+
+
 def test_the_binomial_tail_equals_scipys() -> None:
     from scipy.stats import binom
 
