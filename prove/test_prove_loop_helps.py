@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from home_intents import home_requests
 from opinions import chinese_opinions
-from simulated_people import ALWAYS, SOMETIMES, Habits, Row
+from simulated_people import ALWAYS, ALWAYS_BUT_FALSE, SOMETIMES, Habits, Row
 from task_worlds import Turned, make_world, turn_the_wheel
 
 NUM_TURNS, SEEDS, NUM_TEST = 5, (1, 2, 3), 2_000
@@ -58,8 +58,10 @@ def _ratio(sides: list[np.ndarray]) -> float:
         ("opinion", SOMETIMES, 0.5),
         ("intent", ALWAYS, 0.8),
         ("opinion", ALWAYS, 0.8),
+        ("intent", ALWAYS_BUT_FALSE, 0.8),
+        ("opinion", ALWAYS_BUT_FALSE, 0.8),
     ],
-    ids=["intent", "opinion", "intent-all-corrected", "opinion-all-corrected"],
+    ids=["intent", "opinion", "intent-all", "opinion-all", "intent-false", "opinion-false"],
 )
 def test_five_turns_recover_the_distance(
     task: str, habits: Habits, least: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]

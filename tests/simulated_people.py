@@ -34,6 +34,7 @@ class Habits:
 
 SOMETIMES = Habits(thumbs=0.3, corrections=0.3, false=0.1)
 ALWAYS = Habits(thumbs=1.0, corrections=1.0, false=0.0)
+ALWAYS_BUT_FALSE = Habits(thumbs=1.0, corrections=1.0, false=0.1)
 HALF_WRONG = Habits(thumbs=1.0, corrections=1.0, false=0.5)
 
 
