@@ -29,8 +29,8 @@ NUM_RESAMPLES = 2_000
 def rows_of(task: str, seed: int) -> tuple[list[Row], int]:
     """All rows of a task, and how many of them the gate reads."""
     if task == "intent":
-        return home_requests(NUM_TEST + 1_500 + 3_000, seed), 1_500
-    return chinese_opinions(NUM_TEST + 2_500 + 8_000), 2_500
+        return home_requests(NUM_TEST + 4_000 + 3_000, seed), 4_000
+    return chinese_opinions(NUM_TEST + 5_000 + 4_000), 5_000
 
 
 def recovered(turned: list[Turned]) -> tuple[float, float]:
