@@ -20,7 +20,7 @@ seed = {seed}
 [corpus]
 names = "off"
 [improve]
-held_out = 0.05
+held_out = 0.1
 [gate]
 review = {review}
 [tasks.t]
