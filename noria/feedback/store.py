@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from noria.errors import NoriaError, UsageError
 from noria.feedback.batches import ToStore, reused_key, store_batch, unknown_interaction
 from noria.feedback.cipher import MasterKeys, TenantKey, master_keys_of
 from noria.feedback.cleaning import cleaned_feedback, cleaned_interaction
+from noria.feedback.counting import Count, Thumb, count_said, thumbs_after
 from noria.feedback.interactions import (
     Feedback,
     Interaction,
@@ -290,6 +291,21 @@ class FeedbackStore:
             for said in feedback
             if isinstance(said, Feedback) and said.interaction_id in asked
         ]
+
+    def counts(
+        self, tenant: str, since: Mapping[str, float] | None = None
+    ) -> dict[tuple[str, str], Count]:
+        """How much a tenant's people said, by model and kind; no text is opened.
+
+        since: for a model, the time after which a piece counts as fresh; else all do.
+        """
+        with self.database.read(tenant) as connection:
+            return count_said(connection, tenant, since or {})
+
+    def thumbs(self, tenant: str, after: int = 0) -> list[Thumb]:
+        """The thumbs of a tenant behind a position, in the order stored."""
+        with self.database.read(tenant) as connection:
+            return thumbs_after(connection, self.keyring, tenant, after)
 
     def corrections(self, tenant: str) -> list[tuple[Interaction, Feedback]]:
         """Every correction of a tenant with the interaction it corrects, in the order stored.

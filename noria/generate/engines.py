@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import final
 
-from noria.generate.batching import Engine, EngineSettings
+from noria.generate.batching import Engine, EngineSettings, EngineState
 from noria.generate.encoding import EncoderEngine
 from noria.generate.loaded import Answering
 from noria.model.headed import HeadedModel
@@ -36,6 +36,12 @@ class Engines:
                 found = self._engines[base] = Engine(model, self._settings)
             self._asked.setdefault(base, set()).add(id(model))
             return found
+
+    def state(self, model: Answering) -> EngineState | None:
+        """What the engine of the model's base is doing, None if nobody has asked it yet."""
+        with self._lock:
+            found = self._engines.get(id(model.base))
+        return None if found is None else found.state
 
     def encoder(self, model: HeadedModel, pad_id: int) -> EncoderEngine:
         """The engine of a model under its head, made when it is first asked for."""

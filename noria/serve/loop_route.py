@@ -7,7 +7,6 @@ Nothing is measured or trained here.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,8 @@ from starlette.responses import JSONResponse, Response
 
 from noria.errors import FormatError, InputError, UnknownName
 from noria.evaluate.scores import Score, read_scores, score_to_json
-from noria.feedback.interactions import Feedback
+from noria.feedback.counting import Count
+from noria.feedback.interactions import IMPLICIT_KINDS
 from noria.feedback.store import FeedbackStore
 from noria.registry import AuditEntry, Registry, Request, Version
 from noria.serve.rights import Promoter, Reader
@@ -58,25 +58,32 @@ class Loop:
 
     def state(self, tenant: str) -> dict[str, Any]:
         """Every loop of a tenant."""
-        feedback = self.feedback.feedback(tenant)
-        found = {one.id: one.model_name for one in self.feedback.interactions(tenant)}
-        said = [(found[one.interaction_id], one) for one in feedback if one.interaction_id in found]
-        return {
-            "object": "list",
-            "loops": [
-                self._loop(tenant, name, [one for model, one in said if model == name])
-                for name in self.names
-            ],
-        }
+        histories = {name: self.registry.history(tenant, name) for name in self.names}
+        gates = {name: _last_gate(history) for name, history in histories.items()}
+        judged_at = {name: gate.at for name, gate in gates.items() if gate is not None}
+        counts = self.feedback.counts(tenant, judged_at)
+        loops = []
+        for name, history in histories.items():
+            # What people said, not what they did.
+            said = {
+                kind: one
+                for (model, kind), one in counts.items()
+                if model == name and kind not in IMPLICIT_KINDS
+            }
+            loops.append(self._loop(tenant, name, history, gates[name], said))
+        return {"object": "list", "loops": loops}
 
-    def _loop(self, tenant: str, name: str, said: Sequence[Feedback]) -> dict[str, Any]:
+    def _loop(
+        self,
+        tenant: str,
+        name: str,
+        history: Sequence[AuditEntry],
+        gate: AuditEntry | None,
+        said: Mapping[str, Count],
+    ) -> dict[str, Any]:
         versions = {one.weight_hash: one for one in self.registry.versions(tenant, name)}
-        history = self.registry.history(tenant, name)
         live = self.registry.live(tenant, name)
-        gate = next((one for one in reversed(history) if one.action == "gate"), None)
-        words = [one for one in said if not one.implicit]  # what people said, not what they did
-        judged_at = gate.at if gate is not None else 0.0
-        waiting = Counter(one.kind for one in words if one.created_at > judged_at)
+        waiting = {kind: one.fresh for kind, one in said.items() if one.fresh}
         moves = [one for one in history if one.action in ("promote", "rollback")]
         return {
             "name": name,
@@ -85,7 +92,7 @@ class Loop:
             "challenger": _told(versions.get(gate.weight_hash)) if gate is not None else None,
             "verdict": _verdict(gate) if gate is not None else None,
             "scores": self._scores(gate, versions) if gate is not None else [],
-            "feedback": {"total": len(words), "waiting": dict(waiting)},
+            "feedback": {"total": sum(one.total for one in said.values()), "waiting": waiting},
             "history": [_entry(one) for one in reversed(history[-NUM_HISTORY:])],
             "holds": sorted(self.registry.holds(tenant, name)),
             "requests": [_asked(one) for one in self.registry.requests(tenant, name)],
@@ -136,6 +143,10 @@ class Loop:
         else:
             version = self.registry.rollback(tenant, asked.name, actor, asked.reason)
         return {"object": "version", **(_told(version) or {})}
+
+
+def _last_gate(history: Sequence[AuditEntry]) -> AuditEntry | None:
+    return next((one for one in reversed(history) if one.action == "gate"), None)
 
 
 def _told(version: Version | None, **more: Any) -> dict[str, Any] | None:

@@ -14,6 +14,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 FIRST_TOKEN_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 ANSWER_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+# Counts of `EngineState`: their names here and what they say. A new engine begins at 0.
+_OF_ENGINES = (
+    ("num_running", "running", "Answers that the engine draws now, of all tenants."),
+    ("num_waiting", "waiting", "Answers that wait for room in the engine, of all tenants."),
+    ("num_read", "read_tokens", "Tokens that went through the model, of all tenants."),
+    ("num_shared", "shared_tokens", "Tokens of prompts found in the prefix cache, not read."),
+)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -64,12 +71,26 @@ class TenantMetrics:
             )
         }
 
-    def text(self, live: Mapping[str, str], now: Mapping[str, int]) -> bytes:
-        """Everything, with the live weight hashes by model and the state of the queue."""
+        self._engine = {
+            name: Gauge(f"noria_engine_{told}", text, ("model",), registry=self.registry)
+            for name, told, text in _OF_ENGINES
+        }
+
+    def text(
+        self,
+        live: Mapping[str, str],
+        now: Mapping[str, int],
+        engines: Mapping[str, Mapping[str, int]],
+    ) -> bytes:
+        """Everything, with the live weight hashes by model and the state of queue and engines."""
         with self._lock:  # of two who read at once, neither may see the other's half
             self._live.clear()
             for model, weight_hash in live.items():
                 self._live.labels(model, weight_hash).set(1)
+            for one, gauge in self._engine.items():
+                gauge.clear()
+                for model, state in engines.items():
+                    gauge.labels(model).set(state[one])
             for name, value in now.items():
                 self._now[name].set(value)
             return generate_latest(self.registry)

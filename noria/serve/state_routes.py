@@ -7,6 +7,7 @@ tenant's, and how full the server is; without one a word.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -20,6 +21,7 @@ from noria.serve.protocol import LIVE
 from noria.serve.refusals import refusal
 from noria.serve.rights import Reader, User
 from noria.serve.worker.keeper import Worker
+from noria.serve.worker.messages import WorkerGone
 from noria.serve.worker.models import LanguageHandle
 
 
@@ -107,5 +109,11 @@ def add_metrics(
         found = {one.name: one.get(reader.tenant) for one in followed}
         live = {name: one.version.weight_hash for name, one in found.items() if one is not None}
         now = {"running": admission.num_running, "waiting": admission.num_waiting}
-        text = metrics.of(reader.tenant).text(live, now)
+        engines = {}
+        for name, one in found.items():
+            if one is not None and isinstance(one.model, LanguageHandle):
+                with suppress(WorkerGone):  # it comes back; till then there is nothing to tell
+                    engines[name] = one.model.engine_state()
+        told = {name: state for name, state in engines.items() if state}
+        text = metrics.of(reader.tenant).text(live, now, told)
         return Response(text, headers={"Content-Type": CONTENT_TYPE})

@@ -14,6 +14,7 @@ import pytest
 from places import OPENED, Place
 
 from noria.errors import FormatError, StorageError, UnknownName, UsageError
+from noria.feedback.custody import erase_person
 from noria.feedback.interactions import Feedback, Interaction, chat_prompt
 from noria.feedback.store import FeedbackStore
 from noria.records import CALL, TOOLS, Message, Part, content_text, text_content
@@ -90,6 +91,42 @@ def test_a_sign_of_what_somebody_did_has_no_value(store: FeedbackStore) -> None:
     assert said.implicit and not store.record_feedback("acme", asked.id, "comment", "hm").implicit
     with pytest.raises(UsageError, match="value beside abandon"):
         store.record_feedback("acme", asked.id, "abandon", "words")
+
+
+def test_counts_and_thumbs_are_told_without_opening_a_text(store: FeedbackStore) -> None:
+    asked = [ask(store, number) for number in range(3)]
+    ask(store, 7, tenant="other")
+    for one, kind, value in (
+        (asked[0], "thumb", "down"),
+        (asked[0], "correction", "Here."),
+        (asked[1], "thumb", "up"),
+        (asked[2], "copy", ""),
+    ):
+        store.record_feedback("acme", one.id, kind, value, person="jo")
+    counts = store.counts("acme")
+    assert {key: one.total for key, one in counts.items()} == {
+        ("helpdesk", "thumb"): 2,
+        ("helpdesk", "correction"): 1,
+        ("helpdesk", "copy"): 1,
+    }
+    said = store.feedback("acme")
+    since = store.counts("acme", {"helpdesk": said[1].created_at, "another": 0.0})
+    assert {kind: one.fresh for (_, kind), one in since.items()} == {
+        "thumb": sum(one.created_at > said[1].created_at for one in said if one.kind == "thumb"),
+        "correction": 0,
+        "copy": int(said[3].created_at > said[1].created_at),
+    }
+    thumbs = store.thumbs("acme")
+    assert [(one.interaction_id, one.is_down) for one in thumbs] == [
+        (asked[0].id, True),
+        (asked[1].id, False),
+    ]
+    assert {one.voter for one in thumbs} == {said[0].person}
+    assert store.thumbs("acme", thumbs[0].position) == thumbs[1:]
+    assert store.thumbs("acme", thumbs[1].position) == []
+    assert store.counts("other") == {} and store.thumbs("other") == []
+    erase_person(store, "acme", "jo")
+    assert store.counts("acme") == {} and store.thumbs("acme") == []
 
 
 def test_a_preference_names_two_answers_of_the_tenant(store: FeedbackStore) -> None:

@@ -40,7 +40,8 @@ def test_the_numbers_are_those_of_what_was_asked(world: World) -> None:
         lines = held.iter_lines()
         next(lines)  # held, for a forgotten iterator closes the connection
         assert client.post("/v1/completions", json=body).status_code == 429
-        assert numbers(world, world.key)["noria_running"] == 1
+        now = numbers(world, world.key)
+        assert now["noria_running"] == now[f"noria_engine_running model={NAME}"] == 1
     world.until(lambda: world.health()["running"] == 0)
     said = {"interaction_id": whole.id, "kind": "thumb", "value": "up"}
     assert client.post("/v1/feedback", json=said).status_code == 200
@@ -57,6 +58,18 @@ def test_the_numbers_are_those_of_what_was_asked(world: World) -> None:
     assert found[f"noria_live_weights model={NAME} weight_hash={weights}"] == 1
     assert found[f"noria_live_weights model={NAME}.{TASK} weight_hash={task_weights}"] == 1
     assert (found["noria_running"], found["noria_waiting"]) == (0, 0)
+    of_model = f"model={NAME}"
+    assert found[f"noria_engine_waiting {of_model}"] == 0
+    assert found[f"noria_engine_read_tokens {of_model}"] >= 3 + 5 + 1
+    assert found[f"noria_engine_shared_tokens {of_model}"] == 0  # shorter than a block
+    long = {**body, "prompt": "Where is my parcel? " * 20, "stream": False}
+    read = found[f"noria_engine_read_tokens {of_model}"]
+    counts = [client.post("/v1/completions", json=long).json()["usage"] for _ in range(2)]
+    found = numbers(world, world.key)
+    shared = found[f"noria_engine_shared_tokens {of_model}"]
+    num_prompt = counts[0]["prompt_tokens"]
+    assert num_prompt // 2 < shared < num_prompt  # whole blocks, and never the last token
+    assert found[f"noria_engine_read_tokens {of_model}"] - read < 2 * num_prompt - shared + 12
     assert not any(PLANTED in name for name in found)
     second = world.promote("b")
     world.wait_for(second)

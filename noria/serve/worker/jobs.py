@@ -49,6 +49,7 @@ class Jobs:
             "embed": self._embed,
             "explain": self._explain,
             "predict": self._predict,
+            "state": self._state,
         }
 
     def take(self, message: Message) -> None:
@@ -154,6 +155,11 @@ class Jobs:
             attention = attention_before(model, prompt, answer, message["token"])
             return {"token": message["token"], "attention": attention}
         return asdict(explain(model, prompt, answer))
+
+    def _state(self, message: Message) -> dict[str, int]:
+        """What the model's engine is doing; nothing before it was first asked."""
+        state = self._engines.state(self._language(message))
+        return {} if state is None else asdict(state)
 
     def _predict(self, message: Message) -> list[dict[str, Any]]:
         model = self._models.get(message["model"])

@@ -74,6 +74,14 @@ class LanguageHandle(_Handle):
         """The text of ids. Raises UsageError for one that the tokenizer does not have."""
         return str(self._call("decode", ids=list(ids)))
 
+    def engine_state(self) -> dict[str, int]:
+        """What its engine is doing and has done, as `EngineState` has it; {} before any request.
+
+        Models over one base share an engine. Raises WorkerGone.
+        """
+        found = self._call("state")
+        return {str(name): int(value) for name, value in found.items()}
+
     def embed(self, texts: Sequence[str]) -> tuple[list[str], int]:
         """Vectors in base64 of little-endian float32, and the tokens read.
 
