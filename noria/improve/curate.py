@@ -37,7 +37,6 @@ from noria.improve.wishes import CuratedRecord, TextWishes, Wishes
 from noria.records import Preference, record_texts, record_to_json
 
 RIGHT_ALREADY = "the answer was right already"
-SURE = 0.7  # of an answer: that such a one was right teaches little, and crowds out the rest
 NO_REFERENCE = Reference()
 
 
@@ -142,19 +141,14 @@ def _taken(example: Example) -> Decision:
 def _without_right_ones(
     examples: Sequence[Example], wishes: Wishes, reference: Reference, decisions: list[Decision]
 ) -> list[Example]:
-    """Leave what the live model answers as is wanted, unless it learned that from this example.
-
-    An answer that it was sure of, and that was only confirmed, has taught it nothing.
-    """
+    """Leave what the live model answers as is wanted, unless it learned that from this example."""
     given = [wishes.given(one.interaction) for one in examples]
     if reference.given is not None and examples:
         given = list(reference.given([one.asked for one in examples]))
     kept = []
     for one, answer in zip(examples, given, strict=True):
         right = answer.strip() == one.wanted.strip()
-        confirmed = wishes.given(one.interaction) == one.wanted
-        taught = not confirmed or wishes.sureness(one.interaction) < SURE
-        learned = taught and one.interaction.id in reference.learned
+        learned = one.interaction.id in reference.learned
         if right and not learned and not _is_taken_by_hand(one):
             decisions.append(decided(one, LEFT, RIGHT_ALREADY))
         else:

@@ -55,10 +55,6 @@ class Wishes(Protocol):
         """Whether the interaction is with this kind of model at all."""
         ...
 
-    def sureness(self, interaction: Interaction) -> float:
-        """How likely the model found the answer that it gave, in [0, 1]; 0 if it did not say."""
-        ...
-
 
 def source_of(interaction: Interaction) -> Source:
     """Where an example of feedback comes from."""
@@ -80,10 +76,6 @@ class TextWishes:
     def speaks_of(self, interaction: Interaction) -> bool:
         """Chats and completions."""
         return interaction.kind != "task"
-
-    def sureness(self, interaction: Interaction) -> float:
-        """A text comes without a probability."""
-        return 0.0
 
     def given(self, interaction: Interaction) -> str:
         """The text of the answer."""
@@ -124,12 +116,6 @@ class LabelWishes:
     def speaks_of(self, interaction: Interaction) -> bool:
         """Requests to this application."""
         return interaction.kind == "task" and interaction.model_name == self.model_name
-
-    def sureness(self, interaction: Interaction) -> float:
-        """The probability of the answer's least likely label."""
-        answer = _object(interaction.answer)
-        stated = answer.get("probabilities", {})
-        return min((float(stated.get(one, 0.0)) for one in answer.get("labels", ())), default=0.0)
 
     def given(self, interaction: Interaction) -> str:
         """The labels of the answer, sorted, as JSON; none where it abstained."""
@@ -190,10 +176,6 @@ class SpanWishes:
     def speaks_of(self, interaction: Interaction) -> bool:
         """Requests to this application."""
         return interaction.kind == "task" and interaction.model_name == self.model_name
-
-    def sureness(self, interaction: Interaction) -> float:
-        """Spans come without a probability."""
-        return 0.0
 
     def given(self, interaction: Interaction) -> str:
         """The spans of the answer, in order, as JSON."""

@@ -1,10 +1,10 @@
 """What people said of an application's answers, as examples that a turn can learn from.
 
 In: the feedback of a tenant. Out: curated examples. An application is made anew from its rows in
-every turn, so an answer that it was not sure of and that somebody confirmed is an example as good
-as one that somebody corrected, and what the live model has learned it must be shown again: that is
-not left out for being right already. Suspects are looked for among corrections alone, as a reviewer
-sees them: beside answers that were right already every correction would be an outlier.
+every turn, so an answer that somebody confirmed is an example as good as one that somebody
+corrected, and what the live model has learned it must be shown again: nothing is left out for being
+right already. Suspects are looked for among corrections alone, as a reviewer sees them: beside
+answers that were right already every correction would be an outlier.
 """
 
 from __future__ import annotations

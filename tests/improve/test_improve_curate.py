@@ -76,15 +76,6 @@ def test_what_the_model_learned_from_feedback_is_kept_though_it_is_right_now() -
     assert labels_of(curate(votes, 0.3, wishes=wishes_of(LABELS), reference=learned))
 
 
-def test_a_confirmed_answer_teaches_only_where_the_model_was_not_sure() -> None:
-    sure, unsure = asked_task("Where is it?", "parcel", 0.71), asked_task("And mine?", "bill", 0.69)
-    votes = [said(one, "up", "thumb") for one in (sure, unsure)]
-    learned = Reference(learned={sure.id, unsure.id})
-    curated = curate(votes, 0.05, wishes=wishes_of(LABELS), reference=learned)
-    assert set(labels_of(curated)) == {"And mine?"}
-    assert curated.left == {RIGHT_ALREADY: 1}
-
-
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
