@@ -29,7 +29,7 @@ NUM_RESAMPLES = 2_000
 def rows_of(task: str, seed: int) -> tuple[list[Row], int]:
     """All rows of a task, and how many of them the gate reads."""
     if task == "intent":
-        return home_requests(NUM_TEST + 4_000 + 3_000, seed), 4_000
+        return home_requests(NUM_TEST + 5_000 + 6_000, seed), 5_000
     return chinese_opinions(NUM_TEST + 5_000 + 4_000), 5_000
 
 
