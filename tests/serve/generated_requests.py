@@ -7,6 +7,8 @@ import socket
 import string
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -17,6 +19,7 @@ from schemathesis.generation.modes import GenerationMode
 from serving_world import NAME, TASK, World
 
 MAX_ERROR_BYTES = 4096
+NUM_AT_ONCE = 8  # clients that go away
 MIN_ECHO = 12  # shorter texts of a request may stand in a message by chance
 DOCUMENTED = (200, 400, 401, 403, 404, 405, 408, 409, 413, 429, 503)
 # What a message may say by itself, whatever was sent.
@@ -183,23 +186,26 @@ def request_head(world: World, num_bytes: int, *more: str) -> bytes:
 
 def go_away(world: World, num_clients: int, seed: int) -> None:
     """Clients that send a part, all of a request, or read a part of the answer, and are gone."""
-    random = Random(seed)
+    with ThreadPoolExecutor(NUM_AT_ONCE) as pool:
+        for _ in pool.map(lambda number: _one_goes_away(world, seed, number), range(num_clients)):
+            pass
+
+
+def _one_goes_away(world: World, seed: int, number: int) -> None:
+    random = Random(f"{seed} {number}")
     host, port = world.url.removeprefix("http://").split(":")
-    ask = {"model": NAME, "prompt": "Where?", "max_tokens": 3000, "stream": True}
-    for _ in range(num_clients):
-        body = json.dumps({**ask, "stream": random.random() < 0.7}).encode()
-        head = request_head(world, len(body))
-        with socket.create_connection((host, int(port)), timeout=30) as connection:
-            how = random.randrange(5)
-            if how == 0:
-                connection.sendall((head + body)[: random.randrange(len(head) + len(body))])
-                continue
-            connection.sendall(head + body)
-            if how == 1:
-                connection.shutdown(socket.SHUT_WR)  # half closed: it may still read
-            if how >= 2:
-                connection.settimeout(0.05)
-                try:
-                    connection.recv(random.choice([1, 200, 4000]))
-                except TimeoutError:
-                    continue
+    ask = {"model": NAME, "prompt": "Where?", "max_tokens": 3000, "stream": random.random() < 0.7}
+    body = json.dumps(ask).encode()
+    head = request_head(world, len(body))
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        how = random.randrange(5)
+        if how == 0:
+            connection.sendall((head + body)[: random.randrange(len(head) + len(body))])
+            return
+        connection.sendall(head + body)
+        if how == 1:
+            connection.shutdown(socket.SHUT_WR)  # half closed: it may still read
+        else:
+            connection.settimeout(0.05)
+            with suppress(TimeoutError, ConnectionError):
+                connection.recv(random.choice([1, 200, 4000]))
