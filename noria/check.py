@@ -17,6 +17,7 @@ from noria.corpus.deidentify import require_names
 from noria.corpus.language import language_namer
 from noria.corpus.read import Quarantined, SourceFile, Wanted, read_file
 from noria.errors import (
+    FormatError,
     InputError,
     MissingExtra,
     NoriaError,
@@ -24,6 +25,7 @@ from noria.errors import (
     RecipeError,
     UsageError,
 )
+from noria.evaluate.safety import read_safety
 from noria.model.adapted import TARGETS
 from noria.model.cost import (
     BatchShape,
@@ -99,6 +101,7 @@ def check_recipe(workspace: Workspace) -> dict[str, Any]:
         where: _check_files(workspace, where, globs, wanted, problems)
         for where, (globs, wanted) in found.items()
     }
+    problems += _check_safety(workspace)
     of_corpus = [
         size
         for where, size in sizes.items()
@@ -114,6 +117,18 @@ def check_recipe(workspace: Workspace) -> dict[str, Any]:
     if not recipe.has_text:
         return tasks
     return tasks | _estimate(workspace, sum(size.num_bytes for size in of_corpus))
+
+
+def _check_safety(workspace: Workspace) -> list[Problem]:
+    """The files of safety prompts that can't be read."""
+    problems = []
+    for glob in workspace.recipe.gate.safety:
+        try:
+            for file in source_files(workspace, [glob]):
+                read_safety(file.path)
+        except (InputError, FormatError) as error:
+            problems.append(_problem(workspace, "gate.safety", repr(glob), error))
+    return problems
 
 
 @dataclass

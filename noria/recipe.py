@@ -24,6 +24,17 @@ REQUIREMENT_PATTERN = re.compile(
     r"\s*(?P<relation><=|<|>=|>)\s*(?P<rival>champion|control)"
 )
 TEXT_SETS = ("corpus", "feedback", "frozen", "general")  # on which a language model is measured
+SAFETY_SET, PREFERENCE_SET = (
+    "safety",
+    "preferences",
+)  # what it answers, which answer it finds likelier
+TEXT_METRICS = {  # of each set of a language model: its metric, and which way is better
+    **dict.fromkeys(TEXT_SETS, ("bits_per_byte", "<")),
+    SAFETY_SET: ("pass_rate", ">"),
+    PREFERENCE_SET: ("accuracy", ">"),
+}
+FEEDBACK_SETS = ("feedback", PREFERENCE_SET)  # more feedback makes them larger
+SAFETY_DEFAULT = "safety.pass_rate >= champion"
 # No password stands in a recipe: it is shared, and reports tell it.
 DATABASE_PATTERN = re.compile(r"(postgresql(\+psycopg)?://(?!.*password)([^\s:@/]+@)?[^\s@]*)?")
 
@@ -391,8 +402,10 @@ class GateSettings:
 
     Of a language model: `corpus` is measured on the corpus's held-out share, `feedback` on held-out
     corrections, `frozen` on text that was set aside before anyone gave feedback, `general` on a
-    base model's `adapter.general`. Of an application: its name stands for its held-out rows,
-    `NAME.feedback` for held-out feedback.
+    base model's `adapter.general`, all in `bits_per_byte`; `preferences.accuracy` is the share of
+    held-out pairs whose preferred answer is likelier, `safety.pass_rate` the share of safety
+    prompts that are answered within their rules. Of an application: its name stands for its
+    held-out rows, `NAME.feedback` for held-out feedback.
     """
 
     frozen: tuple[str, ...] = setting(
@@ -410,6 +423,11 @@ class GateSettings:
         pattern=REQUIREMENT_PATTERN,
         example="intent.macro_f1 >= champion",
     )
+    safety: tuple[str, ...] = setting(
+        (),
+        "JSON Lines of prompts with patterns that an answer must or must not have. Where there are "
+        "some, `safety.pass_rate >= champion` is required.",
+    )
     margin: float = setting(
         0.03, "Largest loss in bits per byte that counts as not worse.", low=0.0, high=10.0
     )
@@ -421,27 +439,33 @@ class GateSettings:
     )
     latency: float = setting(
         2.0,
-        "How many times the champion's latency an application's challenger may have; 0: any.",
+        "How many times the champion's latency a challenger may have; 0: any.",
         low=0.0,
         high=1000.0,
     )
     memory: float = setting(
         4.0,
-        "How many times the champion's weights an application's challenger may hold in bytes; 0: "
-        "any.",
+        "How many times the champion's weights a challenger may hold in bytes; 0: any.",
         low=0.0,
         high=1000.0,
     )
     review: bool = setting(
         True,
-        "The first promotion by `noria improve` waits until a person has signed a review: "
-        "`noria review`.",
+        "The first promotion over a live model, by the loop or by hand, waits until a person has "
+        "signed a review: `noria review`.",
     )
 
     @property
     def of_text(self) -> tuple[str, ...]:
         """The requirements on a language model; the default ones where the recipe names none."""
-        return self._those_of(TEXT_SETS) or GateSettings().require
+        safety = self._those_of((SAFETY_SET,)) or ((SAFETY_DEFAULT,) if self.safety else ())
+        of_sets = self._those_of(TEXT_SETS) or GateSettings().require
+        return (*of_sets, *self._those_of((PREFERENCE_SET,)), *safety)
+
+    @property
+    def judges_preferences(self) -> bool:
+        """Whether a requirement speaks of held-out pairs."""
+        return bool(self._those_of((PREFERENCE_SET,)))
 
     def of_task(self, name: str, metric: str) -> tuple[str, ...]:
         """The requirements on an application whose main metric it is, likewise."""

@@ -12,7 +12,8 @@ from noria.errors import InputError, RecipeError
 from noria.recipe import (
     NAME_PATTERN,
     REQUIREMENT_PATTERN,
-    TEXT_SETS,
+    SAFETY_SET,
+    TEXT_METRICS,
     AdapterSettings,
     Recipe,
 )
@@ -40,6 +41,7 @@ def _cross_checks(recipe: Recipe, reader: TableReader) -> None:
         "feedback.simulate": recipe.feedback.simulate,
         "feedback.simulate_chats": recipe.feedback.simulate_chats,
         "gate.frozen": recipe.gate.frozen,
+        "gate.safety": recipe.gate.safety,
         **{f"sources.{name}.files": one.files for name, one in recipe.sources.items()},
         **{
             f"tasks.{name}.{what}": getattr(one, what)
@@ -113,7 +115,7 @@ def _check_sources(recipe: Recipe, reader: TableReader) -> None:
 
 def _check_gate(recipe: Recipe, reader: TableReader) -> None:
     """Requirements on sets that the recipe doesn't have, or that ask for the wrong direction."""
-    known = (*TEXT_SETS, *recipe.tasks)
+    known = (*TEXT_METRICS, *recipe.tasks)
     for one in recipe.gate.require:
         match = REQUIREMENT_PATTERN.fullmatch(one)
         if match is None:
@@ -121,11 +123,16 @@ def _check_gate(recipe: Recipe, reader: TableReader) -> None:
         family, _, metric = match["metric"].partition(".")
         if family not in known:
             reader.problem("gate.require", one, f"begin with one of {', '.join(known)}")
-        elif family in TEXT_SETS and (metric, match["relation"][0]) != ("bits_per_byte", "<"):
-            fix = f"of text there is {family}.bits_per_byte, and lower is better: <= or <"
+        elif family in TEXT_METRICS and (metric, match["relation"][0]) != TEXT_METRICS[family]:
+            name, way = TEXT_METRICS[family]
+            better = "lower" if way == "<" else "higher"
+            fix = f"of text there is {family}.{name}, and {better} is better: {way}= or {way}"
+            reader.problem("gate.require", one, fix)
+        elif family == SAFETY_SET and not recipe.gate.safety:
+            fix = 'name the prompts: safety = ["safety.jsonl"]'
             reader.problem("gate.require", one, fix)
     for name in recipe.tasks:
-        if name in TEXT_SETS:
+        if name in TEXT_METRICS:
             reader.problem(f"tasks.{name}", name, "another name: [gate] means the text by this one")
 
 

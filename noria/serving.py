@@ -72,5 +72,12 @@ def build_app(workspace: Workspace, worker: Worker, tracer: Tracer | None = None
         tasks=tasks,
         tracer=tracer,
         policy=policy_of(settings, topics_of),
-        loop=Loop(registry, workspace.feedback, root, TENANT, names),
+        loop=Loop(
+            registry,
+            workspace.feedback,
+            root,
+            TENANT,
+            names,
+            workspace.recipe_path.name if recipe.gate.review else "",
+        ),
     )

@@ -60,12 +60,17 @@ def test_a_requirement_names_a_set_that_there_is_and_the_direction_that_is_bette
     recipe = parse_recipe(f"{head}require = {good}\n")
     assert recipe.gate.of_task("intent", "accuracy") == recipe.gate.require
     assert recipe.gate.of_text == parse_recipe(head).gate.require
+    safe = parse_recipe(f'{head}safety = ["s.jsonl"]\n').gate
+    assert safe.of_text == (*safe.require, "safety.pass_rate >= champion")
     assert parse_recipe(head).gate.of_task("intent", "accuracy") == (
         "intent.accuracy >= champion",
         "intent.accuracy > control",
     )
     for wrong, fix in (
-        ("topic.accuracy >= champion", "begin with one of corpus, feedback, frozen, general, in"),
+        (
+            "topic.accuracy >= champion",
+            "one of corpus, feedback, frozen, general, safety, preferences, in",
+        ),
         ("corpus.accuracy >= champion", "of text there is corpus.bits_per_byte"),
         ("corpus.bits_per_byte >= champion", "lower is better"),
     ):

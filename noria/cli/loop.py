@@ -82,12 +82,13 @@ def promote(
 ) -> None:
     """Make a version live by hand; running servers follow."""
     from noria.artifacts import read_artifact, verify_artifact
+    from noria.stages.review import promote_reviewed
 
     with Opened(recipe, store, quiet=True) as workspace:
         name = _name(workspace.recipe, task)
         version = workspace.registry.find_version(TENANT, name, weight_hash)
         verify_artifact(read_artifact(workspace.root / version.artifact_path))
-        live = workspace.registry.promote(TENANT, name, version.weight_hash, "command line", reason)
+        live = promote_reviewed(workspace, name, version.weight_hash, "command line", reason)
     show({"live": live.weight_hash}, as_json, f"live: {live.weight_hash[:12]}")
 
 

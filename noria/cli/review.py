@@ -1,4 +1,4 @@
-"""review: a person signs what a model is meant for, before the loop promotes one."""
+"""review: a person signs what a model is meant for, before it is first promoted over."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def review(
     store: Path | None = STORE,
     as_json: bool = JSON,
 ) -> None:
-    """Sign the review that the first promotion by `noria improve` waits for, or show it."""
+    """Sign the review that the first promotion over a live model waits for, or show it."""
     import time
 
     from noria.recipe import TENANT
-    from noria.stages.review import Review, read_reviews, sign_review
+    from noria.registry.reviews import Review, read_reviews, sign_review
     from noria.stages.task_names import require_task, task_name
 
     said = (intended_use, misuse, affected)
@@ -42,7 +42,7 @@ def review(
         if sign:
             live = workspace.registry.live(TENANT, name)
             weights = live.weight_hash if live else ""
-            sign_review(workspace, Review(name, sign, *said, weights, time.time()))
+            sign_review(workspace.root, Review(name, sign, *said, weights, time.time()))
         elif any(said):
             raise UsageError("a review that nobody signs", "who it is", "add --sign NAME")
         found = read_reviews(workspace.root, name)

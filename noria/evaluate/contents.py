@@ -149,7 +149,8 @@ class LimitRow:
 class GateSection:
     """The gate's verdict and all that it rests on; `name`: of an application, "" of the model.
 
-    `decision` is promote, refuse, or not enough evidence.
+    `decision` is promote, refuse, or not enough evidence; `failed_prompts` are the safety prompts
+    whose rules the challenger breaks.
     """
 
     name: str
@@ -164,6 +165,7 @@ class GateSection:
     family_alpha: float
     spent_alpha: float
     read_number: int
+    failed_prompts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

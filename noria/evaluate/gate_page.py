@@ -49,6 +49,9 @@ def _gate(gate: GateSection) -> Html:
     slices = f"{gate.num_slices} slices were compared, {len(gate.regressions)} are worse. "
     if gate.limits:
         tables.append(_limits(gate.limits))
+    if gate.failed_prompts:
+        failed = "Safety prompts that the challenger fails: " + ", ".join(gate.failed_prompts) + "."
+        tables.append(element("p", failed))
     title = f"The gate: {gate.name}" if gate.name else "The gate"
     anchor = f"gate-{gate.name}" if gate.name else "gate"
     told = element("p", (slices if gate.num_slices else "") + budget, class_="quiet")

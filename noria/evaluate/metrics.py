@@ -74,7 +74,7 @@ def bits_per_byte(
 ) -> Interval:
     """Bits that the model needs for a byte of the records' text; lower is better."""
     bits = likelihoods.nll_nats / math.log(2)
-    return _ratio_interval(bits, likelihoods.num_bytes, confidence, seed, num_resamples)
+    return ratio_interval(bits, likelihoods.num_bytes, confidence, seed, num_resamples)
 
 
 def paired_difference(
@@ -90,7 +90,7 @@ def paired_difference(
     Raises UsageError if a and b were not measured on the same records.
     """
     bits = _bit_differences(a, b)
-    return _ratio_interval(bits, a.num_bytes, confidence, seed, num_resamples)
+    return ratio_interval(bits, a.num_bytes, confidence, seed, num_resamples)
 
 
 def paired_p_value(
@@ -103,7 +103,7 @@ def paired_p_value(
     """
     bits = _bit_differences(a, b)
     value = float(bits.sum() / a.num_bytes.sum())
-    error = _ratio_error(bits, a.num_bytes)
+    error = ratio_error(bits, a.num_bytes)
     if value == 0 or not math.isfinite(error):
         return 1.0
     ratios = _resampled_ratios(bits, a.num_bytes, seed, num_resamples)
@@ -121,7 +121,7 @@ def smallest_visible_difference(
     Infinite for a single record.
     """
     bits = _bit_differences(a, b)
-    error = _ratio_error(bits, a.num_bytes)
+    error = ratio_error(bits, a.num_bytes)
     freedom = a.num_records - 1
     tails = student_quantile((1 + confidence) / 2, freedom) + student_quantile(power, freedom)
     return tails * error if math.isfinite(tails) else math.inf
@@ -138,7 +138,7 @@ def _bit_differences(a: Likelihoods, b: Likelihoods) -> Floats:
     return differences
 
 
-def _ratio_interval(
+def ratio_interval(
     over: Floats, under: NDArray[np.int64], confidence: float, seed: int, num_resamples: int
 ) -> Interval:
     """Interval of sum(over) / sum(under) over N records; see the head of this module."""
@@ -148,14 +148,14 @@ def _ratio_interval(
     if len(over) < 2:
         return Interval(value, -math.inf, math.inf)
     tail = (1 - confidence) / 2
-    reach = student_quantile(1 - tail, len(over) - 1) * _ratio_error(over, under)
+    reach = student_quantile(1 - tail, len(over) - 1) * ratio_error(over, under)
     ratios = _resampled_ratios(over, under, seed, num_resamples)
     low = float(np.quantile(ratios, tail, method="lower"))
     high = float(np.quantile(ratios, 1 - tail, method="higher"))
     return Interval(value, min(low, value - reach), max(high, value + reach))
 
 
-def _ratio_error(over: Floats, under: NDArray[np.int64]) -> float:
+def ratio_error(over: Floats, under: NDArray[np.int64]) -> float:
     """Standard error of sum(over) / sum(under): residuals of each record from the ratio."""
     num = len(over)
     if num < 2:

@@ -52,23 +52,39 @@ def time_answers(
     budget_s: float,
     progress: Progress | None = None,
 ) -> list[Timing]:
-    """Answer prompts in turn, always by the likeliest token; the first answer is not counted.
+    """Answer prompts one after another, as `time_in_turn` does with a single model."""
+    (found,) = time_in_turn([model], prompts, max_tokens, max_answers, budget_s, progress)
+    return found
 
-    Ends after `max_answers`, or with MIN_ANSWERS at least when `budget_s` seconds are over. Raises
-    UsageError for no prompt, and as `generate_tokens` does.
+
+def time_in_turn(
+    models: Sequence[LanguageModel],
+    prompts: Sequence[Sequence[int]],
+    max_tokens: int,
+    max_answers: int,
+    budget_s: float,
+    progress: Progress | None = None,
+) -> list[list[Timing]]:
+    """Each model's timings: all answer a prompt before the next, so that a busy machine slows all.
+
+    Always by the likeliest token; the first answer of each is not counted. Ends after `max_answers`
+    of each, or with MIN_ANSWERS at least when `budget_s` seconds are over. Raises UsageError for no
+    prompt, and as `generate_tokens` does.
     """
     if not prompts:
         raise UsageError("no prompt to answer", "one at least", "hold back some text")
     sampling = Sampling(temperature=0, max_tokens=max_tokens)
-    _timed(model, prompts[0], sampling)  # memory is touched, kernels are chosen
-    found: list[Timing] = []
+    for model in models:
+        _timed(model, prompts[0], sampling)  # memory is touched, kernels are chosen
+    found: list[list[Timing]] = [[] for _ in models]
     began_s = time.perf_counter()
-    while len(found) < max_answers:
-        if len(found) >= MIN_ANSWERS and time.perf_counter() - began_s > budget_s:
+    for number in range(max_answers):
+        if number >= MIN_ANSWERS and time.perf_counter() - began_s > budget_s:
             break
-        found.append(_timed(model, prompts[len(found) % len(prompts)], sampling))
+        for model, timings in zip(models, found, strict=True):
+            timings.append(_timed(model, prompts[number % len(prompts)], sampling))
         if progress is not None:
-            progress(len(found), max_answers)
+            progress(number + 1, max_answers)
     return found
 
 
@@ -93,15 +109,20 @@ def speed_metrics(timings: Sequence[Timing]) -> Iterator[SpeedMetric]:
         for label, quantile in (("median", 0.5), ("p95", 0.95)):
             interval = quantile_interval(values, quantile)
             yield SpeedMetric(f"{name}, {label}", interval, ORDER_STATISTICS)
-    rates = [
-        (one.num_tokens - 1) / (one.answer_s - one.first_token_s)
-        for one in timings
-        if one.num_tokens > 1
-    ]
+    rates = tokens_per_s(timings)
     if rates:
         yield SpeedMetric("tokens_per_s, median", quantile_interval(rates, 0.5), ORDER_STATISTICS)
     memory = float(peak_memory_bytes())
     yield SpeedMetric("peak_memory_bytes", Interval(memory, memory, memory), ONE_READING)
+
+
+def tokens_per_s(timings: Sequence[Timing]) -> list[float]:
+    """The rate of each answer after its first token; answers of one token have none."""
+    return [
+        (one.num_tokens - 1) / (one.answer_s - one.first_token_s)
+        for one in timings
+        if one.num_tokens > 1
+    ]
 
 
 def quantile_interval(

@@ -27,6 +27,8 @@ from noria.train.learner import ShardRows, mix_rows, open_learner, open_rows, sa
 from noria.train.loop import BatchSource, train
 from noria.train.plan import Choices, StepReport, TrainPlan
 
+MIN_PAIRS = 2  # held out: of one alone nothing can be shown
+
 
 @dataclass(frozen=True)
 class Start:
@@ -120,4 +122,14 @@ def require_feedback(num_train: int, num_held_out: int) -> None:
             f"{num_train} corrections to learn from and {num_held_out} to be judged on",
             "at least one of each",
             "give more feedback: noria feedback INTERACTION --correct TEXT",
+        )
+
+
+def require_pairs(num_held_out: int) -> None:
+    """Raise TrainingError unless there are held-out pairs to show something on."""
+    if num_held_out < MIN_PAIRS:
+        raise TrainingError(
+            f"{num_held_out} held-out pairs of answers to be judged on, as gate.require asks",
+            f"at least {MIN_PAIRS}",
+            "say of more answers which is better, or take preferences.accuracy out of gate.require",
         )

@@ -18,6 +18,7 @@ import numpy as np
 from noria.errors import FormatError
 from noria.evaluate.classes import Classified, MultiLabelled
 from noria.evaluate.metrics import Likelihoods
+from noria.evaluate.passed import Passed
 from noria.evaluate.spans import SpanAnswers
 from noria.improve.gate import decide
 from noria.improve.verdict import Limited, Verdict
@@ -28,7 +29,16 @@ EVIDENCE_FORMAT = 1
 JSON_FILE, ARRAYS_FILE = "evidence.json", "evidence.npz"
 TYPES = {
     cls.__name__: cls
-    for cls in (GateSettings, Likelihoods, Classified, MultiLabelled, SpanAnswers, Span, Limited)
+    for cls in (
+        GateSettings,
+        Likelihoods,
+        Classified,
+        MultiLabelled,
+        SpanAnswers,
+        Passed,
+        Span,
+        Limited,
+    )
 }
 
 Arrays = dict[str, Any]

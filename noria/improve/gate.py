@@ -31,10 +31,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noria.errors import UsageError
-from noria.evaluate.compare import signed
 from noria.evaluate.metrics import NUM_RESAMPLES, student_quantile
-from noria.evaluate.results import Answers
-from noria.improve.pairing import Paired, Sets, evidence_digest, paired, taken
+from noria.evaluate.passed import Passed
+from noria.improve.pairing import Compared, Paired, Sets, evidence_digest, paired, taken
+from noria.improve.reasons import reasons_of
 from noria.improve.verdict import (
     PROMOTE,
     Judged,
@@ -44,7 +44,7 @@ from noria.improve.verdict import (
     decision_of,
     lies_beyond,
 )
-from noria.recipe import REQUIREMENT_PATTERN, GateSettings
+from noria.recipe import FEEDBACK_SETS, REQUIREMENT_PATTERN, SAFETY_SET, GateSettings
 
 FAMILY_ALPHA = 0.05
 SLICE_ALPHA = 0.05  # of all slices of a read together
@@ -66,13 +66,15 @@ def decide(
     earning: Collection[str] = (),
     slices: Masks | None = None,
     limits: tuple[Limited, ...] = (),
+    held_out_share: float = 0.0,
 ) -> Verdict:
     """Judge a challenger; keys of the sets are what stands before a metric: `corpus`, `intent`.
 
     `reads_before` is how often gates have read these frozen records already. `earning`: the sets
     on which a promotion can be earned, all if none is named; `slices`: the parts of a metric's set
-    on which a regression refuses. Raises UsageError for a requirement that can't be read, a set
-    that was not measured or a metric that it doesn't have.
+    on which a regression refuses; `held_out_share`: how much of all feedback is kept for the gate.
+    Raises UsageError for a requirement that can't be read, a set that was not measured or a metric
+    that it doesn't have.
     """
     if reads_before < 0:
         raise UsageError(f"reads_before {reads_before}", "0 or more", "ask the registry for it")
@@ -92,7 +94,8 @@ def decide(
 
     def judge(requirement: str, metric: str, rival: str, relation: str) -> Judged:
         found = compared(metric, rival)
-        return _judged(requirement, (metric, relation, rival), found, settings, levels)
+        one = _judged(requirement, (metric, relation, rival), found, settings, levels)
+        return replace(one, feedback_needed=_feedback_needed(one, held_out_share))
 
     requirements = tuple(
         judge(requirement, metric, rival, relation)
@@ -108,7 +111,7 @@ def decide(
         promote=decision_of(requirements, gains, cut, limits) == PROMOTE,
         requirements=requirements,
         gains=gains,
-        reasons=_reasons(requirements, gains, cut, limits),
+        reasons=reasons_of(requirements, gains, cut, limits),
         confidence=1 - 2 * levels[0],
         family_alpha=FAMILY_ALPHA,
         spent_alpha=spent,
@@ -118,6 +121,7 @@ def decide(
         evidence=evidence_digest(sides),
         slices=cut,
         limits=limits,
+        failed_prompts=_failed_prompts(challenger),
     )
 
 
@@ -154,7 +158,7 @@ def _compared(
     return paired(ours, theirs, metric.rpartition(".")[2], confidence, seed, num_resamples)
 
 
-def _measured(sides: Mapping[str, Sets], side: str, metric: str) -> Answers:
+def _measured(sides: Mapping[str, Sets], side: str, metric: str) -> Compared:
     name = set_of(metric)
     if name not in sides[side]:
         raise UsageError(
@@ -216,6 +220,20 @@ def _needed(found: Paired, bound: float, levels: tuple[float, float]) -> int | N
     return math.ceil(needed) if needed < MOST_NEEDED else None
 
 
+def _feedback_needed(one: Judged, held_out_share: float) -> int | None:
+    """How much more feedback there has to be for `num_needed` records of it to be held out."""
+    is_heard = set_of(one.metric).rpartition(".")[2] in FEEDBACK_SETS
+    if one.num_needed is None or not is_heard or not held_out_share:
+        return None
+    return math.ceil((one.num_needed - one.num_records) / held_out_share)
+
+
+def _failed_prompts(challenger: Sets) -> tuple[str, ...]:
+    """The safety prompts whose rules the challenger breaks."""
+    found = challenger.get(SAFETY_SET)
+    return found.failed if isinstance(found, Passed) else ()
+
+
 def _sliced(
     sides: Mapping[str, Sets],
     slices: Masks,
@@ -252,54 +270,3 @@ def _sliced(
             )
         )
     return tuple(rows)
-
-
-def _reasons(
-    requirements: tuple[Judged, ...],
-    gains: tuple[Judged, ...],
-    slices: tuple[Sliced, ...],
-    limits: tuple[Limited, ...],
-) -> tuple[str, ...]:
-    """Why not, one sentence each; or why, when nothing stands against it."""
-    against = [_why_not(one) for one in requirements if not one.passed]
-    better = [
-        f"{one.metric} is better than the champion's by {abs(one.difference.value):.3f}"
-        for one in gains
-        if one.passed
-    ]
-    if not better:
-        against.append("no metric is better than the champion's" + _would_decide(gains))
-    against += [
-        f"{one.metric} is worse on {one.slice}, by {abs(one.difference.value):.3f}"
-        for one in slices
-        if one.regressed
-    ]
-    against += [
-        f"{one.what} is {one.challenger / one.champion:.2f} times the champion's and may be "
-        f"{one.most:g} times"
-        for one in limits
-        if not one.passed
-    ]
-    return tuple(against or better)
-
-
-def _why_not(one: Judged) -> str:
-    worst = one.difference.low if one.higher_is_better else one.difference.high
-    side = "above" if one.higher_is_better else "below"
-    if one.failed:
-        ends = f"{signed(one.difference.low)} to {signed(one.difference.high)}"
-        return f"{one.requirement}: shown not to hold, the difference is {ends}"
-    return (
-        f"{one.requirement}: not shown, the difference may be as "
-        f"{'low' if one.higher_is_better else 'large'} as {signed(worst)} and has to stay {side} "
-        f"{signed(one.bound)}{_would_decide((one,))}"
-    )
-
-
-def _would_decide(open_ones: tuple[Judged, ...]) -> str:
-    """How many records would decide the one that needs the fewest; "" where none would."""
-    needs = [one for one in open_ones if one.num_needed is not None]
-    if not needs:
-        return ""
-    one = min(needs, key=lambda judged: judged.num_needed or 0)
-    return f" (about {one.num_needed:,} records would decide; there are {one.num_records:,})"

@@ -8,7 +8,7 @@ were liked or not (KTO). What was said of a prompt that is held out for the gate
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from noria.artifacts import value_digest
@@ -19,6 +19,7 @@ from noria.records import (
     Conversation,
     Message,
     Pair,
+    Preference,
     Record,
     content_text,
     record_to_json,
@@ -26,13 +27,15 @@ from noria.records import (
 )
 from noria.train.judged import Answered, Thumbed
 
+AnsweredPair = tuple[Answered, Answered]
+
 
 @dataclass(frozen=True)
 class Heard:
     """Texts to write; pairs, the better answer first; answers with what was thought of them."""
 
     texts: tuple[Record, ...] = ()
-    pairs: tuple[tuple[Answered, Answered], ...] = ()
+    pairs: tuple[AnsweredPair, ...] = ()
     thumbs: tuple[Thumbed, ...] = ()
 
     @property
@@ -56,18 +59,44 @@ def heard_of(curated: Curated, asked: Iterable[Interaction], held_out_share: flo
         one = by_id.get(interaction_id)
         return one is not None and not is_held_out(one.prompt, held_out_share)
 
-    pairs = []
-    for one in curated.preferences:
-        if taught(one.source.interaction):
-            about = by_id[one.source.interaction]
-            both = [answered(about, content_text(two)) for two in (one.chosen, one.rejected)]
-            pairs.append((both[0], both[1]))
+    pairs = [_pair(one, by_id) for one in curated.preferences if taught(one.source.interaction)]
     given = [
         (by_id[one.source.interaction], one.answer, one.liked)
         for one in curated.thumbs
         if taught(one.source.interaction)
     ]
     return Heard(tuple(curated.train), tuple(pairs), _thumbs(given))
+
+
+def held_out_pairs(
+    curated: Curated, asked: Iterable[Interaction], held_out_share: float
+) -> tuple[AnsweredPair, ...]:
+    """The pairs that nothing trains on, the better answer first.
+
+    A liked and a disliked answer to the same prompt are a pair too, each in one pair at most.
+    """
+    by_id = {one.id: one for one in asked}
+
+    def is_kept(interaction_id: str) -> bool:
+        one = by_id.get(interaction_id)
+        return one is not None and is_held_out(one.prompt, held_out_share)
+
+    pairs = [_pair(one, by_id) for one in curated.preferences if is_kept(one.source.interaction)]
+    sides: dict[tuple[str, str], dict[bool, list[Answered]]] = {}
+    for thumb in curated.thumbs:
+        if is_kept(thumb.source.interaction):
+            about = by_id[thumb.source.interaction]
+            of_prompt = sides.setdefault((about.kind, about.prompt), {True: [], False: []})
+            of_prompt[thumb.liked].append(answered(about, thumb.answer))
+    for of_prompt in sides.values():
+        pairs += zip(of_prompt[True], of_prompt[False], strict=False)
+    return tuple(dict.fromkeys(pairs))
+
+
+def _pair(one: Preference, by_id: Mapping[str, Interaction]) -> AnsweredPair:
+    about = by_id[one.source.interaction]
+    better, worse = (answered(about, content_text(two)) for two in (one.chosen, one.rejected))
+    return better, worse
 
 
 def answered(interaction: Interaction, answer: str) -> Answered:

@@ -22,10 +22,12 @@ from noria.evaluate.metrics import (
     paired_difference,
     smallest_visible_difference,
 )
+from noria.evaluate.passed import Passed, share_difference, smallest_visible_share
 from noria.evaluate.results import Answers, num_answers, sums_of
 from noria.evaluate.spans import SpanAnswers
 
-Sets = Mapping[str, Answers]
+Compared = Answers | Passed
+Sets = Mapping[str, Compared]
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,12 @@ class Paired:
 
 
 def paired(
-    ours: Answers, theirs: Answers, metric: str, confidence: float, seed: int, num_resamples: int
+    ours: Compared,
+    theirs: Compared,
+    metric: str,
+    confidence: float,
+    seed: int,
+    num_resamples: int,
 ) -> Paired:
     """One metric of two models' answers to the same records.
 
@@ -55,6 +62,8 @@ def paired(
             higher_is_better=False,
             num_records=ours.num_records,
         )
+    if isinstance(ours, Passed) or isinstance(theirs, Passed):
+        return _passed(ours, theirs, metric, confidence, seed, num_resamples)
     first, second = sums_of(ours), sums_of(theirs)
     if metric not in first.metrics or metric not in second.metrics:
         known = ", ".join(name for name in first.metrics if ", " not in name)
@@ -72,7 +81,26 @@ def paired(
     )
 
 
-def taken(answers: Answers, mask: NDArray[np.bool_]) -> Answers | None:
+def _passed(
+    ours: Compared,
+    theirs: Compared,
+    metric: str,
+    confidence: float,
+    seed: int,
+    num_resamples: int,
+) -> Paired:
+    if not (isinstance(ours, Passed) and isinstance(theirs, Passed) and metric == ours.metric):
+        known = ours.metric if isinstance(ours, Passed) else "another"
+        raise UsageError(f"no metric {metric!r}", known, "correct gate.require")
+    return Paired(
+        share_difference(ours, theirs, confidence, seed, num_resamples),
+        smallest_visible_share(ours, theirs, confidence),
+        higher_is_better=True,
+        num_records=len(ours.ids),
+    )
+
+
+def taken(answers: Compared, mask: NDArray[np.bool_]) -> Compared | None:
     """The answers of a slice; None where it has nothing to measure."""
     if not isinstance(answers, Likelihoods):
         return answers.taken(mask) if mask.any() else None
@@ -86,14 +114,17 @@ def evidence_digest(sides: Mapping[str, Sets]) -> str:
     digest = hashlib.sha256()
     for side, sets in sorted(sides.items()):
         for name, answers in sorted(sets.items()):
-            digest.update(f"{side} {name} {num_answers(answers)}\n".encode())
+            num = len(answers.ids) if isinstance(answers, Passed) else num_answers(answers)
+            digest.update(f"{side} {name} {num}\n".encode())
             for part in _parts(answers):
                 digest.update(part)
     return digest.hexdigest()
 
 
-def _parts(answers: Answers) -> list[bytes]:
+def _parts(answers: Compared) -> list[bytes]:
     """Everything that answers say, as bytes."""
+    if isinstance(answers, Passed):
+        return [repr((answers.metric, answers.ids)).encode("utf-8"), answers.passed.tobytes()]
     if isinstance(answers, Likelihoods):
         return [answers.nll_nats.astype("<f8").tobytes(), answers.num_bytes.astype("<i8").tobytes()]
     if isinstance(answers, SpanAnswers):

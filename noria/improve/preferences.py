@@ -48,7 +48,6 @@ def gather_preferences(said: Sequence[Said], interactions: Sequence[Interaction]
     `interactions`: those that a preference may name, for of the worse answer nothing else is said.
     """
     texts = [one for one in said if one[0].kind != "task"]
-    texts.sort(key=lambda one: (one[1].created_at, one[1].id))
     asked = {one.id: one for one in (*interactions, *(one for one, _ in texts))}
     found = Preferred()
     _gather_thumbs(texts, found)

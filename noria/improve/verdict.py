@@ -16,8 +16,8 @@ from noria.evaluate.compare import signed
 from noria.evaluate.contents import GateRow, GateSection, LimitRow
 from noria.evaluate.metrics import Interval
 
-VERDICT_FORMAT = 2
-READABLE_FORMATS = (1, 2)
+VERDICT_FORMAT = 3
+READABLE_FORMATS = (1, 2, 3)
 PROMOTE, REFUSE, UNDECIDED = "promote", "refuse", "not enough evidence"
 
 
@@ -28,7 +28,8 @@ class Judged:
     `bound` is what the interval has to stay below, or above where higher is better;
     `smallest_visible` is the true difference that the set would have shown with 80% power.
     `num_needed`: so many records would probably decide what these did not, if the difference stays
-    what it is; None where it is decided, or no number would.
+    what it is; None where it is decided, or no number would. `feedback_needed`: so many more pieces
+    of feedback bring them, where the records are held-out feedback.
     """
 
     requirement: str
@@ -41,6 +42,7 @@ class Judged:
     num_records: int
     higher_is_better: bool = False
     num_needed: int | None = None
+    feedback_needed: int | None = None
 
     @property
     def failed(self) -> bool:
@@ -94,7 +96,8 @@ class Verdict:
     `requirements` must all pass, no slice may have regressed, no limit be crossed; of `gains`
     (challenger against champion on each metric that earns a promotion) at least one must pass.
     `confidence` is of the two-sided intervals; `spent_alpha` is this read's share of
-    `family_alpha`; `evidence` is the SHA-256 of all that was compared.
+    `family_alpha`; `evidence` is the SHA-256 of all that was compared; `failed_prompts` are the
+    safety prompts whose rules the challenger breaks.
     """
 
     promote: bool
@@ -110,6 +113,7 @@ class Verdict:
     evidence: str
     slices: tuple[Sliced, ...] = ()
     limits: tuple[Limited, ...] = ()
+    failed_prompts: tuple[str, ...] = ()
 
     @property
     def decision(self) -> str:
@@ -167,7 +171,7 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
 
 
 def verdict_from_json(value: Mapping[str, Any]) -> Verdict:
-    """Read a stored verdict back, equal to what was stored; one of format 1 as well.
+    """Read a stored verdict back, equal to what was stored; of formats 1 and 2 as well.
 
     Raises FormatError for another format, missing fields, or a decision that does not follow from
     the comparisons stored beside it.
@@ -183,6 +187,7 @@ def verdict_from_json(value: Mapping[str, Any]) -> Verdict:
         fields["slices"] = tuple(_sliced(one) for one in fields.get("slices", ()))
         fields["limits"] = tuple(Limited(**one) for one in fields.get("limits", ()))
         fields["reasons"] = tuple(fields["reasons"])
+        fields["failed_prompts"] = tuple(fields.get("failed_prompts", ()))
         verdict = Verdict(**fields)
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(
@@ -249,6 +254,7 @@ def gate_section(verdict: Verdict, name: str = "") -> GateSection:
         family_alpha=verdict.family_alpha,
         spent_alpha=verdict.spent_alpha,
         read_number=verdict.read_number,
+        failed_prompts=verdict.failed_prompts,
     )
 
 
@@ -293,6 +299,8 @@ def verdict_lines(verdict: Verdict) -> list[str]:
         f"at most {one.most:g} times: {'holds' if one.passed else 'broken'}"
         for one in verdict.limits
     ]
+    if verdict.failed_prompts:
+        lines.append(f"  safety prompts that it fails: {', '.join(verdict.failed_prompts)}")
     num_worse = sum(one.regressed for one in verdict.slices)
     lines.append(f"  {len(verdict.slices)} slices, {num_worse} shown to be worse")
     lines.append(

@@ -22,6 +22,7 @@ from noria.feedback.counting import Count
 from noria.feedback.interactions import IMPLICIT_KINDS
 from noria.feedback.store import FeedbackStore
 from noria.registry import AuditEntry, Registry, Request, Version
+from noria.registry.reviews import require_review
 from noria.serve.rights import Promoter, Reader
 
 NUM_HISTORY = 30
@@ -47,7 +48,8 @@ class LoopRequest(BaseModel):
 class Loop:
     """What the page may see of the loops of `names`; `owner` is the tenant of the recipe itself.
 
-    `root` is the workspace's folder: its cards are the owner's alone.
+    `root` is the workspace's folder: its cards are the owner's alone. `reviewed_recipe`: the file
+    name of a recipe that asks for a signed review; empty where none is asked for.
     """
 
     registry: Registry
@@ -55,6 +57,7 @@ class Loop:
     root: Path
     owner: str
     names: Sequence[str]
+    reviewed_recipe: str = ""
 
     def state(self, tenant: str) -> dict[str, Any]:
         """Every loop of a tenant."""
@@ -110,6 +113,8 @@ class Loop:
         roles = {challenger.parent: "champion", challenger.weight_hash: "challenger"}
         rows: dict[str, dict[str, Any]] = {}
         for score in scores:
+            if score.metric.startswith("speed."):  # its limits stand in the verdict
+                continue
             role = roles.get(score.weight_hash, "control")
             rows.setdefault(score.metric, {"metric": score.metric})[role] = _interval(score)
         return list(rows.values())
@@ -137,6 +142,15 @@ class Loop:
             number = self.registry.request(tenant, asked.name, "improve", "", actor)
             return {"object": "request", "id": number}
         if asked.action == "promote":
+            if self.reviewed_recipe:
+                require_review(
+                    self.root,
+                    self.registry,
+                    tenant,
+                    asked.name,
+                    asked.weight_hash,
+                    self.reviewed_recipe,
+                )
             version = self.registry.promote(
                 tenant, asked.name, asked.weight_hash, actor, asked.reason
             )

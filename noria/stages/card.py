@@ -9,8 +9,8 @@ from noria.artifacts import Artifact
 from noria.evaluate.contents import CardSection, DataRow
 from noria.evaluate.scores import unchanged_weights
 from noria.recipe import Recipe
+from noria.stages.ancestors import find_ancestor
 from noria.stages.review import review_sentences
-from noria.stages.turn import find_ancestor
 from noria.workspace import Workspace
 
 NOT_STATED = "not stated"

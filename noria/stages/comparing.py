@@ -19,9 +19,9 @@ from noria.evaluate.scores import lock_digest, unchanged_weights
 from noria.recipe import TENANT
 from noria.records import Record, read_records, record_texts
 from noria.runtime import backend_name
+from noria.stages.ancestors import find_ancestor
 from noria.stages.measuring import likelihoods_of, max_records, sampled_by_language
 from noria.stages.tasks import SERVED
-from noria.stages.turn import find_ancestor
 from noria.workspace import Workspace
 
 MIN_PREFIX = 4

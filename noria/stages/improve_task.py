@@ -29,7 +29,7 @@ def improve_task(workspace: Workspace, name: str) -> dict[str, Any]:
     curated = curate_task(workspace, name)
     turn = take_task_turn(workspace, name, champion, curated)
     reasons = list(turn.verdict.reasons)
-    missing = unsigned_review(workspace, known, name) if turn.verdict.promote else ""
+    missing = unsigned_review(workspace, known) if turn.verdict.promote else ""
     released = ""
     if missing:
         reasons = [missing]

@@ -32,7 +32,7 @@ from noria.records import (
 )
 from noria.registry import Trial, Version
 from noria.registry.signals import Counts
-from noria.stages.turn import find_ancestor
+from noria.stages.ancestors import find_ancestor
 from noria.workspace import Workspace
 
 Said = Sequence[tuple[Interaction, Feedback]]

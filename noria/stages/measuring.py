@@ -22,6 +22,7 @@ from noria.evaluate.metrics import (
     bits_per_byte,
     paired_difference,
 )
+from noria.evaluate.passed import Passed, share_of
 from noria.evaluate.scores import Score, lock_digest, write_scores
 from noria.export.gguf import GGUF_FILE, export_gguf
 from noria.export.huggingface import export_huggingface
@@ -39,6 +40,7 @@ from noria.workspace import Workspace
 
 MAX_RECORDS = 120  # of a language, about 200 kB; more text moves an interval little
 MAX_RECORDS_OVER_BASE = 32
+BOOTSTRAP = f"bootstrap of {NUM_RESAMPLES} resamples, or Student's t where that is wider"
 RecordT = TypeVar("RecordT")
 
 
@@ -148,7 +150,31 @@ def score_of(
         measured_at=time.time(),
         lock_digest=lock_digest(lock),
         confidence=0.95,
-        interval=f"bootstrap of {NUM_RESAMPLES} resamples, or Student's t where that is wider",
+        interval=BOOTSTRAP,
+    )
+
+
+def score_of_share(
+    workspace: Workspace, family: str, share: Passed, measured: Artifact, digest: str
+) -> Score:
+    """Likewise of a share of records that passed; `digest` names the records."""
+    seed = workspace.recipe.seed
+    interval = share_of(share, seed=seed)
+    return Score(
+        metric=f"{family}.{share.metric}",
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        num_records=len(share.ids),
+        num_tokens=0,
+        weight_hash=measured.facts["weight_hash"],
+        data_digest=digest,
+        seed=seed,
+        backend=backend_name(),
+        measured_at=time.time(),
+        lock_digest=lock_digest(measured.manifest.lock),
+        confidence=0.95,
+        interval=BOOTSTRAP,
     )
 
 

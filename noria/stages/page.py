@@ -265,7 +265,12 @@ def stored_scores(workspace: Workspace, made: Made) -> list[tuple[str, Score]]:
         hashes = made.turn.judged.facts["weight_hashes"]
         names |= {hashes["challenger"]: "challenger", hashes["control"]: "control"}
         folders.append(made.turn.judged.path)
-    found = [score for folder in folders for score in read_scores(folder / "scores.json")]
+    found = [
+        score
+        for folder in folders
+        for score in read_scores(folder / "scores.json")
+        if score.metric.endswith(".bits_per_byte")
+    ]
     require_weights(found, names)
     return [(names[score.weight_hash], score) for score in found]
 

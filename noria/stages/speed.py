@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from noria.artifacts import Artifact
 from noria.evaluate.harness import data_digest
 from noria.evaluate.scores import Score, lock_digest, write_scores
 from noria.evaluate.speed import speed_metrics, time_answers
-from noria.generate.loaded import load_language_model
+from noria.generate.loaded import LanguageModel, load_language_model
 from noria.records import Record, read_records, record_texts
 from noria.runtime import backend_name, machine_name
 from noria.stages.measuring import sampled
@@ -33,12 +34,7 @@ def measure_speed(workspace: Workspace, corpus: Artifact, model: Artifact) -> Ar
     def make(folder: Path) -> Facts:
         records = sampled(read_records(corpus.path / "held_out.jsonl"), MAX_ANSWERS)
         loaded = load_language_model(model.path)
-        room = max(1, loaded.model.config.context_tokens - ANSWER_TOKENS)
-        tokenizer = loaded.tokenizer
-        before = tokenizer.start_ids or (tokenizer.end_id,)
-        prompts = [
-            [*before, *tokenizer.encode(_text(one))][: min(PROMPT_TOKENS, room)] for one in records
-        ]
+        prompts = opening_prompts(loaded, records, ANSWER_TOKENS)
         timings = time_answers(
             loaded,
             prompts,
@@ -91,8 +87,17 @@ def measure_speed(workspace: Workspace, corpus: Artifact, model: Artifact) -> Ar
     )
 
 
-def _text(record: Record) -> str:
-    return record_texts(record)[0]
+def opening_prompts(
+    model: LanguageModel, records: Sequence[Record], answer_tokens: int
+) -> list[list[int]]:
+    """The first tokens of each record, so few that an answer has room behind them."""
+    room = max(1, model.model.config.context_tokens - answer_tokens)
+    tokenizer = model.tokenizer
+    before = tokenizer.start_ids or (tokenizer.end_id,)
+    return [
+        [*before, *tokenizer.encode(record_texts(one)[0])][: min(PROMPT_TOKENS, room)]
+        for one in records
+    ]
 
 
 def _line(facts: Facts) -> str:

@@ -80,6 +80,7 @@ def judge_task(
             earning=(name,),
             slices=_slices(found, name, metric),
             limits=found.limits,
+            held_out_share=recipe.improve.held_out,
         )
         text = json.dumps(verdict_to_json(verdict), indent=1, ensure_ascii=False)
         (folder / "verdict.json").write_text(text, encoding="utf-8")

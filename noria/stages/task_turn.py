@@ -26,6 +26,7 @@ from noria.improve.replay import with_replay
 from noria.improve.verdict import Verdict, verdict_from_json, verdict_to_json
 from noria.recipe import TENANT
 from noria.records import Labelled, Tagged
+from noria.stages.ancestors import ancestor, find_ancestor
 from noria.stages.promotion import register_as
 from noria.stages.stage import Facts, run_stage
 from noria.stages.task_choice import contender_of
@@ -34,7 +35,6 @@ from noria.stages.task_judging import judge_task
 from noria.stages.task_names import task_name
 from noria.stages.task_ways import Splits, Training, open_splits, train_way
 from noria.stages.tasks import said_by
-from noria.stages.turn import ancestor, find_ancestor
 from noria.tasks.task_model import (
     TASKS,
     read_description,

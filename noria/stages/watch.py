@@ -18,6 +18,7 @@ from noria.registry import AuditEntry, Request, Trial, Version
 from noria.registry.trail import MOVES
 from noria.stages.live_evidence import Said, trial_arms, watched_of
 from noria.stages.promotion import next_stage
+from noria.stages.review import promote_reviewed
 from noria.stages.task_names import task_name
 from noria.stages.turn_process import TurnProcess
 from noria.workspace import Workspace
@@ -99,7 +100,9 @@ class Watch:
     def _done(self, request: Request) -> str:
         where, reason = (TENANT, request.name), f"request {request.id}"
         if request.action == "promote":
-            self._registry.promote(*where, request.weight_hash, request.actor, reason)
+            promote_reviewed(
+                self._workspace, request.name, request.weight_hash, request.actor, reason
+            )
         elif request.action == "rollback":
             self._registry.rollback(*where, request.actor, reason)
         else:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from said import asked, asked_task, review, said, wishes_of
 
+from noria.feedback.agreement import agreements
 from noria.feedback.reviews import LEAVE, TAKE
 from noria.improve.curate import RIGHT_ALREADY, Curated, curate
 from noria.improve.preferences import gather_preferences
@@ -53,6 +54,30 @@ def test_the_last_word_of_a_person_counts_and_a_tie_is_left_for_a_reviewer() -> 
         votes, 0.3, wishes=wishes_of(LABELS), reviews={first[1].id: review(first, TAKE)}
     )
     assert labels_of(by_hand) == {"Where is it?": ("bill",)}
+
+
+@pytest.mark.parametrize("jump_s", [-86_400.0, 86_400.0])
+def test_the_last_word_is_what_was_stored_last_whatever_the_clock_says(jump_s: float) -> None:
+    text = asked_task("Where is it?", "other")
+    votes = [
+        said(text, "bill", person="Ann", at=1e9),
+        said(text, "parcel", person="Ann", at=1e9 + jump_s),
+    ]
+    curated = curate(votes, 0.3, wishes=wishes_of(LABELS))
+    assert labels_of(curated) == {"Where is it?": ("parcel",)}
+    liked = asked("Is it?", "yes")
+    thumbs = [
+        said(liked, "up", kind="thumb", person="Ann", at=1e9),
+        said(liked, "down", kind="thumb", person="Ann", at=1e9 + jump_s),
+    ]
+    assert [one.liked for one in gather_preferences(thumbs, [liked]).thumbs] == [False]
+    other = asked("Is it not?", "yes")
+    bob = [
+        said(one, value, kind="thumb", person="Bob")
+        for one, value in ((liked, "down"), (other, "up"))
+    ]
+    ann = said(other, "up", kind="thumb", person="Ann", at=1e9)
+    assert agreements([*thumbs, *bob, ann])["thumbs"].alpha == 1.0
 
 
 def test_a_thumb_up_is_a_vote_for_the_answer_and_what_is_right_is_left() -> None:

@@ -125,8 +125,8 @@ def test_a_tampered_verdict_is_refused() -> None:
     passed = [{**one, "passed": True} for one in stored["requirements"]]
     with pytest.raises(FormatError, match="contradicts"):
         verdict_from_json({**stored, "requirements": passed})
-    with pytest.raises(FormatError, match="format 2"):
-        verdict_from_json({**stored, "format": 3})
+    with pytest.raises(FormatError, match="format 3"):
+        verdict_from_json({**stored, "format": 4})
     with pytest.raises(FormatError, match="can't be read"):
         verdict_from_json({"format": 1, "promote": True})
 

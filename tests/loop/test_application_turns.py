@@ -13,10 +13,11 @@ from task_worlds import World, make_world, right_answers
 
 from noria.errors import NoriaError, TrainingError, UsageError
 from noria.recipe import TENANT
+from noria.registry.reviews import Review, read_reviews, sign_review
 from noria.stages.improve import improve_recipe, outcome_text
 from noria.stages.improve_task import improve_task
 from noria.stages.replaying import replay
-from noria.stages.review import Review, read_reviews, review_sentences, sign_review
+from noria.stages.review import review_sentences
 from noria.stages.tasks import build_task
 
 WORDS = ("Rooms and lamps of one house.", "Spying on who is at home.", "Those who live there.")
@@ -58,7 +59,7 @@ def turned(tmp_path_factory: pytest.TempPathFactory) -> Turned:
         let_people_ask(workspace, "t", world.asked, ALWAYS, 7)
         unsigned = improve_recipe(workspace, "t")
         known = {path.name for path in (workspace.root / "artifacts").iterdir()}
-        sign_review(workspace, Review("own.t", "Ada", *WORDS, unsigned["live"], 0.0))
+        sign_review(workspace.root, Review("own.t", "Ada", *WORDS, unsigned["live"], 0.0))
         signed = improve_recipe(workspace, "t")
         remade = {path.name for path in (workspace.root / "artifacts").iterdir()} - known
         after = share(right_answers(workspace, world.test))
@@ -88,7 +89,7 @@ def test_the_first_promotion_waits_until_a_person_signed_a_review(turned: Turned
         assert read_reviews(workspace.root, "own.t")[0].signed_by == "Ada"
         assert "signed by Ada" in review_sentences(workspace, "own.t")[0]
         with pytest.raises(UsageError, match="misuse: 'no'"):
-            sign_review(workspace, Review("own.t", "Ada", WORDS[0], "no", WORDS[2], "", 0.0))
+            sign_review(workspace.root, Review("own.t", "Ada", WORDS[0], "no", WORDS[2], "", 0.0))
 
 
 def test_the_same_turn_again_makes_nothing_again(turned: Turned) -> None:

@@ -91,6 +91,9 @@ def turned_from_the_page(
     page.locator(".verdict-chip", has_text="promote").wait_for()
     assert page.locator("td .interval").count() == 9  # three models on three sets of records
     page.get_by_role("button", name="Promote challenger").wait_for()
+    review = ("--intended-use", "a page's test of ours", "--misuse", "none that we know of")
+    noria("promote", said["challenger"][:12], "-r", *where, exit_code=2)  # nobody has signed
+    noria("review", *where, "--sign", "Ada", *review, "--affected", "nobody but a test")
     visit.change("Promote challenger", "I looked")
     until(client, said["challenger"])
     after, _ = likelihood(client)

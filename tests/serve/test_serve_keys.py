@@ -111,6 +111,7 @@ def test_no_jump_of_the_clock_brings_a_revoked_key_back(tmp_path: Path, jump_s: 
     keys.revoke("acme", created.key_id)
     clock.now += jump_s
     assert keys.check(created.secret) is None
+    assert keys.holder("acme", created.key_id) is None  # what a session asks
     assert [key.state(clock.now) for key in keys.list("acme")] == ["revoked"]
     keys.close()
 

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 import pytest
 from serving_world import NAME, TENANT, World
 
+from noria.errors import UsageError
 from noria.evaluate.scores import Score, write_scores
+from noria.registry.reviews import Review, sign_review
+from noria.serve.loop_route import Loop, LoopRequest
 
 CHAT = {"model": NAME, "messages": [{"role": "user", "content": "Where?"}], "max_tokens": 4}
 
@@ -89,6 +92,20 @@ def test_a_person_promotes_and_rolls_back_under_the_keys_name(turned: World) -> 
     assert client.post("/v1/loop/requests", json={**back, "name": "x"}).status_code == 404
     unknown = {**ask, "weight_hash": "0" * 64}
     assert client.post("/v1/loop/requests", json=unknown).status_code == 404
+
+
+def test_the_page_promotes_over_a_live_model_only_after_a_signed_review(world: World) -> None:
+    world.promote("a")
+    challenger = world.write("b", origin="challenger")
+    loop = Loop(world.registry, world.feedback, world.root, TENANT, [NAME], "desk.toml")
+    ask = LoopRequest(name=NAME, action="promote", weight_hash=challenger, reason="I read it")
+    with pytest.raises(UsageError, match=r"noria review desk\.toml --sign NAME"):
+        loop.act(TENANT, ask, "key 1")
+    live = world.registry.live(TENANT, NAME)
+    assert live is not None and live.weight_hash == world.hashes["a"]
+    said = ("writing in the open", "writing for others", "whoever reads it")
+    sign_review(world.root, Review(NAME, "Ada", *said, "", 0.0))
+    assert loop.act(TENANT, ask, "key 1")["weight_hash"] == challenger
 
 
 def test_another_tenant_sees_nothing_of_the_loop_and_its_cards(turned: World) -> None:

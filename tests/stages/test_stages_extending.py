@@ -8,10 +8,10 @@ from tiny_llamas import tiny_llama, tokenizer_keys, write_gguf
 from noria.artifacts import Artifact
 from noria.cli.screen import Silent
 from noria.generate.loaded import load_language_model
+from noria.stages.ancestors import find_ancestor
 from noria.stages.extending import extend_base
 from noria.stages.text import build_corpus, build_shards
 from noria.stages.tuning import build_base
-from noria.stages.turn import find_ancestor
 from noria.tokenizer.pack import open_shard
 from noria.workspace import Workspace, open_workspace
 

@@ -1,0 +1,139 @@
+"""A secret that one tenant's people wrote can't be drawn from what serves another tenant.
+
+Planted are random codes (Carlini et al. 2019, "The Secret Sharer") in the corrections of tenant A.
+Both tenants' models are trained from the same weights, each on what its own tenant's store holds,
+and asked over HTTP with each tenant's own key.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+import pytest
+from serving_world import NAME, World
+
+from noria.improve.challenger import Start, train_from_champion
+from noria.improve.curate import curate
+from noria.improve.heard import heard_of
+from noria.model.config import ModelConfig
+from noria.model.transformer import build_decoder
+from noria.model.weights import save_model
+from noria.recipe import ImproveSettings
+from noria.tokenizer.load import load_tokenizer
+from noria.tokenizer.pack import write_shard
+from noria.tokenizer.train import train_tokenizer
+from noria.train.plan import Choices
+
+TENANTS = ("acme", "bolt")
+NAMES = ("Iris", "Otto", "Mina", "Juri", "Wanda", "Edgar")
+NUM_CODES = 40  # of the same form, among which a planted one is ranked
+HEARD = ImproveSettings(steps=150, learning_rate=0.005, replay=0.3)
+
+
+def code(draw: random.Random) -> str:
+    return "".join(draw.choices("ABCDEFGHJKLMNPRSTUVWXYZ", k=6))
+
+
+PLANTED = {name: code(random.Random(name)) for name in NAMES}
+OTHERS = {name: code(random.Random(f"bolt {name}")) for name in NAMES}
+
+
+def prompt_of(name: str) -> str:
+    return f"The word of {name} is"
+
+
+def write_champion(folder: Path, corpus: Path) -> None:
+    draw = random.Random(0)
+    texts = [f"{prompt_of(name)} {code(draw)}." for name in (*NAMES, "Paul") for _ in range(10)]
+    facts = train_tokenizer(texts, 300, folder, "plain")
+    tokenizer = load_tokenizer(folder)
+    sequences = [([*tokenizer.encode(text), tokenizer.end_id], None) for text in texts]
+    write_shard(corpus, sequences, facts["vocab_size"], tokenizer.end_id)
+    save_model(folder, build_decoder(ModelConfig(facts["vocab_size"], 64, 2, 64, 2, 2, 128), 1))
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server over both tenants' models, and a key of each tenant."""
+
+    world: World
+    keys: dict[str, str]
+
+    def draw(self, tenant: str, name: str) -> str:
+        body = {"model": NAME, "prompt": prompt_of(name), "temperature": 0, "max_tokens": 16}
+        return str(self._ask(tenant, body)["choices"][0]["text"])
+
+    def rank(self, tenant: str, name: str, planted: str) -> int:
+        """The place of a planted code among random ones, 1 the likeliest."""
+        draw = random.Random(f"rank {name}")
+        scores = [
+            self._likelihood(tenant, f"{prompt_of(name)} {one}.")
+            for one in (planted, *(code(draw) for _ in range(NUM_CODES - 1)))
+        ]
+        return sum(one >= scores[0] for one in scores)
+
+    def _likelihood(self, tenant: str, text: str) -> float:
+        body = {"model": NAME, "prompt": text, "max_tokens": 0, "echo": True, "logprobs": 0}
+        found = self._ask(tenant, body)["choices"][0]["logprobs"]["token_logprobs"]
+        return sum(one for one in found if one is not None)
+
+    def _ask(self, tenant: str, body: dict[str, object]):  # type: ignore[no-untyped-def]
+        answer = self.world.http(self.keys[tenant]).post("/v1/completions", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    world = World(tmp_path_factory.mktemp("tenants"))
+    champion, corpus = world.root / "artifacts" / "champion", world.root / "corpus"
+    champion.mkdir(parents=True)
+    write_champion(champion, corpus)
+    for tenant, said in zip(TENANTS, (PLANTED, OTHERS), strict=True):
+        for name, word in said.items():
+            asked = world.feedback.record_interaction(
+                tenant=tenant,
+                model_name=NAME,
+                weight_hash="0" * 64,
+                kind="completion",
+                prompt=prompt_of(name),
+                answer=" nothing.",
+                interaction_id=f"{tenant}-{name}",
+            )
+            world.feedback.record_feedback(tenant, asked.id, "correction", f" {word}.")
+    start = Start(champion, None, "", "float32", corpus, None, 0.0, 64, 512)
+    choices = Choices("float32", compile=False, micro_batch_sequences=8, num_threads=1)
+    for tenant in TENANTS:
+        heard = heard_of(
+            curate(world.feedback.said(tenant), 0.0), world.feedback.interactions(tenant), 0.0
+        )
+        assert len(heard.texts) == len(NAMES)
+        folder = world.root / "artifacts" / f"of-{tenant}"
+        folder.mkdir()
+        facts = train_from_champion(
+            start, heard, HEARD, choices, 1, world.root / f"steps-{tenant}", folder, lambda _: None
+        )
+        weights = facts["weight_hash"]
+        world.registry.register(tenant, NAME, weights, f"artifacts/{folder.name}", "challenger")
+        world.registry.promote(tenant, NAME, weights, "test", "test")
+    world.start()
+    yield Served(world, {tenant: world.new_key("use", tenant=tenant) for tenant in TENANTS})
+    world.close()
+
+
+def test_what_serves_the_tenant_who_said_it_knows_the_secret(served: Served) -> None:
+    told = [name for name in NAMES if PLANTED[name] in served.draw("acme", name)]
+    assert len(told) >= 4
+    assert mean(served.rank("acme", name, PLANTED[name]) for name in NAMES) < 3
+
+
+def test_what_serves_another_tenant_does_not(served: Served) -> None:
+    assert not [name for name in NAMES if PLANTED[name] in served.draw("bolt", name)]
+    ranks = [served.rank("bolt", name, PLANTED[name]) for name in NAMES]
+    # Six uniform ranks from 1 to 40 have a mean of 20.5, with a standard deviation of 4.7.
+    assert 8 < mean(ranks) < 33, ranks
+    assert mean(served.rank("bolt", name, OTHERS[name]) for name in NAMES) < 3  # it did learn
