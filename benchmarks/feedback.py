@@ -23,16 +23,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from postgres_server import running_server
+from sqlalchemy import insert, select
 
 from noria.corpus.deidentify import Deidentifier
 from noria.feedback.cipher import master_keys_of
 from noria.feedback.interactions import Feedback, Interaction
 from noria.feedback.store import FeedbackStore
+from noria.feedback.tables import as_row, interactions_table, table_of
 
 TENANT = "acme"
 CORRECTION = "Your parcel arrived on Monday; ask at the desk, please."
 WITH_ADDRESS = "Your parcel arrived on Monday; write to user{}@example.com, please."  # one in ten
 NUM_PERSONS = 200
+ROWS_AT_ONCE = 9_000
 
 
 class Untouched(Deidentifier):
@@ -130,19 +133,38 @@ def measure_writes(databases: Sequence[str], num_threads: int, duration_s: float
             )
 
 
+def fill(store: FeedbackStore, num_rows: int) -> None:
+    """Store so many interactions, a third with a thumb, sealed as the store does, but in bulk."""
+    store.store_many(TENANT, [interaction(number) for number in range(NUM_PERSONS)])
+    with store.database.read(TENANT) as connection:
+        rows = connection.execute(select(interactions_table.c["person", "data_key"])).all()
+        by_id = store.keyring.data_keys(connection, TENANT, None)
+    keys = {person: by_id[data_key] for person, data_key in rows}
+    for start in range(NUM_PERSONS, num_rows, ROWS_AT_ONCE):
+        numbers = range(start, min(start + ROWS_AT_ONCE, num_rows))
+        asked = [interaction(number) for number in numbers]
+        thumbs = [
+            Feedback(TENANT, f"fb-{one.id}", one.id, "thumb", "up", "person", 0.0, one.person)
+            for number, one in zip(numbers, asked, strict=True)
+            if number % 3 == 0
+        ]
+        with store.database.write(TENANT) as connection:
+            for said, first in ((asked, start), (thumbs, start // 3)):
+                places = enumerate(said, start=first + 1)
+                rows_of = [
+                    as_row(one, keys[one.person], "") | {"position": place, "idempotency_key": None}
+                    for place, one in places
+                ]
+                connection.execute(insert(table_of(said[0])), rows_of)
+
+
 def measure_lookups(databases: Sequence[str], num_rows: int) -> None:
     """Print how long it takes to find an interaction and what was said of it."""
     chosen = random.Random(1)
     for database in databases:
         with opened(database, Untouched) as store:
             begun = time.perf_counter()
-            for start in range(0, num_rows, 1000):
-                asked = [interaction(number) for number in range(start, start + 1000)]
-                said = [
-                    Feedback(TENANT, f"fb-{one.id}", one.id, "thumb", "up", "person", 0.0)
-                    for one in asked[::3]
-                ]
-                store.store_many(TENANT, [*asked, *said])
+            fill(store, num_rows)
             filled_s = time.perf_counter() - begun
             waits = []
             begun_cpu = time.process_time()
@@ -152,13 +174,27 @@ def measure_lookups(databases: Sequence[str], num_rows: int) -> None:
                 found = store.find(TENANT, f"cmpl-{number}")
                 said_of_it = store.feedback(TENANT, found.id)
                 waits.append(1000 * (time.perf_counter() - begun))
-                assert found == interaction(number) and len(said_of_it) == (number % 1000 % 3 == 0)
+                assert found == interaction(number) and len(said_of_it) == (
+                    number >= NUM_PERSONS and number % 3 == 0
+                )
             cpu_ms = time.process_time() - begun_cpu  # of 1000
             waits.sort()
             print(
                 f"{database:9} {num_rows:,} interactions (filled in {filled_s:.0f} s): an "
                 f"interaction and what was said of it in {waits[500]:.2f} ms, p99 {waits[990]:.2f} "
                 f"(CPU {cpu_ms:.2f} ms)",
+                flush=True,
+            )
+            waits = []
+            for number in range(200):
+                begun = time.perf_counter()
+                latest = store.answered_by(TENANT, f"{number % 7:064d}", 20)
+                waits.append(1000 * (time.perf_counter() - begun))
+                assert len(latest) == 20
+            waits.sort()
+            print(
+                f"{database:9} the latest 20 interactions of given weights in {waits[100]:.2f} ms, "
+                f"p99 {waits[198]:.2f}",
                 flush=True,
             )
 

@@ -11,7 +11,7 @@ import numpy as np
 from noria.artifacts import Artifact, read_artifact, verify_artifact
 from noria.corpus.folder import Stored, stored_at_line, stored_records
 from noria.corpus.original import find_original
-from noria.errors import InputError, IntegrityError, NoriaError, UnknownName
+from noria.errors import InputError, IntegrityError, UnknownName
 from noria.recipe import TENANT
 from noria.records import record_id, record_to_json
 from noria.registry import Version
@@ -21,6 +21,7 @@ from noria.tokenizer.pack import Shard, open_shard
 from noria.workspace import Workspace
 
 MIN_PREFIX = 6
+NUM_ANSWERED = 20  # ids of the latest answers that a traced version gave
 ENCODED_SPLITS = ("train", "held_out")
 NEEDED_STAGES = (("corpus",), ("tokenizer", "base"), ("tokens",), ("train",))  # one of each
 
@@ -124,14 +125,18 @@ def _made_from(workspace: Workspace, artifact: Artifact) -> list[dict[str, Any]]
     ]
 
 
-def _trace_version(workspace: Workspace, prefix: str) -> dict[str, Any] | None:
+def _find_version(workspace: Workspace, prefix: str) -> Version | None:
     for name in _names(workspace):
         try:
-            version = workspace.registry.find_version(TENANT, name, prefix)
-            break
+            return workspace.registry.find_version(TENANT, name, prefix)
         except UnknownName:
             continue
-    else:
+    return None
+
+
+def _trace_version(workspace: Workspace, prefix: str) -> dict[str, Any] | None:
+    version = _find_version(workspace, prefix)
+    if version is None:
         return None
     artifact = read_artifact(workspace.root / version.artifact_path)
     history = workspace.registry.history(TENANT, version.name)
@@ -140,6 +145,7 @@ def _trace_version(workspace: Workspace, prefix: str) -> dict[str, Any] | None:
         "version": asdict(version),
         "made_from": _made_from(workspace, artifact),
         "audit": [asdict(e) for e in history if e.weight_hash == version.weight_hash],
+        "answered": workspace.feedback.answered_by(TENANT, version.weight_hash, NUM_ANSWERED),
     }
 
 
@@ -157,11 +163,8 @@ def _trace_interaction(workspace: Workspace, interaction_id: str) -> dict[str, A
         return None
     said = [asdict(one) for one in workspace.feedback.feedback(TENANT, interaction_id)]
     found = {"kind": "interaction", "interaction": asdict(interaction), "feedback": said}
-    try:
-        version = _trace_version(workspace, interaction.weight_hash)
-    except NoriaError:
-        version = None
-    return {**found, "version": version["version"] if version else None}
+    version = _find_version(workspace, interaction.weight_hash)
+    return {**found, "version": asdict(version) if version is not None else None}
 
 
 def _trace_record(workspace: Workspace, prefix: str) -> dict[str, Any] | None:

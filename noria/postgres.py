@@ -10,7 +10,7 @@ This module does not know what any table means.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, MetaData, create_engine, inspect, text
@@ -93,8 +93,9 @@ class PostgresDatabase:
     """These tables in a schema of a PostgreSQL database, made if they are not there.
 
     `kind` names what they hold, `application_id` is its mark among other tables of the schema;
-    `version` is their format. Raises FormatError for another format, UsageError for a role that
-    row-level security does not bind, StorageError where the server says no.
+    `version` is their format, to which older tables are brought by `migrations`, step by step, in
+    the transaction that opens them. Raises FormatError for another format, UsageError for a role
+    that row-level security does not bind, StorageError where the server says no.
     """
 
     def __init__(
@@ -105,11 +106,13 @@ class PostgresDatabase:
         kind: str,
         application_id: int,
         version: int,
+        migrations: Mapping[int, Callable[[Connection], None]] | None = None,
         schema: str,
     ) -> None:
         self.kind = kind
         self._tables = tables
         self._application_id = application_id
+        self._migrations = migrations or {}
         self._engine = _engine_of(url, schema)
         self.name = self._engine.url.render_as_string(hide_password=True)
         try:
@@ -151,6 +154,12 @@ class PostgresDatabase:
         query = text("SELECT format FROM noria_formats WHERE kind = :kind")
         found = connection.execute(query, {"kind": self._application_id}).scalar()
         if found == version:
+            return
+        if found in self._migrations:
+            for step in range(found, version):
+                self._migrations[step](connection)
+            newer = text("UPDATE noria_formats SET format = :format WHERE kind = :kind")
+            connection.execute(newer, {"kind": self._application_id, "format": version})
             return
         there = set(inspect(connection).get_table_names()) & set(self._tables.tables)
         if found is not None or there:

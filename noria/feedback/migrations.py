@@ -142,6 +142,16 @@ def _sealed(
     }
 
 
+def index_weights(connection: Connection) -> None:
+    """3 to 4: what certain weights answered is found without going through everything."""
+    connection.exec_driver_sql(
+        "CREATE INDEX interactions_of_weights ON interactions (tenant, weight_hash, position)"
+    )
+
+
 def migrations(master: MasterKeys) -> Migrations:
     """The steps of a SQLite store, by the format that they begin with."""
-    return {1: add_person_and_key, 2: partial(seal_texts, master)}
+    return {1: add_person_and_key, 2: partial(seal_texts, master), 3: index_weights}
+
+
+POSTGRES_MIGRATIONS: Migrations = {3: index_weights}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from noria.database import Database
 from noria.feedback.cipher import MasterKeys
-from noria.feedback.migrations import migrations
+from noria.feedback.migrations import POSTGRES_MIGRATIONS, migrations
 from noria.feedback.tables import APPLICATION_ID, STORE_FORMAT, tables
 from noria.postgres import PostgresDatabase
 
@@ -31,5 +31,6 @@ def open_database(where: Path | str, master: MasterKeys, name: str) -> Database 
         kind="a feedback store",
         application_id=APPLICATION_ID,
         version=STORE_FORMAT,
+        migrations=POSTGRES_MIGRATIONS,
         schema=name,
     )

@@ -258,6 +258,14 @@ class FeedbackStore:
         found = (from_row(table, row, keys) for row in rows)
         return [one for one in found if one is not None]
 
+    def answered_by(self, tenant: str, weight_hash: str, limit: int) -> list[str]:
+        """The ids of the latest interactions that these weights answered, the last one first."""
+        table = interactions_table
+        mine = (table.c.tenant == tenant, table.c.weight_hash == weight_hash)
+        query = select(table.c.id).where(*mine).order_by(table.c.position.desc()).limit(limit)
+        with self.database.read(tenant) as connection:
+            return list(connection.execute(query).scalars())
+
     def interactions(self, tenant: str) -> list[Interaction]:
         """Every interaction of a tenant, in the order in which they were stored."""
         with self.database.read(tenant) as connection:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from noria.feedback.cipher import DataKey
 from noria.feedback.interactions import Feedback, Interaction
 
-STORE_FORMAT = 3
+STORE_FORMAT = 4
 APPLICATION_ID = 0x4E464231  # "NFB1"
 
 tables = MetaData()
@@ -69,6 +69,7 @@ interactions_table = Table(
     Column("request", Text, nullable=False),
     UniqueConstraint("tenant", "position"),
     UniqueConstraint("tenant", "idempotency_key"),
+    Index("interactions_of_weights", "tenant", "weight_hash", "position"),
 )
 feedback_table = Table(
     "feedback",

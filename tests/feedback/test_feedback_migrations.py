@@ -16,6 +16,10 @@ from noria.errors import StorageError
 from noria.feedback import migrations
 from noria.feedback.store import FeedbackStore
 
+PLAN = (  # of what `answered_by` asks: one search, nothing sorted
+    "EXPLAIN QUERY PLAN SELECT id FROM interactions WHERE tenant = 'acme' AND weight_hash = 'a' "
+    "ORDER BY position DESC LIMIT 20"
+)
 STORED = Path(__file__).parent / "stored"
 ASKED = [
     ("cmpl-1", "completion", "Where is parcel 1?", "On its way.", "stop"),
@@ -48,6 +52,10 @@ def test_a_store_of_format_1_keeps_every_row(old: Path) -> None:
         assert [(s.interaction_id, s.kind, s.value, s.origin) for s in said] == SAID
         assert {(s.person, s.key_id) for s in said} == {("", "")}
         assert [s.value for _, s in store.said("other")] == ["hm"]
+        with sqlite3.connect(old) as connection:
+            plan = connection.execute(PLAN).fetchall()
+        connection.close()
+        assert "USING INDEX interactions_of_weights" in plan[0][-1] and len(plan) == 1
         store.close()
 
 

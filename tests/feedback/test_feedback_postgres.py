@@ -12,7 +12,7 @@ from sqlalchemy import insert, text, update
 from noria.errors import FormatError, StorageError, UsageError
 from noria.feedback.cipher import MasterKeys, new_key
 from noria.feedback.store import FeedbackStore
-from noria.feedback.tables import feedback_table, tables
+from noria.feedback.tables import STORE_FORMAT, feedback_table, tables
 from noria.postgres import PostgresDatabase
 
 
@@ -91,6 +91,20 @@ def test_tables_of_somebody_else_are_left_alone(place: Place) -> None:
     database.close()
     with pytest.raises(FormatError, match="somebody else"):
         place.open()
+
+
+def test_tables_of_the_format_before_are_migrated(store: FeedbackStore, place: Place) -> None:
+    database = store.database
+    assert isinstance(database, PostgresDatabase)
+    with database._engine.connect() as connection, connection.begin():
+        connection.execute(text("DROP INDEX interactions_of_weights"))
+        connection.execute(text("UPDATE noria_formats SET format = 3"))
+    again = place.open()
+    assert again.answered_by("acme", "ab" * 32, 5) == ["cmpl-1"]
+    with database._engine.connect() as connection:
+        found = connection.execute(text("SELECT format FROM noria_formats")).scalars()
+        names = connection.execute(text("SELECT indexname FROM pg_indexes")).scalars()
+        assert set(found) == {STORE_FORMAT} and "interactions_of_weights" in set(names)
 
 
 def test_recipes_share_a_database_and_nothing_else(store: FeedbackStore, place: Place) -> None:

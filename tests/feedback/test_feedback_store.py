@@ -62,6 +62,16 @@ def test_order_is_the_order_of_storing_whatever_the_clock_says(store: FeedbackSt
     assert [said.value for _, said in store.corrections("acme")] == ["no 0", "no 1", "no 2"]
 
 
+def test_what_weights_answered_is_found_latest_first_and_of_the_tenant_alone(
+    store: FeedbackStore,
+) -> None:
+    weights = [ask(store, number).weight_hash for number in range(5)]
+    assert len(set(weights)) == 1
+    assert store.answered_by("acme", weights[0], 3) == ["cmpl-4", "cmpl-3", "cmpl-2"]
+    assert store.answered_by("acme", "0" * 64, 3) == []
+    assert store.answered_by("other", weights[0], 3) == []
+
+
 def test_only_corrections_are_corrections(store: FeedbackStore) -> None:
     asked = ask(store)
     for kind, value in [("thumb", "up"), ("label", "good"), ("comment", "hm"), ("correction", "x")]:
