@@ -155,7 +155,7 @@ class PostgresDatabase:
         found = connection.execute(query, {"kind": self._application_id}).scalar()
         if found == version:
             return
-        if found in self._migrations:
+        if found is not None and found in self._migrations:
             for step in range(found, version):
                 self._migrations[step](connection)
             newer = text("UPDATE noria_formats SET format = :format WHERE kind = :kind")
