@@ -17,6 +17,7 @@ from serving_world import TENANT as OTHER
 from noria.cli.screen import Silent
 from noria.recipe import TENANT
 from noria.registry import Trial
+from noria.registry.reviews import Review, sign_review
 from noria.stages import watch as watching
 from noria.stages.turn_process import TurnProcess
 from noria.stages.watch import Watch
@@ -224,6 +225,12 @@ def test_limits_of_a_pinned_or_first_version_are_reported_once(tmp_path: Path) -
 
 def test_what_the_page_asked_for_is_done_and_its_outcome_noted(tmp_path: Path) -> None:
     with tried_in(tmp_path) as tried:
+        tried.registry.request(TENANT, NAME, "promote", tried.b, "p-12ab")
+        tried.watch.once()  # a request is no way around the review either
+        (early,) = tried.registry.requests(TENANT, NAME)
+        assert "no signed review" in early.outcome and tried.live() == tried.a
+        said = ("an answer of one letter", "taking it for more", "nobody but a test")
+        sign_review(tried.workspace.root, Review(NAME, "Ada", *said, tried.a, 0.0))
         asked = [("promote", tried.b), ("pin", ""), ("rollback", ""), ("freeze", "")]
         asked += [("promote", tried.b), ("unfreeze", "")]
         for action, weights in asked:
@@ -232,7 +239,7 @@ def test_what_the_page_asked_for_is_done_and_its_outcome_noted(tmp_path: Path) -
         tried.registry.request("other", NAME, "pin", "", "p-12ab")
         tried.watch.once()
         assert tried.registry.open_requests() == []
-        outcomes = [one.outcome for one in tried.registry.requests(TENANT, NAME)]
+        outcomes = [one.outcome for one in tried.registry.requests(TENANT, NAME)][1:]
         assert outcomes[:4] + outcomes[5:] == ["done"] * 5 and "is frozen" in outcomes[4]
         (nobody,) = tried.registry.requests(TENANT, "nobody")
         (other,) = tried.registry.requests("other", NAME)
