@@ -25,15 +25,16 @@ from noria.model.config import ModelConfig
 from noria.model.transformer import build_decoder
 from noria.model.weights import save_model
 from noria.recipe import ImproveSettings
+from noria.records import record_texts
 from noria.tokenizer.load import load_tokenizer
 from noria.tokenizer.pack import write_shard
 from noria.tokenizer.train import train_tokenizer
 from noria.train.plan import Choices
 
 TENANTS = ("acme", "bolt")
-NAMES = ("Iris", "Otto", "Mina", "Juri", "Wanda", "Edgar")
+NAMES = ("blue", "red", "green", "white", "black", "grey")  # no persons: those are replaced
 NUM_CODES = 20  # of the same form, among which a planted one is ranked
-HEARD = ImproveSettings(steps=300, learning_rate=0.005, replay=0.1)
+HEARD = ImproveSettings(steps=180, learning_rate=0.005, replay=0.2)
 
 
 def code(draw: random.Random) -> str:
@@ -45,12 +46,12 @@ OTHERS = {name: code(random.Random(f"bolt {name}")) for name in NAMES}
 
 
 def prompt_of(name: str) -> str:
-    return f"The word of {name} is"
+    return f"The word of the {name} box is"
 
 
 def write_champion(folder: Path, corpus: Path) -> None:
     draw = random.Random(0)
-    texts = [f"{prompt_of(name)} {code(draw)}." for name in (*NAMES, "Paul") for _ in range(10)]
+    texts = [f"{prompt_of(name)} {code(draw)}." for name in (*NAMES, "brown") for _ in range(10)]
     facts = train_tokenizer(texts, 300, folder, "plain")
     tokenizer = load_tokenizer(folder)
     sequences = [([*tokenizer.encode(text), tokenizer.end_id], None) for text in texts]
@@ -107,11 +108,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             world.feedback.record_feedback(tenant, asked.id, "correction", f" {word}.")
     start = Start(champion, None, "", "float32", corpus, None, 0.0, 64, 512)
     choices = Choices("float32", compile=False, micro_batch_sequences=8, num_threads=1)
-    for tenant in TENANTS:
+    for tenant, said_of in zip(TENANTS, (PLANTED, OTHERS), strict=True):
         heard = heard_of(
             curate(world.feedback.said(tenant), 0.0), world.feedback.interactions(tenant), 0.0
         )
-        assert len(heard.texts) == len(NAMES)
+        texts = {record_texts(one) for one in heard.texts}
+        assert texts == {(prompt_of(name), f" {said_of[name]}.") for name in NAMES}
         folder = world.root / "artifacts" / f"of-{tenant}"
         folder.mkdir()
         facts = train_from_champion(
