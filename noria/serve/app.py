@@ -117,8 +117,8 @@ def create_app(
     add_refusals(app)
     if desk is not None:
         _add_answers(app, desk, metrics, quotas, policy or NO_POLICY)
-        _add_embeddings(app, EmbeddingDesk(desk.models, admission), metrics, quotas)
         add_explanations(app, Explainer(desk.models, feedback, admission))
+    _add_embeddings(app, EmbeddingDesk(models, task_desk.tasks, admission), metrics, quotas)
     _add_tasks(app, task_desk)
     _add_feedback(app, feedback, metrics)
     add_state(app, worker, models, followed, admission)
@@ -178,7 +178,7 @@ def _add_embeddings(app: FastAPI, desk: EmbeddingDesk, metrics: Metrics, quotas:
             metrics.of(user.tenant).tokens.labels("prompt").inc(num_tokens)
             quotas.spend(user, num_tokens)
 
-        if body.model not in (desk.models.name, LIVE):
+        if not desk.knows(user.tenant, body.model):
             return no_such_model(desk.models)
         quotas.check(user)
         return await desk.reply(user.tenant, body, spend)

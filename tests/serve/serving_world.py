@@ -119,17 +119,20 @@ class World:
         self.hashes[always] = weights
         return weights
 
-    def promote_part(self, name: str, kind: str, part: Baseline, labels: Sequence[str]) -> None:
-        """Make an application of one trained part live."""
+    def promote_part(
+        self, name: str, kind: str, part: Baseline, labels: Sequence[str], way: str = "classical"
+    ) -> str:
+        """Make an application of one trained part live; returns its weight hash."""
         folder = self.root / "artifacts" / name
-        (folder / "classical").mkdir(parents=True)
-        part.save(folder / "classical")
-        parts = (Part("classical", "classical", 1.0, part.weight_hash),)
-        said = Description(name, kind, "classical", tuple(labels), False, 1.0, 0.0, parts)
+        (folder / way).mkdir(parents=True)
+        part.save(folder / way)
+        parts = (Part(way, way, 1.0, part.weight_hash),)
+        said = Description(name, kind, way, tuple(labels), False, 1.0, 0.0, parts)
         write_description(folder, said)
         weights, whole = said.weight_hash, f"{NAME}.{name}"
         self.registry.register(TENANT, whole, weights, f"artifacts/{name}", "made by hand")
         self.registry.promote(TENANT, whole, weights, "test", "test")
+        return weights
 
     def promote(self, always: str, tenant: str = TENANT) -> str:
         """Make the model that answers with this letter live; returns its weight hash."""

@@ -8,11 +8,13 @@ Nothing here opens a registry, a feedback store, or a key.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, final
+
+from numpy.typing import NDArray
 
 from noria.errors import NoriaError, UsageError
 from noria.evaluate.explain import attention_before, explain, ids_of
@@ -21,11 +23,13 @@ from noria.generate.batching import EngineSettings
 from noria.generate.embedding import embed
 from noria.generate.engines import Engines
 from noria.generate.loaded import Bases, LanguageModel
+from noria.model.headed import HeadedModel
 from noria.runtime import release_memory
 from noria.serve.worker.answering import Answering, error_told
 from noria.serve.worker.frames import Message
 from noria.serve.worker.outgoing import Outgoing
 from noria.serve.worker.scored import prompt_ids
+from noria.tasks.encoder_parts import ReadRows
 from noria.tasks.task_model import TaskModel, load_task_model
 
 Model = LanguageModel | TaskModel
@@ -96,7 +100,7 @@ class Jobs:
     def _load(self, message: Message) -> dict[str, Any]:
         folder = Path(message["folder"])
         if message["kind"] == "task":
-            task = load_task_model(folder)
+            task = self._load_task(folder)
             self._models[message["model"]] = task
             said = task.description
             return {
@@ -105,6 +109,7 @@ class Jobs:
                 "way": said.way,
                 "labels": list(said.labels),
                 "many": said.many,
+                "makes_vectors": task.vectors is not None,
             }
         model = self._bases.load(folder)
         self._models[message["model"]] = model
@@ -114,10 +119,28 @@ class Jobs:
             "chat_format": model.tokenizer.chat_format,
         }
 
+    def _load_task(self, folder: Path) -> TaskModel:
+        """An application whose encoders read the rows of concurrent requests together."""
+        served: list[HeadedModel] = []
+
+        def serve(model: HeadedModel, pad_id: int) -> ReadRows:
+            served.append(model)
+            return self._engines.encoder(model, pad_id).scored
+
+        try:
+            return load_task_model(folder, serve)
+        except BaseException:
+            for model in served:
+                self._engines.drop(model)
+            raise
+
     def _unload(self, number: int) -> None:
         model = self._models.pop(number, None)
         if isinstance(model, LanguageModel):
             self._engines.drop(model)
+        elif model is not None:
+            for one in model.encoders:
+                self._engines.drop(one)
         del model
         release_memory()
         self._outgoing.put({"unloaded": number})
@@ -127,6 +150,9 @@ class Jobs:
 
     def _embed(self, message: Message) -> dict[str, Any]:
         """The vectors of texts, each in base64 of little-endian float32."""
+        asked = self._models.get(message["model"])
+        if isinstance(asked, TaskModel):
+            return _sentence_vectors(asked, message["texts"])
         model = self._language(message)
         before = list(model.tokenizer.start_ids)
         vectors, num_tokens = [], 0
@@ -136,7 +162,7 @@ class Jobs:
                 vector = embed(model, before, ids)
             except UsageError as error:  # it counts tokens and says nothing of the text
                 raise UsageError(f"input {index}: {error.given}", error.expected) from error
-            vectors.append(base64.b64encode(vector.numpy().astype("<f4").tobytes()).decode("ascii"))
+            vectors.append(_packed(vector.numpy()))
             num_tokens += len(before) + len(ids)
         return {"vectors": vectors, "num_tokens": num_tokens}
 
@@ -166,3 +192,18 @@ class Jobs:
         if not isinstance(model, TaskModel):
             raise NoriaError("a model that is not loaded", "an application")
         return [answer.as_json() for answer in model.predict(message["texts"])]
+
+
+def _sentence_vectors(model: TaskModel, texts: Sequence[str]) -> dict[str, Any]:
+    parts = model.vectors
+    if parts is None:
+        raise NoriaError("an application that makes no vectors", "one over sentence vectors")
+    for index, text in enumerate(texts):
+        if not text.strip():
+            raise UsageError(f"input {index}: a text of no token", "1 token or more")
+    vectors = [_packed(one) for one in parts.vectors(texts)]
+    return {"vectors": vectors, "num_tokens": parts.num_tokens(texts)}
+
+
+def _packed(vector: NDArray[Any]) -> str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")

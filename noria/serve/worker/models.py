@@ -35,6 +35,14 @@ class _Handle:
         """Whether it can be asked: false once its worker has ended."""
         return not self._link.has_ended
 
+    def embed(self, texts: Sequence[str]) -> tuple[list[str], int]:
+        """Vectors in base64 of little-endian float32, and the tokens read.
+
+        Raises UsageError for a text of no token, or of too many.
+        """
+        found = self._call("embed", texts=list(texts))
+        return [str(one) for one in found["vectors"]], int(found["num_tokens"])
+
     def _call(self, do: str, **asked: Any) -> Any:
         return self._link.call({"do": do, "model": self._number, **asked})
 
@@ -82,14 +90,6 @@ class LanguageHandle(_Handle):
         found = self._call("state")
         return {str(name): int(value) for name, value in found.items()}
 
-    def embed(self, texts: Sequence[str]) -> tuple[list[str], int]:
-        """Vectors in base64 of little-endian float32, and the tokens read.
-
-        Raises UsageError for a text of no token, or of too many.
-        """
-        found = self._call("embed", texts=list(texts))
-        return [str(one) for one in found["vectors"]], int(found["num_tokens"])
-
     def explain(
         self, kind: str, prompt: str, answer: str, num_read: int, token: int | None
     ) -> dict[str, Any]:
@@ -107,7 +107,10 @@ class LanguageHandle(_Handle):
 
 @final
 class TaskHandle(_Handle):
-    """An application in the worker."""
+    """An application in the worker.
+
+    makes_vectors: whether it is over an encoder's sentence vectors, which `embed` then gives.
+    """
 
     def __init__(self, link: Link, number: int, said: Mapping[str, Any]) -> None:
         super().__init__(link, number, said)
@@ -115,6 +118,7 @@ class TaskHandle(_Handle):
         self.way = str(said["way"])
         self.labels = tuple(map(str, said["labels"]))
         self.many = bool(said["many"])
+        self.makes_vectors = bool(said["makes_vectors"])
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """An answer to each text, as JSON has it. Raises UsageError for an empty text."""
