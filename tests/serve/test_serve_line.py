@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import socket
 import struct
 import weakref
 from dataclasses import asdict
@@ -28,6 +29,7 @@ from noria.serve.worker.messages import (
     piece_from_json,
     piece_to_json,
 )
+from noria.serve.worker.outgoing import Outgoing
 
 
 class Kept:
@@ -103,6 +105,23 @@ def test_an_error_crosses_the_line_as_what_it_is_and_a_strangers_says_nothing() 
     assert type(strange) is NoriaError and "text" not in str(strange)
     assert type(error_from_json({"kind": "SystemExit"})) is NoriaError
     assert type(error_from_json("no object")) is NoriaError
+
+
+def test_a_message_that_can_not_be_sent_takes_no_other_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ours, theirs = socket.socketpair()
+    outgoing = Outgoing(theirs)
+    for message in ({"id": 1}, {"id": 2, "result": object()}, lambda: 1 // 0, {"id": 3}):
+        outgoing.put(message)  # type: ignore[arg-type]
+    outgoing.start()
+    heard: list[dict[str, Any]] = []
+    with ours, theirs, ours.makefile("rb") as line:
+        while len(heard) < 3:
+            heard += read_frame(line) or []
+    assert [one["id"] for one in heard] == [1, 2, 3]
+    assert heard[1]["error"]["kind"] == "NoriaError"
+    assert "could not be made" in caplog.text
 
 
 def asked(number: int, **sampling: Any) -> dict[str, Any]:

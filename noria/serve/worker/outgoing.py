@@ -16,12 +16,14 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import final
 
-from noria.errors import FormatError, NoriaError
+from noria.errors import NoriaError
 from noria.serve.worker.frames import Message, frame_of
 from noria.serve.worker.messages import error_to_json
 
 MAX_MESSAGES = 256  # of one frame
 MAX_LOG_FRAMES = 12
+
+log = logging.getLogger(__name__)
 
 Late = Callable[[], Message | None]  # makes a message when its turn comes, or none
 
@@ -61,18 +63,23 @@ class Outgoing:
     def _send(self, messages: list[Message]) -> None:
         try:
             data = frame_of(messages)
-        except (FormatError, ValueError):  # one is too large, or no JSON: the others go alone
+        except Exception:  # one is too large, or no JSON: the others go alone
             if len(messages) > 1:
                 for one in messages:
                     self._send([one])
                 return
+            log.exception("an answer that does not fit the worker's line")
             error = NoriaError("an answer that does not fit the worker's line", "a smaller one")
             data = frame_of([{"id": messages[0].get("id"), "error": error_to_json(error)}])
         self._line.sendall(data)
 
 
 def _made(message: Message | Late) -> Message | None:
-    return message() if callable(message) else message
+    try:
+        return message() if callable(message) else message
+    except Exception:  # this thread speaks for everybody
+        log.exception("a message could not be made")
+        return None
 
 
 @final
