@@ -69,11 +69,21 @@ class Answer:
         self._writing = model.answer(self.asked.wanted(model), self._told)
 
     async def next(self) -> Piece:
-        """The next piece; after one with `finish` there is none. Raises what went wrong."""
+        """The next piece; after one with `finish` there is none. Raises what went wrong.
+
+        To a reader who is behind, all that has come goes as one.
+        """
         piece = await self._ready.get()
         if isinstance(piece, Exception):
             raise piece
-        return piece
+        pieces = [piece]
+        while pieces[-1].finish is None and not self._ready.empty():
+            following = self._ready.get_nowait()
+            if isinstance(following, Exception):  # nothing comes after it
+                self._ready.put_nowait(following)
+                break
+            pieces.append(following)
+        return joined(pieces) if len(pieces) > 1 else piece
 
     async def whole(self) -> tuple[str, Piece]:
         """The text of the whole answer and its last piece, with the tokens of all."""

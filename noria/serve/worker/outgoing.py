@@ -1,7 +1,7 @@
 """What the worker says: one thread makes text of tokens and sends it.
 
-In: messages from any thread, tokens from engines. Out: frames. Whatever has come while a frame was
-sent goes into the next one: many answers cost little more than one.
+In: messages from any thread, tokens from engines. Out: frames. Whatever comes within a moment goes
+into one: many answers cost little more than one.
 This module knows no model; an answer makes its own messages.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from noria.serve.worker.frames import Message, frame_of
 from noria.serve.worker.messages import error_to_json
 
 MAX_MESSAGES = 256  # of one frame
+GATHER_S = 0.002  # the tokens of a step come one by one: together they cost a fraction
 MAX_LOG_FRAMES = 12
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class Outgoing:
 
     def _taken(self) -> Iterator[Message | Late]:
         yield self._waiting.get()
+        time.sleep(GATHER_S)
         for _ in range(MAX_MESSAGES - 1):
             try:
                 yield self._waiting.get_nowait()
