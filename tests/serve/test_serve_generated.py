@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import socket
 import time
@@ -13,6 +14,7 @@ import pytest
 from generated_requests import ask_by_document, ask_by_hand, go_away, request_head
 from serving_world import World
 
+from noria.runtime import child_process_ids
 from noria.serve.app import OPEN_PATHS
 from noria.serve.openapi import operations
 
@@ -62,8 +64,10 @@ def test_odd_bodies_are_answered_or_refused_as_documented(target: World) -> None
 
 
 def memory_bytes() -> int:
-    """What this process, which is the server's too, holds in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    """Of this process, which serves, and of its worker."""
+    ids = [os.getpid(), *child_process_ids(os.getpid())]
+    pages = (int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in ids)
+    return sum(pages) * resource.getpagesize()
 
 
 def test_who_goes_away_frees_every_slot_and_all_memory(world: World) -> None:

@@ -48,6 +48,15 @@ def two(world: World, mortal: Worker) -> World:
     return world
 
 
+@pytest.fixture
+def no_gc() -> Iterator[None]:
+    """What is freed here has not waited to be found as a ring of references."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
 def kill(worker: Worker) -> None:
     """End it as the system does when memory is short, and wait until it is known."""
     num_before = worker.num_started
@@ -163,21 +172,18 @@ def test_a_version_that_workers_die_of_is_tried_again_ever_later(
 
 
 def test_a_swapped_out_model_is_unloaded_when_its_last_answer_has_ended(
-    two: World, mortal: Worker
+    two: World, no_gc: None
 ) -> None:
-    gc.collect()  # of worlds that have ended
-    two.until(lambda: two.health()["worker"]["models"] == 2)
-    gc.disable()  # nothing has to wait for it
+    num_loaded = two.health()["worker"]["models"]  # ours, and maybe of worlds that have ended
     client = two.http(two.key)
     with client.stream("POST", "/v1/completions", json=LONG) as stream:
         lines = stream.iter_lines()
         next(lines)
         two.wait_for(two.promote("b"))
-        assert two.health()["worker"]["models"] == 3  # the stream ends on its weights
-    two.until(lambda: two.health()["worker"]["models"] == 2)
+        assert two.health()["worker"]["models"] > num_loaded  # the stream ends on its weights
+    two.until(lambda: two.health()["worker"]["models"] <= num_loaded)
     answer = two.openai().completions.create(model=NAME, prompt="Where", max_tokens=3)
     assert answer.choices[0].text == "bbb"
-    gc.enable()
 
 
 def test_neither_ctrl_c_nor_sigterm_ends_the_worker_before_the_server(
