@@ -66,6 +66,7 @@ class Workspace:
     recipe_path: Path
     root: Path
     watcher: Watcher
+    tenant: str = TENANT  # whose feedback and live pointers the verbs of the loop mean
     results: list[StageResult] = field(default_factory=list)
     _closers: list[Callable[[], None]] = field(default_factory=list)
 
@@ -111,8 +112,8 @@ class Workspace:
         """
         name = self.recipe.name
         if prefix:
-            return self.registry.find_version(TENANT, name, prefix)
-        live = self.registry.live(TENANT, name)
+            return self.registry.find_version(self.tenant, name, prefix)
+        live = self.registry.live(self.tenant, name)
         if live is None:
             raise UnknownName(
                 f"{name!r} has no live model", "a trained one", f"run: noria run {self.recipe_path}"
@@ -155,7 +156,9 @@ class Workspace:
         self.watcher.end(stage, result, elapsed_s, artifact.reused)
 
 
-def open_workspace(recipe_path: Path, root: Path | None, watcher: Watcher) -> Workspace:
+def open_workspace(
+    recipe_path: Path, root: Path | None, watcher: Watcher, tenant: str = TENANT
+) -> Workspace:
     """Open (and make, if new) the workspace of a recipe. Raises RecipeError, InputError."""
     try:
         recipe_path = recipe_path.resolve()
@@ -170,4 +173,4 @@ def open_workspace(recipe_path: Path, root: Path | None, watcher: Watcher) -> Wo
         raise StorageError(
             f"{root} can't be made ({error})", "a folder", "choose another with --store"
         ) from error
-    return Workspace(recipe, recipe_path, root, watcher)
+    return Workspace(recipe, recipe_path, root, watcher, tenant)

@@ -10,6 +10,7 @@ from noria.cli.screen import JSON, RECIPE, STORE, Opened, show
 from noria.recipe import TENANT, Recipe
 
 TASK = typer.Option("", "--task", help="Of this application, not of the language model.")
+OF_TENANT = typer.Option(TENANT, "--tenant", help="Whose feedback and live version.")
 REASON = typer.Option("by hand", "--reason", help="For the audit trail.")
 
 
@@ -25,6 +26,7 @@ def add_verbs(app: typer.Typer) -> None:
 def improve(
     recipe: Path = RECIPE,
     task: str = TASK,
+    tenant: str = OF_TENANT,
     watch: bool = typer.Option(
         False, "--watch", help="For ever: requests, triggers, canaries, rollbacks. Ctrl-C ends it."
     ),
@@ -36,9 +38,11 @@ def improve(
     from noria.stages.improve import improve_recipe, outcome_text
 
     if watch:
+        if tenant != TENANT:
+            raise typer.BadParameter("--watch looks after every tenant: leave --tenant out")
         _watch(recipe, store)
         return
-    with Opened(recipe, store, as_json) as workspace, workspace.alone():
+    with Opened(recipe, store, as_json, tenant) as workspace, workspace.alone():
         lower_priority()
         outcome = improve_recipe(workspace, task)
     show(outcome, as_json, outcome_text(outcome))
@@ -76,44 +80,58 @@ def promote(
     weight_hash: str = typer.Argument(..., help="Weight hash (prefix) of a version."),
     recipe: Path = typer.Option(Path("noria.toml"), "--recipe", "-r", help="The recipe."),
     task: str = TASK,
+    tenant: str = OF_TENANT,
     reason: str = REASON,
     store: Path | None = STORE,
     as_json: bool = JSON,
 ) -> None:
-    """Make a version live by hand; running servers follow."""
+    """Make a version live by hand; running servers follow.
+
+    A tenant may get a version of the recipe's own; what its people say trains a version of its own.
+    """
     from noria.artifacts import read_artifact, verify_artifact
+    from noria.stages.promotion import version_for
     from noria.stages.review import promote_reviewed
 
-    with Opened(recipe, store, quiet=True) as workspace:
+    with Opened(recipe, store, quiet=True, tenant=tenant) as workspace:
         name = _name(workspace.recipe, task)
-        version = workspace.registry.find_version(TENANT, name, weight_hash)
+        version = version_for(workspace, name, weight_hash)
         verify_artifact(read_artifact(workspace.root / version.artifact_path))
-        live = promote_reviewed(workspace, name, version.weight_hash, "command line", reason)
+        live = promote_reviewed(
+            workspace, tenant, name, version.weight_hash, "command line", reason
+        )
     show({"live": live.weight_hash}, as_json, f"live: {live.weight_hash[:12]}")
 
 
 def rollback(
     recipe: Path = RECIPE,
     task: str = TASK,
+    tenant: str = OF_TENANT,
     reason: str = REASON,
     store: Path | None = STORE,
     as_json: bool = JSON,
 ) -> None:
     """Make the version live that was live before; running servers follow."""
-    with Opened(recipe, store, quiet=True) as workspace:
+    with Opened(recipe, store, quiet=True, tenant=tenant) as workspace:
         name = _name(workspace.recipe, task)
-        live = workspace.registry.rollback(TENANT, name, "command line", reason)
+        live = workspace.registry.rollback(tenant, name, "command line", reason)
     show({"live": live.weight_hash}, as_json, f"live: {live.weight_hash[:12]}")
 
 
 def _hold(
-    action: str, recipe: Path, task: str, reason: str, store: Path | None, as_json: bool
+    action: str,
+    recipe: Path,
+    task: str,
+    tenant: str,
+    reason: str,
+    store: Path | None,
+    as_json: bool,
 ) -> None:
     """Begin or end a hold; tell what is live and what holds it now."""
     with Opened(recipe, store, quiet=True) as workspace:
         name = _name(workspace.recipe, task)
-        live = workspace.registry.hold(TENANT, name, action, "command line", reason)
-        held = sorted(workspace.registry.holds(TENANT, name))
+        live = workspace.registry.hold(tenant, name, action, "command line", reason)
+        held = sorted(workspace.registry.holds(tenant, name))
     told = f"live: {live.weight_hash[:12]}   held by: {' and '.join(held) or 'nothing'}"
     show({"live": live.weight_hash, "holds": held}, as_json, told)
 
@@ -121,6 +139,7 @@ def _hold(
 def pin(
     recipe: Path = RECIPE,
     task: str = TASK,
+    tenant: str = OF_TENANT,
     reason: str = REASON,
     store: Path | None = STORE,
     as_json: bool = JSON,
@@ -129,37 +148,40 @@ def pin(
 
     A canary or shadow that is on ends.
     """
-    _hold("pin", recipe, task, reason, store, as_json)
+    _hold("pin", recipe, task, tenant, reason, store, as_json)
 
 
 def unpin(
     recipe: Path = RECIPE,
     task: str = TASK,
+    tenant: str = OF_TENANT,
     reason: str = REASON,
     store: Path | None = STORE,
     as_json: bool = JSON,
 ) -> None:
     """End a pin."""
-    _hold("unpin", recipe, task, reason, store, as_json)
+    _hold("unpin", recipe, task, tenant, reason, store, as_json)
 
 
 def freeze(
     recipe: Path = RECIPE,
     task: str = TASK,
+    tenant: str = OF_TENANT,
     reason: str = REASON,
     store: Path | None = STORE,
     as_json: bool = JSON,
 ) -> None:
     """Keep what is live from being moved by anybody, until `noria unfreeze`."""
-    _hold("freeze", recipe, task, reason, store, as_json)
+    _hold("freeze", recipe, task, tenant, reason, store, as_json)
 
 
 def unfreeze(
     recipe: Path = RECIPE,
     task: str = TASK,
+    tenant: str = OF_TENANT,
     reason: str = REASON,
     store: Path | None = STORE,
     as_json: bool = JSON,
 ) -> None:
     """End a freeze."""
-    _hold("unfreeze", recipe, task, reason, store, as_json)
+    _hold("unfreeze", recipe, task, tenant, reason, store, as_json)

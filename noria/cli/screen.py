@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from noria.errors import NoriaError, StorageError
+from noria.recipe import TENANT
 
 if TYPE_CHECKING:
     from noria.workspace import Workspace
@@ -109,12 +110,12 @@ class Screen:
 class Opened:
     """A workspace for the length of a verb, with a screen or in silence."""
 
-    def __init__(self, recipe: Path, store: Path | None, quiet: bool) -> None:
+    def __init__(self, recipe: Path, store: Path | None, quiet: bool, tenant: str = TENANT) -> None:
         from noria.workspace import open_workspace
 
         self._screen = None if quiet else Screen()
         try:
-            self._workspace = open_workspace(recipe, store, self._screen or Silent())
+            self._workspace = open_workspace(recipe, store, self._screen or Silent(), tenant)
         except BaseException:
             self._close_screen()
             raise

@@ -25,7 +25,6 @@ from noria.improve.quarantine import Reference
 from noria.improve.votes import DISAGREE, QUARANTINED, Decision, Example, Said
 from noria.improve.wishes import LabelWishes, NoWish, SpanWishes, TextWishes, Wishes
 from noria.improve.worth import Worth, most_worth
-from noria.recipe import TENANT
 from noria.records import Labelled, Record, Tagged, record_from_json, record_texts
 from noria.stages.task_names import require_task, task_name
 from noria.tasks.tag import TAG, tags_in
@@ -53,7 +52,7 @@ def open_subject(workspace: Workspace, task: str = "", learned: Collection[str] 
     if task:
         require_task(recipe, task)
     name = task_name(recipe, task) if task else recipe.name
-    live = workspace.registry.live(TENANT, name)
+    live = workspace.registry.live(workspace.tenant, name)
     if live is None:
         raise UnknownName(
             f"{name!r} has no live model",
@@ -157,12 +156,12 @@ def curated_feedback(
     """What the next turn would learn from, and what became of everything else."""
     subject = open_subject(workspace, task, learned)
     return curate(
-        workspace.feedback.said(TENANT),
+        workspace.feedback.said(workspace.tenant),
         workspace.recipe.improve.held_out,
         wishes=subject.wishes,
         reference=subject.reference,
-        reviews=workspace.reviews.latest(TENANT),
-        interactions=workspace.feedback.interactions(TENANT),
+        reviews=workspace.reviews.latest(workspace.tenant),
+        interactions=workspace.feedback.interactions(workspace.tenant),
     )
 
 
@@ -175,8 +174,10 @@ def worth_a_look(workspace: Workspace, task: str, limit: int) -> list[Worth]:
     """The answers that are most worth a person's look, the most rewarding first."""
     subject = open_subject(workspace, task)
     distance = subject.reference.distance
-    every = workspace.feedback.interactions(TENANT)
-    return most_worth(every, workspace.feedback.said(TENANT), subject.wishes, distance, limit)
+    every = workspace.feedback.interactions(workspace.tenant)
+    return most_worth(
+        every, workspace.feedback.said(workspace.tenant), subject.wishes, distance, limit
+    )
 
 
 def decide(
@@ -195,23 +196,25 @@ def decide(
     left. Raises UnknownName for no or several such ids, UsageError for an edit that says nothing or
     that the application can't read.
     """
-    interaction, said = _found(workspace.feedback.said(TENANT), prefix)
+    interaction, said = _found(workspace.feedback.said(workspace.tenant), prefix)
     if action != EDIT:
-        return workspace.reviews.decide(TENANT, said.id, action, actor, note)
+        return workspace.reviews.decide(workspace.tenant, said.id, action, actor, note)
     if not text.strip():
         raise UsageError("an edit without a text", "what the answer should have been")
     if wishes is not None:
         try:
-            wishes.wanted(interaction, Feedback(TENANT, "", "", "correction", text, "person", 0.0))
+            wishes.wanted(
+                interaction, Feedback(workspace.tenant, "", "", "correction", text, "person", 0.0)
+            )
         except NoWish as no_wish:
             raise UsageError(
                 f"an edit that says {no_wish.reason}", "what the answer should have been"
             ) from no_wish
     own = workspace.feedback.record_feedback(
-        TENANT, interaction.id, "correction", text, person=actor
+        workspace.tenant, interaction.id, "correction", text, person=actor
     )
-    taken = workspace.reviews.decide(TENANT, own.id, TAKE, actor, note)
-    workspace.reviews.decide(TENANT, said.id, LEAVE, actor, f"edited: {own.id}")
+    taken = workspace.reviews.decide(workspace.tenant, own.id, TAKE, actor, note)
+    workspace.reviews.decide(workspace.tenant, said.id, LEAVE, actor, f"edited: {own.id}")
     return taken
 
 

@@ -10,7 +10,6 @@ from noria.artifacts import read_artifact
 from noria.errors import NoriaError, TrainingError, UnknownName
 from noria.evaluate.compare import signed
 from noria.improve.verdict import verdict_lines
-from noria.recipe import TENANT
 from noria.registry.trials import STAGES
 from noria.stages.improve_task import ACTOR, improve_task
 from noria.stages.measuring import gap_interval
@@ -30,7 +29,7 @@ def improve(workspace: Workspace) -> dict[str, Any]:
     Raises UnknownName if nothing is live, TrainingError if there is too little feedback.
     """
     name = workspace.recipe.name
-    live = workspace.registry.live(TENANT, name)
+    live = workspace.registry.live(workspace.tenant, name)
     if live is None:
         raise UnknownName(
             f"{name!r} has no live model",
@@ -38,13 +37,13 @@ def improve(workspace: Workspace) -> dict[str, Any]:
             f"run: noria run {workspace.recipe_path}",
         )
     champion = read_artifact(workspace.root / live.artifact_path)
-    turn = take_turn(workspace, champion, workspace.feedback.said(TENANT))
+    turn = take_turn(workspace, champion, workspace.feedback.said(workspace.tenant))
     reasons = list(turn.verdict.reasons)
     missing = unsigned_review(workspace, name) if turn.verdict.promote else ""
     released = ""
     if turn.verdict.promote and not missing:
         released = release(workspace, name, turn.challenger, turn.judged, ACTOR)
-    now = workspace.registry.live(TENANT, name)
+    now = workspace.registry.live(workspace.tenant, name)
     page = write_turn_page(workspace, name, turn.verdict, _brought(turn))
     return {
         "promoted": released == "promoted",

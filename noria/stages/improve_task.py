@@ -24,7 +24,7 @@ def improve_task(workspace: Workspace, name: str) -> dict[str, Any]:
     Raises UnknownName if it has no live model, TrainingError if there is too little feedback.
     """
     known = task_name(workspace.recipe, name)
-    live = task_version(workspace.registry, workspace.recipe, name)
+    live = task_version(workspace.registry, workspace.recipe, name, tenant=workspace.tenant)
     champion = read_artifact(workspace.root / live.artifact_path)
     curated = curate_task(workspace, name)
     turn = take_task_turn(workspace, name, champion, curated)
@@ -35,7 +35,7 @@ def improve_task(workspace: Workspace, name: str) -> dict[str, Any]:
         reasons = [missing]
     elif turn.verdict.promote:
         released = release(workspace, known, turn.challenger, turn.judged, ACTOR)
-    now = task_version(workspace.registry, workspace.recipe, name)
+    now = task_version(workspace.registry, workspace.recipe, name, tenant=workspace.tenant)
     page = write_turn_page(workspace, known, turn.verdict, _brought(turn), name)
     return {
         **_told(turn),

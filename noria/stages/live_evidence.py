@@ -15,10 +15,9 @@ import numpy as np
 from noria.artifacts import read_artifact
 from noria.errors import NoriaError
 from noria.evaluate.distance import mean_distance, text_vector
-from noria.feedback.interactions import Feedback, Interaction
+from noria.feedback.counting import Thumb
 from noria.improve.canary import Arm
 from noria.improve.limits import Watched
-from noria.recipe import TENANT
 from noria.records import (
     Conversation,
     Document,
@@ -35,17 +34,17 @@ from noria.registry.signals import Counts
 from noria.stages.ancestors import find_ancestor
 from noria.workspace import Workspace
 
-Said = Sequence[tuple[Interaction, Feedback]]
+Thumbs = Sequence[Thumb]
 
 
-def thumbs_of(said: Said, name: str, weight_hash: str) -> list[bool]:
+def thumbs_of(thumbs: Thumbs, name: str, weight_hash: str) -> list[bool]:
     """Whether each thumb on a version's answers points down; the last word of a person counts."""
     votes: dict[tuple[str, str], bool] = {}
-    for asked, one in said:
-        if one.kind == "thumb" and (asked.model_name, asked.weight_hash) == (name, weight_hash):
-            key = (asked.id, one.person or one.id)
+    for one in thumbs:
+        if (one.model_name, one.weight_hash) == (name, weight_hash):
+            key = (one.interaction_id, one.voter)
             votes.pop(key, None)  # the last word comes last
-            votes[key] = one.value == "down"
+            votes[key] = one.is_down
     return list(votes.values())
 
 
@@ -54,39 +53,41 @@ def arm_of(counts: Counts, thumbs: Sequence[bool]) -> Arm:
     return Arm(counts.num_requests, counts.num_errors, len(thumbs), sum(thumbs))
 
 
-def trial_arms(workspace: Workspace, trial: Trial, live: Version, said: Said) -> tuple[Arm, Arm]:
+def trial_arms(
+    workspace: Workspace, trial: Trial, live: Version, thumbs: Thumbs
+) -> tuple[Arm, Arm]:
     """What live and tried version did since the trial began.
 
     Of thumbs, from the first on an answer of the tried version on: before, there was none.
     """
     tried_hash, name = trial.weight_hash, trial.name
-    begins = (i for i, (asked, _) in enumerate(said) if asked.weight_hash == tried_hash)
-    since = said[next(begins, len(said)) :]
+    begins = (i for i, one in enumerate(thumbs) if one.weight_hash == tried_hash)
+    since = thumbs[next(begins, len(thumbs)) :]
     side = "shown" if trial.stage == "canary" else "shadow"
     arms = []
     for weight_hash, where in ((live.weight_hash, "shown"), (tried_hash, side)):
         counts = workspace.registry.signals.total(
-            TENANT, name, weight_hash, where, trial.signals_after
+            trial.tenant, name, weight_hash, where, trial.signals_after
         )
         arms.append(arm_of(counts, thumbs_of(since, name, weight_hash)))
     return arms[0], arms[1]
 
 
 def watched_of(
-    workspace: Workspace, live: Version, signals_after: int, num_requests: int, said: Said
+    workspace: Workspace, live: Version, signals_after: int, num_requests: int, thumbs: Thumbs
 ) -> Watched:
     """What a version did in its latest requests since it went live."""
     name = live.name
     counts = workspace.registry.signals.total(
-        TENANT, name, live.weight_hash, after=signals_after, at_most=num_requests
+        live.tenant, name, live.weight_hash, after=signals_after, at_most=num_requests
     )
-    thumbs = thumbs_of(said, name, live.weight_hash)[-num_requests:]
+    latest = thumbs_of(thumbs, name, live.weight_hash)[-num_requests:]
     settings = workspace.recipe
     distance = 0.0
     if settings.rollback.distance or settings.improve.after_drift:
         evaluated, num_evaluated = _evaluated(workspace, live)
         distance = mean_distance(counts.inputs, counts.num_inputs, evaluated, num_evaluated)
-    return Watched(arm_of(counts, thumbs), counts.latency_s(0.95), distance)
+    return Watched(arm_of(counts, latest), counts.latency_s(0.95), distance)
 
 
 def _evaluated(workspace: Workspace, live: Version) -> tuple[tuple[float, ...], int]:

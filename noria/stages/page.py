@@ -30,7 +30,6 @@ from noria.evaluate.report import (
 )
 from noria.evaluate.scores import Score, read_scores, require_weights
 from noria.improve.verdict import gate_section
-from noria.recipe import TENANT
 from noria.runtime import machine_name
 from noria.stages.card import card_section
 from noria.stages.converse import Conversation
@@ -83,7 +82,7 @@ def write_report(workspace: Workspace, made: Made, tasks: Sequence[TaskMade] = (
     """Write report.html, its JSON and the two cards beside the artifacts; returns the first."""
     path = workspace.root / "report.html"
     name = workspace.recipe.name
-    live = workspace.registry.live(TENANT, name)
+    live = workspace.registry.live(workspace.tenant, name)
     turn, base = made.turn, workspace.recipe.model.base
     breakdown = _breakdown(made.evaluated)
     report = Report(
@@ -116,7 +115,7 @@ def write_report(workspace: Workspace, made: Made, tasks: Sequence[TaskMade] = (
         afterwards=_differences(turn.judged.facts["afterwards"]) if turn else (),
         audit=tuple(
             AuditRow(entry.at, entry.actor, entry.action, entry.weight_hash, entry.reason)
-            for entry in workspace.registry.history(TENANT, name)
+            for entry in workspace.registry.history(workspace.tenant, name)
         ),
         next_commands=(
             NextCommand(f"noria chat {workspace.recipe_path}", "talk with the live model"),

@@ -8,8 +8,9 @@ is pinned or frozen, and says so.
 from __future__ import annotations
 
 from noria.artifacts import Artifact
-from noria.errors import Held
+from noria.errors import Held, UnknownName
 from noria.recipe import SHARE_PATTERN, TENANT
+from noria.registry import Version
 from noria.registry.trials import STAGES
 from noria.workspace import Workspace
 
@@ -19,7 +20,25 @@ def register_as(
 ) -> None:
     """Make a folder known under the name of the language model or of an application."""
     path = str(artifact.path.relative_to(workspace.root))
-    workspace.registry.register(TENANT, name, artifact.facts["weight_hash"], path, origin, parent)
+    workspace.registry.register(
+        workspace.tenant, name, artifact.facts["weight_hash"], path, origin, parent
+    )
+
+
+def version_for(workspace: Workspace, name: str, prefix: str) -> Version:
+    """The version of that weight hash; one of the recipe's own becomes known to another tenant.
+
+    Raises UnknownName.
+    """
+    registry, tenant = workspace.registry, workspace.tenant
+    try:
+        return registry.find_version(tenant, name, prefix)
+    except UnknownName:
+        if tenant == TENANT:
+            raise
+    own = registry.find_version(TENANT, name, prefix)
+    origin = f"the recipe's own ({own.origin})"
+    return registry.register(tenant, name, own.weight_hash, own.artifact_path, origin)
 
 
 def promote_unless_held(
@@ -33,7 +52,7 @@ def promote_unless_held(
     """Make a version live; False, said to the watcher, if its name is pinned or frozen."""
     try:
         workspace.registry.promote(
-            TENANT, name, weight_hash, actor, reason, verdict_key, automatic=True
+            workspace.tenant, name, weight_hash, actor, reason, verdict_key, automatic=True
         )
     except Held as error:
         workspace.watcher.say(str(error))
@@ -69,7 +88,7 @@ def try_or_promote(
         return "promoted" if done else ""
     try:
         trial = workspace.registry.trials.begin(
-            TENANT, name, weight_hash, *stage, actor, verdict_key
+            workspace.tenant, name, weight_hash, *stage, actor, verdict_key
         )
     except Held as error:
         workspace.watcher.say(str(error))
@@ -82,7 +101,7 @@ def go_live(
 ) -> bool:
     """Make a challenger live that earned it, unless it once was; True if it is live now."""
     weight_hash = challenger.facts["weight_hash"]
-    if not workspace.registry.was_ever_live(TENANT, name, weight_hash):
+    if not workspace.registry.was_ever_live(workspace.tenant, name, weight_hash):
         reason = "the gate said yes"
         promote_unless_held(workspace, name, weight_hash, actor, reason, judged.key)
     return _is_live(workspace, name, weight_hash)
@@ -98,11 +117,11 @@ def release(
     weight_hash = challenger.facts["weight_hash"]
     if _is_live(workspace, name, weight_hash):
         return "promoted"
-    if workspace.registry.was_ever_live(TENANT, name, weight_hash):
+    if workspace.registry.was_ever_live(workspace.tenant, name, weight_hash):
         return ""
     return try_or_promote(workspace, name, weight_hash, actor, judged.key)
 
 
 def _is_live(workspace: Workspace, name: str, weight_hash: str) -> bool:
-    live = workspace.registry.live(TENANT, name)
+    live = workspace.registry.live(workspace.tenant, name)
     return live is not None and live.weight_hash == weight_hash

@@ -12,7 +12,6 @@ from noria.improve.canary import judge_again
 from noria.improve.evidence import decide_again
 from noria.improve.limits import crossed_again
 from noria.improve.verdict import verdict_to_json
-from noria.recipe import TENANT
 from noria.registry import AuditEntry
 from noria.stages.task_names import task_name
 from noria.workspace import Workspace
@@ -51,7 +50,7 @@ def _find(workspace: Workspace, which: str) -> AuditEntry:
     found = [
         entry
         for name in names
-        for entry in workspace.registry.history(TENANT, name)
+        for entry in workspace.registry.history(workspace.tenant, name)
         if (entry.action == "gate" or entry.detail.get("numbers")) and _is_named(entry, which)
     ]
     if len(found) != 1:

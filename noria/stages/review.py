@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 
-from noria.recipe import TENANT
 from noria.registry import Version
 from noria.registry.reviews import read_reviews, require_review, sign_command
 from noria.workspace import Workspace
@@ -22,13 +21,13 @@ def unsigned_review(workspace: Workspace, model: str) -> str:
 
 
 def promote_reviewed(
-    workspace: Workspace, model: str, weight_hash: str, actor: str, reason: str
+    workspace: Workspace, tenant: str, model: str, weight_hash: str, actor: str, reason: str
 ) -> Version:
     """Promote what a person asks for. Raises UsageError where a review is due and missing."""
     if workspace.recipe.gate.review:
         recipe = workspace.recipe_path.name
-        require_review(workspace.root, workspace.registry, TENANT, model, weight_hash, recipe)
-    return workspace.registry.promote(TENANT, model, weight_hash, actor, reason)
+        require_review(workspace.root, workspace.registry, tenant, model, weight_hash, recipe)
+    return workspace.registry.promote(tenant, model, weight_hash, actor, reason)
 
 
 def review_sentences(workspace: Workspace, model: str) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ from dataclasses import replace
 
 from noria.improve.curate import Curated, curate
 from noria.improve.votes import QUARANTINED
-from noria.recipe import TENANT
 from noria.stages.curation import curated_feedback, open_subject
 from noria.workspace import Workspace
 
@@ -23,13 +22,13 @@ def curate_task(workspace: Workspace, name: str) -> Curated:
     seen = curated_feedback(workspace, name)
     suspects = tuple(one for one in seen.decisions if one.status == QUARANTINED)
     left = {one.asked for one in suspects}
-    said = [one for one in workspace.feedback.said(TENANT) if one[0].prompt not in left]
+    said = [one for one in workspace.feedback.said(workspace.tenant) if one[0].prompt not in left]
     subject = open_subject(workspace, name, learned={asked.id for asked, _ in said})
     found = curate(
         said,
         workspace.recipe.improve.held_out,
         wishes=subject.wishes,
         reference=replace(subject.reference, given=None, loss=None, distance=None),
-        reviews=workspace.reviews.latest(TENANT),
+        reviews=workspace.reviews.latest(workspace.tenant),
     )
     return replace(found, decisions=(*suspects, *found.decisions))

@@ -23,15 +23,17 @@ def require_task(recipe: Recipe, name: str) -> None:
         raise UnknownName(f"no application is called {name!r}", f"one of the recipe's: {known}")
 
 
-def task_version(registry: Registry, recipe: Recipe, name: str, prefix: str = "") -> Version:
+def task_version(
+    registry: Registry, recipe: Recipe, name: str, prefix: str = "", tenant: str = TENANT
+) -> Version:
     """The application's version of that weight hash, or the live one for an empty prefix.
 
     Raises UnknownName if the recipe has no such application, or it no such version.
     """
     require_task(recipe, name)
     if prefix:
-        return registry.find_version(TENANT, task_name(recipe, name), prefix)
-    live = registry.live(TENANT, task_name(recipe, name))
+        return registry.find_version(tenant, task_name(recipe, name), prefix)
+    live = registry.live(tenant, task_name(recipe, name))
     if live is None:
         raise UnknownName(f"{name!r} has no live model", "one that was made", "run: noria run")
     return live

@@ -26,7 +26,6 @@ from noria.evaluate.metrics import Interval
 from noria.evaluate.report import render_report
 from noria.evaluate.results import classes_section, read_result
 from noria.evaluate.scores import read_scores, require_weights
-from noria.recipe import TENANT
 from noria.runtime import machine_name
 from noria.stages.card import NOT_STATED_USE, licence_of
 from noria.stages.review import review_sentences
@@ -119,7 +118,9 @@ def write_task_report(workspace: Workspace, tasks: Sequence[TaskMade]) -> Path:
     history = [
         entry
         for one in tasks
-        for entry in workspace.registry.history(TENANT, task_name(workspace.recipe, one.name))
+        for entry in workspace.registry.history(
+            workspace.tenant, task_name(workspace.recipe, one.name)
+        )
     ]
     report = Report(
         name=workspace.recipe.name,

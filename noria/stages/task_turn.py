@@ -24,7 +24,6 @@ from noria.improve.challenger import require_feedback
 from noria.improve.curate import Curated
 from noria.improve.replay import with_replay
 from noria.improve.verdict import Verdict, verdict_from_json, verdict_to_json
-from noria.recipe import TENANT
 from noria.records import Labelled, Tagged
 from noria.stages.ancestors import ancestor, find_ancestor
 from noria.stages.promotion import register_as
@@ -95,7 +94,7 @@ def take_task_turn(
     for artifact, origin in ((challenger, "challenger"), (control, "control")):
         register_as(workspace, known, artifact, origin, champion.facts["weight_hash"])
     workspace.registry.record_gate(
-        TENANT,
+        workspace.tenant,
         known,
         challenger.facts["weight_hash"],
         judged.key,

@@ -23,7 +23,7 @@ from noria.improve.verdict import (
 )
 from noria.model.cost import training_flops
 from noria.model.weights import read_config
-from noria.recipe import RELEASING, TENANT
+from noria.recipe import RELEASING
 from noria.records import Record
 from noria.stages.ancestors import ancestor, find_ancestor
 from noria.stages.curation import text_reference
@@ -147,12 +147,12 @@ def take_turn(
     Raises TrainingError if there is too little feedback.
     """
     share = workspace.recipe.improve.held_out
-    asked = workspace.feedback.interactions(TENANT)
+    asked = workspace.feedback.interactions(workspace.tenant)
     curated = curate(
         said,
         share,
         reference=text_reference(workspace, champion),
-        reviews=workspace.reviews.latest(TENANT),
+        reviews=workspace.reviews.latest(workspace.tenant),
         interactions=asked,
     )
     require_feedback(len(curated.train), len(curated.held_out))
@@ -171,7 +171,7 @@ def take_turn(
     for artifact, origin in ((challenger, "challenger"), (control, "control")):
         register(workspace, artifact, origin, champion.facts["weight_hash"])
     workspace.registry.record_gate(
-        TENANT,
+        workspace.tenant,
         name,
         challenger.facts["weight_hash"],
         judged.key,

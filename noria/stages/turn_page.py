@@ -12,7 +12,6 @@ from pathlib import Path
 from noria.evaluate.contents import AuditRow, Report
 from noria.evaluate.report import render_report
 from noria.improve.verdict import PROMOTE, REFUSE, Verdict, gate_section
-from noria.recipe import TENANT
 from noria.runtime import machine_name
 from noria.stages.task_page import stage_rows
 from noria.workspace import Workspace
@@ -24,7 +23,7 @@ def write_turn_page(
     workspace: Workspace, model: str, verdict: Verdict, brought: str, task: str = ""
 ) -> Path:
     """Write the page of a turn of that model; `brought`: one sentence on challenger - control."""
-    live = workspace.registry.live(TENANT, model)
+    live = workspace.registry.live(workspace.tenant, model)
     said = _SAID.get(verdict.decision, "could not be judged on what there is")
     report = Report(
         name=model,
@@ -36,7 +35,7 @@ def write_turn_page(
         gates=(gate_section(verdict, task),),
         audit=tuple(
             AuditRow(one.at, one.actor, one.action, one.weight_hash, one.reason)
-            for one in workspace.registry.history(TENANT, model)
+            for one in workspace.registry.history(workspace.tenant, model)
         ),
     )
     path = workspace.root / f"turn-{model}.html"

@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from noria.recipe import TENANT
+
 PRIORITY = 19
 STOP_S = 30.0
 
@@ -30,9 +32,9 @@ class TurnProcess:
         """Whether a turn was begun whose outcome was not asked for yet."""
         return self._process is not None
 
-    def start(self, task: str = "") -> None:
-        """Begin a turn of the recipe, or of one of its applications."""
-        words = [*self._words, *(["--task", task] if task else [])]
+    def start(self, task: str = "", tenant: str = TENANT) -> None:
+        """Begin a tenant's turn of the recipe, or of one of its applications."""
+        words = [*self._words, "--tenant", tenant, *(["--task", task] if task else [])]
         with self._said.open("wb") as said:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "noria", *words],

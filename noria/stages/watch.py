@@ -16,16 +16,16 @@ from noria.improve.limits import crossed_limits
 from noria.recipe import TENANT
 from noria.registry import AuditEntry, Request, Trial, Version
 from noria.registry.trail import MOVES
-from noria.stages.live_evidence import Said, trial_arms, watched_of
+from noria.stages.live_evidence import trial_arms, watched_of
 from noria.stages.promotion import next_stage
 from noria.stages.review import promote_reviewed
+from noria.stages.said import SaidByTenant
 from noria.stages.task_names import task_name
 from noria.stages.turn_process import TurnProcess
 from noria.workspace import Workspace
 
 ACTOR = "noria improve --watch"
 TICK_S = 0.5
-SAID_EVERY_S = 10.0  # feedback is read whole, so less often
 
 
 class Watch:
@@ -36,9 +36,9 @@ class Watch:
         self._registry = workspace.registry
         self._turn = turn
         self._asked_by: Request | None = None
-        self._turning: tuple[str, int] | None = None  # name, and how much feedback it had
-        self._said: Said = ()
-        self._said_at = -SAID_EVERY_S
+        self._turning: tuple[str, str, int] | None = None  # tenant, name, how much feedback it had
+        self._said = SaidByTenant(workspace.feedback)
+        self._turned_at: dict[tuple[str, str], float] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Look until somebody says stop; a turn that is going on is stopped and can go on later."""
@@ -51,23 +51,25 @@ class Watch:
 
     def once(self) -> None:
         """Look at everything once; what goes wrong with one name is told and stops no other."""
-        if time.monotonic() - self._said_at >= SAID_EVERY_S:
-            self._said = self._workspace.feedback.said(TENANT)
-            self._said_at = time.monotonic()
+        lives = [
+            live for name in self._names() for live in self._registry.live_by_tenant(name).values()
+        ]
+        self._said.look(one.tenant for one in lives)
         self._end_turn()
         for request in self._registry.open_requests():
             self._do(request)
-        for name in self._names():
-            live = self._registry.live(TENANT, name)
-            if live is None:
-                continue
-            history = self._registry.history(TENANT, name)
+        for live in self._in_turn(lives):
+            history = self._registry.history(live.tenant, live.name)
             try:
-                self._judge_trial(name, live)
+                self._judge_trial(live)
                 self._keep_limits(live, history)
                 self._begin_turn(live, history)
             except NoriaError as error:
-                self._say(f"{name}: {error}")
+                self._say(f"{_called(live.tenant, live.name)}: {error}")
+
+    def _in_turn(self, lives: Sequence[Version]) -> list[Version]:
+        """All of them, who turned last comes last: one process trains, and nobody starves."""
+        return sorted(lives, key=lambda one: self._turned_at.get((one.tenant, one.name), 0.0))
 
     def _names(self) -> list[str]:
         recipe = self._workspace.recipe
@@ -81,11 +83,11 @@ class Watch:
 
     def _do(self, request: Request) -> None:
         """Do what somebody asked for on a page, and note what became of it."""
-        known = request.name in self._names() and request.tenant == TENANT
+        known = request.name in self._names()
         if request.action == "improve" and known:
             if self._asked_by is None and not self._turn.is_running:
                 self._asked_by = request
-                self._start(request.name, request.actor, "asked for")
+                self._start(request.tenant, request.name, request.actor, "asked for")
             return
         try:
             if not known:
@@ -98,11 +100,9 @@ class Watch:
         self._say(f"request {request.id} of {request.actor}: {request.action}: {outcome}")
 
     def _done(self, request: Request) -> str:
-        where, reason = (TENANT, request.name), f"request {request.id}"
+        where, reason = (request.tenant, request.name), f"request {request.id}"
         if request.action == "promote":
-            promote_reviewed(
-                self._workspace, request.name, request.weight_hash, request.actor, reason
-            )
+            promote_reviewed(self._workspace, *where, request.weight_hash, request.actor, reason)
         elif request.action == "rollback":
             self._registry.rollback(*where, request.actor, reason)
         else:
@@ -111,26 +111,29 @@ class Watch:
 
     # Trials
 
-    def _judge_trial(self, name: str, live: Version) -> None:
+    def _judge_trial(self, live: Version) -> None:
         """Withdraw what is tried, promote it, take it to its next stage, or wait."""
-        trial = self._registry.trials.of(TENANT, name)
+        where = (live.tenant, live.name)
+        trial = self._registry.trials.of(*where)
         if trial is None:
             return
-        decision = judge_canary(
-            *trial_arms(self._workspace, trial, live, self._said), trial.num_requests
-        )
+        thumbs = self._said.thumbs(live.tenant)
+        arms = trial_arms(self._workspace, trial, live, thumbs)
+        decision = judge_canary(*arms, trial.num_requests)
         if decision.outcome == "wait":
             return
         numbers = {**decision.numbers, **self._agreement(trial)}
-        self._say(f"{name}: {trial.stage} of {trial.weight_hash[:12]}: {decision.reason}")
+        self._say(
+            f"{_called(*where)}: {trial.stage} of {trial.weight_hash[:12]}: {decision.reason}"
+        )
         if decision.outcome == "withdraw":
             self._registry.trials.withdraw(trial, ACTOR, decision.reason, {"numbers": numbers})
             return
         stage = next_stage(self._workspace, trial.stage)
         if stage is not None:
             self._registry.trials.begin(
-                TENANT,
-                name,
+                live.tenant,
+                live.name,
                 trial.weight_hash,
                 *stage,
                 ACTOR,
@@ -141,8 +144,7 @@ class Watch:
             return
         reason = f"{trial.stage}: {decision.reason}"
         self._registry.promote(
-            TENANT,
-            name,
+            *where,
             trial.weight_hash,
             ACTOR,
             reason,
@@ -157,7 +159,7 @@ class Watch:
         if trial.stage != "shadow":
             return {}
         counts = self._registry.signals.total(
-            TENANT, trial.name, trial.weight_hash, "shadow", trial.signals_after
+            trial.tenant, trial.name, trial.weight_hash, "shadow", trial.signals_after
         )
         mean = counts.agreement / max(1, counts.num_requests - counts.num_errors)
         return {"agreement": mean, "latency_s": counts.latency_s(0.95)}
@@ -171,12 +173,13 @@ class Watch:
             return
         limits = self._workspace.recipe.rollback
         after = int(move.detail.get("signals_after", 0))
-        seen = watched_of(self._workspace, live, after, limits.requests, self._said)
+        thumbs = self._said.thumbs(live.tenant)
+        seen = watched_of(self._workspace, live, after, limits.requests, thumbs)
         crossed = crossed_limits(limits, seen)
         if not crossed.reasons:
             return
         reason = "; ".join(crossed.reasons)
-        where = (TENANT, live.name)
+        where = (live.tenant, live.name)
         try:
             if move.action == "rollback":
                 raise Held("a rollback is followed by no other: it may not be the weights")
@@ -188,25 +191,26 @@ class Watch:
                 only=live.weight_hash,
                 numbers=crossed.numbers,
             )
-            self._say(f"{live.name}: rolled back: {reason}")
+            self._say(f"{_called(*where)}: rolled back: {reason}")
         except NoriaError as error:  # pinned, frozen, or the first version
             if self._registry.live(*where) != live:
                 return  # somebody moved it meanwhile
             told = f"{reason} (reported only: {error})"
             self._registry.note(live, "alarm", ACTOR, told, {"numbers": crossed.numbers})
-            self._say(f"{live.name}: {told}")
+            self._say(f"{_called(*where)}: {told}")
 
     # Turns
 
     def _begin_turn(self, live: Version, history: Sequence[AuditEntry]) -> None:
         """Begin a turn if enough feedback came, time went by, inputs drifted, or one broke off."""
-        if self._turn.is_running or self._registry.trials.of(TENANT, live.name) is not None:
+        where = (live.tenant, live.name)
+        if self._turn.is_running or self._registry.trials.of(*where) is not None:
             return
-        if "freeze" in self._registry.holds(TENANT, live.name):
+        if "freeze" in self._registry.holds(*where):
             return
         why = self._why(live, history)
         if why:
-            self._start(live.name, ACTOR, why)
+            self._start(*where, ACTOR, why)
 
     def _why(self, live: Version, history: Sequence[AuditEntry]) -> str:
         settings = self._workspace.recipe.improve
@@ -214,7 +218,7 @@ class Watch:
         if turns and not turns[-1].detail["ended"]:
             return "the last turn was interrupted"
         before = turns[-1].detail["num_feedback"] if turns else 0
-        fresh = self._num_feedback(live.name) - before
+        fresh = self._said.num(live.tenant, live.name) - before
         if settings.after_feedback and fresh >= settings.after_feedback:
             return f"{fresh} new pieces of feedback"
         waited_s = time.time() - (turns[-1].at if turns else history[0].at)
@@ -231,18 +235,16 @@ class Watch:
                 return f"drift: inputs are {seen.distance:.3f} from those that were evaluated"
         return ""
 
-    def _num_feedback(self, name: str) -> int:
-        return sum(asked.model_name == name for asked, _ in self._said)
-
-    def _start(self, name: str, actor: str, why: str) -> None:
+    def _start(self, tenant: str, name: str, actor: str, why: str) -> None:
         """Begin a turn, with an entry that says why: the next one counts from here."""
-        live = self._registry.live(TENANT, name) if name in self._names() else None
+        live = self._registry.live(tenant, name)
         if live is not None:
-            self._turning = (name, self._num_feedback(name))
-            detail = {"num_feedback": self._turning[1], "ended": False}
+            self._turning = (tenant, name, self._said.num(tenant, name))
+            detail = {"num_feedback": self._turning[2], "ended": False}
             self._registry.note(live, "turn", actor, why, detail)
-        self._turn.start(self._task_of(name))
-        self._say(f"{name}: a turn begins: {why}")
+        self._turned_at[tenant, name] = time.monotonic()
+        self._turn.start(self._task_of(name), tenant)
+        self._say(f"{_called(tenant, name)}: a turn begins: {why}")
 
     def _task_of(self, name: str) -> str:
         """What --task is called with; alone, a language model needs no name."""
@@ -257,8 +259,8 @@ class Watch:
             return
         self._say(f"the turn ended: {outcome}")
         if self._turning is not None:
-            name, num_feedback = self._turning
-            live = self._registry.live(TENANT, name)
+            tenant, name, num_feedback = self._turning
+            live = self._registry.live(tenant, name)
             if live is not None:
                 detail = {"num_feedback": num_feedback, "ended": True}
                 self._registry.note(live, "turn", ACTOR, outcome, detail)
@@ -266,6 +268,11 @@ class Watch:
         if self._asked_by is not None:
             self._registry.close_request(self._asked_by.id, outcome)
             self._asked_by = None
+
+
+def _called(tenant: str, name: str) -> str:
+    """A name as a person reads it; the recipe's own tenant goes without saying."""
+    return name if tenant == TENANT else f"{name} of {tenant}"
 
 
 def _last_move(history: Sequence[AuditEntry]) -> tuple[AuditEntry, list[AuditEntry]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from running import Ran
 from noria.cli.screen import Silent
 from noria.recipe import TENANT
 from noria.registry import AuditEntry
+from noria.stages.promotion import version_for
 from noria.stages.turn_process import TurnProcess
 from noria.stages.watch import Watch
 from noria.workspace import open_workspace
@@ -34,9 +36,9 @@ def own(first: Ran, tmp_path: Path) -> Ran:
     return Ran(tmp_path / "tiny.toml", tmp_path / "store", 0, first.said)
 
 
-def turns(own: Ran) -> list[AuditEntry]:
+def turns(own: Ran, tenant: str = TENANT) -> list[AuditEntry]:
     with open_workspace(own.recipe, own.store, Silent()) as workspace:
-        history = workspace.registry.history(TENANT, "tiny")
+        history = workspace.registry.history(tenant, "tiny")
     return [entry for entry in history if entry.action == "turn"]
 
 
@@ -51,9 +53,11 @@ def watching(own: Ran) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def until(own: Ran, num_turns: int, seconds: float = 120.0) -> list[AuditEntry]:
+def until(
+    own: Ran, num_turns: int, seconds: float = 120.0, tenant: str = TENANT
+) -> list[AuditEntry]:
     give_up_at = time.monotonic() + seconds
-    while len(found := turns(own)) < num_turns:
+    while len(found := turns(own, tenant)) < num_turns:
         assert time.monotonic() < give_up_at
         time.sleep(0.1)
     return found
@@ -96,3 +100,48 @@ def test_a_turn_that_ended_is_not_begun_again_without_new_feedback(own: Ran) -> 
         assert turn.is_running
         turn.stop()
         assert [one.reason for one in turns(own)] == ["refused", "5 new pieces of feedback"]
+
+
+def test_each_tenants_feedback_trains_that_tenants_own_version(own: Ran) -> None:
+    with open_workspace(own.recipe, own.store, Silent()) as workspace:
+        registry, feedback = workspace.registry, workspace.feedback
+        live = registry.live(TENANT, "tiny")
+        assert live is not None
+        # The recipe's own tenant has had its turn.
+        detail = {"num_feedback": len(feedback.said(TENANT)), "ended": True}
+        registry.note(live, "turn", "test", "refused", detail)
+    with open_workspace(own.recipe, own.store, Silent(), "acme") as workspace:
+        version = version_for(workspace, "tiny", live.weight_hash)
+        registry = workspace.registry
+        registry.promote("acme", "tiny", version.weight_hash, "test", "a first version")
+        for number in range(6):
+            asked = workspace.feedback.record_interaction(
+                tenant="acme",
+                interaction_id=f"cmpl-acme-{number}",
+                model_name="tiny",
+                weight_hash=live.weight_hash,
+                kind="completion",
+                prompt=f"The {number}th parcel",
+                answer=" is lost.",
+            )
+            said = f" lies in depot {number} by the river."
+            workspace.feedback.record_feedback("acme", asked.id, "correction", said)
+    with watching(own) as process:
+        begun, ended = until(own, 2, tenant="acme")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert begun.reason == "6 new pieces of feedback"
+    assert ended.detail == {"num_feedback": 6, "ended": True}
+    assert [one.reason for one in turns(own)] == ["refused"]
+    with open_workspace(own.recipe, own.store, Silent(), "acme") as workspace:
+        registry = workspace.registry
+        made = {one.origin for one in registry.versions("acme", "tiny")}
+        assert {"challenger", "control"} <= made
+        (gate,) = (one for one in registry.history("acme", "tiny") if one.action == "gate")
+        known = {one.weight_hash for one in registry.versions(TENANT, "tiny")}
+        assert gate.weight_hash not in known
+        assert registry.live(TENANT, "tiny") == live
+        assert (workspace.root / "turn.json").is_file()
+    told = json.loads((own.store / "turn.json").read_text().splitlines()[-1])
+    assert told["challenger"] == gate.weight_hash
+    assert told["curated"]["num_train"] + told["curated"]["num_held_out"] == 6
