@@ -127,7 +127,7 @@ def test_each_tenants_feedback_trains_that_tenants_own_version(own: Ran) -> None
             said = f" lies in depot {number} by the river."
             workspace.feedback.record_feedback("acme", asked.id, "correction", said)
     with watching(own) as process:
-        begun, ended = until(own, 2, tenant="acme")
+        begun, ended = until(own, 2, 300.0, "acme")
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     assert begun.reason == "6 new pieces of feedback"
