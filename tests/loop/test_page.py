@@ -65,7 +65,7 @@ def test_what_is_corrected_on_the_page_is_learned_judged_promoted_and_taken_back
                 visit = Visit(browser, ready["url"])
                 visit.sign_in(ready["key"])
                 with watching(where):
-                    turned_from_the_page(visit, client, champion)
+                    turned_from_the_page(visit, client, where, champion)
                 visit.close()
         finally:
             server.terminate()
@@ -85,7 +85,9 @@ def watching(where: list[str]) -> Iterator[None]:
         process.wait()
 
 
-def turned_from_the_page(visit: Visit, client: httpx.Client, champion: str) -> None:
+def turned_from_the_page(
+    visit: Visit, client: httpx.Client, where: list[str], champion: str
+) -> None:
     page = visit.page
     for prompt, wanted in CORRECTED:
         turn = visit.ask(prompt)
@@ -117,7 +119,7 @@ def turned_from_the_page(visit: Visit, client: httpx.Client, champion: str) -> N
     assert page.locator("td .interval").count() == 9  # three models on three sets of records
     page.get_by_role("button", name="Promote challenger").wait_for()
     review = ("--intended-use", "a page's test of ours", "--misuse", "none that we know of")
-    noria("promote", said["challenger"][:12], "-r", *where, exit_code=2)  # nobody has signed
+    noria("promote", challenger[:12], "-r", *where, exit_code=2)  # nobody has signed
     noria("review", *where, "--sign", "Ada", *review, "--affected", "nobody but a test")
     visit.change("Promote challenger", "I looked")
     until(client, challenger)
