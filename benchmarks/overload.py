@@ -1,6 +1,6 @@
 """The server at twenty times more requests than it can answer, from a client that never waits.
 
-    python benchmarks/overload.py [--seconds 10] [--times 20] [--tokens 32] [--running 8]
+    python benchmarks/overload.py [--seconds 10] [--times 20] [--tokens 400] [--running 8]
 
 First as many clients as there are places keep the server exactly full: its peak, and the p99 of an
 answer in a full batch. Then requests come at a fixed rate, `--times` the peak, whether earlier ones
@@ -166,7 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--times", type=float, default=20.0)
-    parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--tokens", type=int, default=400)
     parser.add_argument("--running", type=int, default=8)
     parser.add_argument("--waiting", type=int, default=2)
     options = parser.parse_args()

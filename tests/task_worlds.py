@@ -9,6 +9,7 @@ from random import Random
 from simulated_people import Habits, Row, let_people_ask, write_rows
 
 from noria.cli.screen import Silent
+from noria.errors import TrainingError
 from noria.stages.improve_task import improve_task
 from noria.stages.task_names import task_version
 from noria.stages.tasks import build_task
@@ -92,6 +93,14 @@ class Turned:
     outcomes: list[dict[str, object]]
 
 
+def _outcome(workspace: Workspace) -> dict[str, object]:
+    """What a turn came to; there is none where too little was said."""
+    try:
+        return improve_task(workspace, "t")
+    except TrainingError:
+        return {"decision": "too little feedback"}
+
+
 def turn_the_wheel(world: World, habits: Habits, num_turns: int) -> Turned:
     """People ask and speak, the loop turns, so many times over."""
     with world.open("all") as full:
@@ -105,6 +114,6 @@ def turn_the_wheel(world: World, habits: Habits, num_turns: int) -> Turned:
         for turn in range(num_turns):
             some = world.asked[turn * each : (turn + 1) * each]
             let_people_ask(workspace, "t", some, habits, 1000 * world.seed + turn)
-            outcomes.append(improve_task(workspace, "t"))
+            outcomes.append(_outcome(workspace))
             after.append(right_answers(workspace, world.test))
     return Turned(before, after, everything, outcomes)
