@@ -349,6 +349,9 @@ class ImproveSettings:
         low=0.0,
         high=2.0,
     )
+    share: bool = setting(
+        False, "A tenant's turn learns from every tenant's feedback, not from its own alone."
+    )
     shadow: str = setting(
         "",
         "First the challenger answers a copy of a share of the requests, which nobody sees.",
@@ -363,7 +366,8 @@ class ImproveSettings:
     )
 
 
-RELEASING = ("after_feedback", "every_hours", "after_drift", "shadow", "canary")  # train nothing
+# Of these no training depends: of what is learned the feedback itself tells.
+RELEASING = ("after_feedback", "every_hours", "after_drift", "share", "shadow", "canary")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from noria.artifacts import Artifact, Store
 from noria.corpus.deidentify import deidentifier_of
 from noria.errors import InputError, StorageError, UnknownName, UsageError
 from noria.feedback.cipher import MasterKeys, master_keys_of, parse_master_keys
-from noria.feedback.reviews import ReviewStore
+from noria.feedback.interactions import Feedback, Interaction
+from noria.feedback.reviews import Review, ReviewStore
 from noria.feedback.store import FeedbackStore
 from noria.lock import Lock
 from noria.recipe import TENANT, Recipe
@@ -119,6 +120,29 @@ class Workspace:
                 f"{name!r} has no live model", "a trained one", f"run: noria run {self.recipe_path}"
             )
         return live
+
+    @property
+    def taught_by(self) -> list[str]:
+        """Tenants whose feedback a turn learns from: its own, or with `improve.share` all."""
+        if not self.recipe.improve.share:
+            return [self.tenant]
+        return sorted({self.tenant, *self.feedback.tenants()})
+
+    def said(self) -> list[tuple[Interaction, Feedback]]:
+        """What was said by those whom a turn learns from, with what they said it of."""
+        return [one for tenant in self.taught_by for one in self.feedback.said(tenant)]
+
+    def interactions(self) -> list[Interaction]:
+        """What those were answered whom a turn learns from."""
+        return [one for tenant in self.taught_by for one in self.feedback.interactions(tenant)]
+
+    def latest_reviews(self) -> dict[str, Review]:
+        """The last decision about each piece of their feedback, by its id."""
+        return {
+            place: review
+            for tenant in self.taught_by
+            for place, review in self.reviews.latest(tenant).items()
+        }
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -282,6 +282,10 @@ class FeedbackStore:
             )
         return [one for one in rows if isinstance(one, Feedback)]
 
+    def tenants(self) -> list[str]:
+        """Every tenant that was answered."""
+        return self.database.tenants("interactions")
+
     def said(self, tenant: str) -> list[tuple[Interaction, Feedback]]:
         """Everything a tenant's people said, with what they said it of, in the order stored.
 

@@ -156,12 +156,12 @@ def curated_feedback(
     """What the next turn would learn from, and what became of everything else."""
     subject = open_subject(workspace, task, learned)
     return curate(
-        workspace.feedback.said(workspace.tenant),
+        workspace.said(),
         workspace.recipe.improve.held_out,
         wishes=subject.wishes,
         reference=subject.reference,
-        reviews=workspace.reviews.latest(workspace.tenant),
-        interactions=workspace.feedback.interactions(workspace.tenant),
+        reviews=workspace.latest_reviews(),
+        interactions=workspace.interactions(),
     )
 
 
@@ -196,25 +196,25 @@ def decide(
     left. Raises UnknownName for no or several such ids, UsageError for an edit that says nothing or
     that the application can't read.
     """
-    interaction, said = _found(workspace.feedback.said(workspace.tenant), prefix)
+    interaction, said = _found(workspace.said(), prefix)
     if action != EDIT:
-        return workspace.reviews.decide(workspace.tenant, said.id, action, actor, note)
+        return workspace.reviews.decide(said.tenant, said.id, action, actor, note)
     if not text.strip():
         raise UsageError("an edit without a text", "what the answer should have been")
     if wishes is not None:
         try:
             wishes.wanted(
-                interaction, Feedback(workspace.tenant, "", "", "correction", text, "person", 0.0)
+                interaction, Feedback(said.tenant, "", "", "correction", text, "person", 0.0)
             )
         except NoWish as no_wish:
             raise UsageError(
                 f"an edit that says {no_wish.reason}", "what the answer should have been"
             ) from no_wish
     own = workspace.feedback.record_feedback(
-        workspace.tenant, interaction.id, "correction", text, person=actor
+        said.tenant, interaction.id, "correction", text, person=actor
     )
-    taken = workspace.reviews.decide(workspace.tenant, own.id, TAKE, actor, note)
-    workspace.reviews.decide(workspace.tenant, said.id, LEAVE, actor, f"edited: {own.id}")
+    taken = workspace.reviews.decide(said.tenant, own.id, TAKE, actor, note)
+    workspace.reviews.decide(said.tenant, said.id, LEAVE, actor, f"edited: {own.id}")
     return taken
 
 

@@ -37,7 +37,7 @@ def improve(workspace: Workspace) -> dict[str, Any]:
             f"run: noria run {workspace.recipe_path}",
         )
     champion = read_artifact(workspace.root / live.artifact_path)
-    turn = take_turn(workspace, champion, workspace.feedback.said(workspace.tenant))
+    turn = take_turn(workspace, champion, workspace.said())
     reasons = list(turn.verdict.reasons)
     missing = unsigned_review(workspace, name) if turn.verdict.promote else ""
     released = ""

@@ -22,13 +22,13 @@ def curate_task(workspace: Workspace, name: str) -> Curated:
     seen = curated_feedback(workspace, name)
     suspects = tuple(one for one in seen.decisions if one.status == QUARANTINED)
     left = {one.asked for one in suspects}
-    said = [one for one in workspace.feedback.said(workspace.tenant) if one[0].prompt not in left]
+    said = [one for one in workspace.said() if one[0].prompt not in left]
     subject = open_subject(workspace, name, learned={asked.id for asked, _ in said})
     found = curate(
         said,
         workspace.recipe.improve.held_out,
         wishes=subject.wishes,
         reference=replace(subject.reference, given=None, loss=None, distance=None),
-        reviews=workspace.reviews.latest(workspace.tenant),
+        reviews=workspace.latest_reviews(),
     )
     return replace(found, decisions=(*suspects, *found.decisions))

@@ -147,12 +147,12 @@ def take_turn(
     Raises TrainingError if there is too little feedback.
     """
     share = workspace.recipe.improve.held_out
-    asked = workspace.feedback.interactions(workspace.tenant)
+    asked = workspace.interactions()
     curated = curate(
         said,
         share,
         reference=text_reference(workspace, champion),
-        reviews=workspace.reviews.latest(workspace.tenant),
+        reviews=workspace.latest_reviews(),
         interactions=asked,
     )
     require_feedback(len(curated.train), len(curated.held_out))
