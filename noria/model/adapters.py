@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -125,7 +126,7 @@ def merged(model: Decoder, name: str) -> Decoder:
     return fill_model(plain, tensors).to(model.embedding.weight.device).eval()
 
 
-def float_tensors(model: Decoder, name: str | None) -> Iterator[tuple[str, Tensor]]:
+def float_tensors(model: Decoder, name: str | None) -> Iterator[tuple[str, Float[Tensor, ...]]]:
     """The tensors of `merged`, one by one; with None those of the base alone.
 
     What no adapter changes and is float is the model's own. Raises UnknownName as `merged`.

@@ -16,8 +16,8 @@ from jaxtyping import TypeCheckError, install_import_hook
 
 with install_import_hook("noria.model", "beartype.beartype"):
     from noria.generate.blocks import BlockPool
-    from noria.generate.kernels import RaggedStep, Span
-    from noria.model import adapted, likelihood, quantized, weights
+    from noria.generate.kernels import RaggedStep, Span, store_source
+    from noria.model import adapted, adapters, likelihood, quantized, weights
     from noria.model.cache import KVCache
     from noria.model.config import ModelConfig
     from noria.model.headed import build_headed_model
@@ -109,6 +109,7 @@ def drive_decoder(config: ModelConfig) -> None:
         IDS[:2].reshape(1, -1),
         RaggedStep(held, spans, model.relative, config.attention.window_tokens),
     )
+    list(adapters.float_tensors(model, None))
     quantized.to_int8(model)
     model.logits(model(IDS))
     model.output_weight()
@@ -142,6 +143,16 @@ def drive_encoder_decoder(config: ModelConfig) -> None:
     memory, cache = model.encode(source), KVCache(model.config, 3, 6)
     for part in IDS.split(2, dim=1):
         model.logits(model.decode(part, memory, REAL[:, :5], cache))
+    held = BlockPool(model.config, 4, IDS.shape[1])
+    blocks = [found for found in (held.take() for _ in range(4)) if found is not None]
+    for layer, (keys, values) in enumerate(model.sources(memory)):
+        for row in range(2):
+            store_source(held, [blocks[row]], layer, keys[row], values[row])
+    spans = [
+        Span(IDS.shape[1], 0, [blocks[2 + row]], source.shape[1], [blocks[row]]) for row in range(2)
+    ]
+    step = RaggedStep(held, spans, model.decoder.relative, config.attention.window_tokens)
+    model.forward_ragged(IDS[:2].reshape(1, -1), step)
     traced = trace(model, IDS, rows=ROWS[1], source_ids=source, source_real=REAL[:, :5])
     layer_logits(model, traced.stack)
 

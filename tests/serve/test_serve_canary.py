@@ -18,7 +18,7 @@ from noria.cli.screen import Silent
 from noria.recipe import TENANT
 from noria.registry import Trial
 from noria.registry.reviews import Review, sign_review
-from noria.stages import watch as watching
+from noria.stages import said
 from noria.stages.turn_process import TurnProcess
 from noria.stages.watch import Watch
 from noria.tasks.task_model import load_task_model
@@ -85,7 +85,7 @@ class Tried:
 
 @pytest.fixture(autouse=True)
 def _feedback_is_read_at_each_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "SAID_EVERY_S", 0.0)
+    monkeypatch.setattr(said, "LOOK_EVERY_S", 0.0)
 
 
 @contextmanager
@@ -243,7 +243,7 @@ def test_what_the_page_asked_for_is_done_and_its_outcome_noted(tmp_path: Path) -
         assert outcomes[:4] + outcomes[5:] == ["done"] * 5 and "is frozen" in outcomes[4]
         (nobody,) = tried.registry.requests(TENANT, "nobody")
         (other,) = tried.registry.requests("other", NAME)
-        assert "no model is called" in nobody.outcome and "no model is called" in other.outcome
+        assert "no model is called" in nobody.outcome and "no live model" in other.outcome
         assert tried.live() == tried.a and tried.registry.holds(TENANT, NAME) == {"pin"}
         by = {entry.actor for entry in tried.registry.history(TENANT, NAME)[-4:]}
         assert by == {"p-12ab"}

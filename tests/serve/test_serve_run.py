@@ -61,6 +61,12 @@ def start(root: Path, program: str = SERVER) -> tuple[subprocess.Popen[str], str
     return process, process.stdout.readline().strip()
 
 
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    # asyncio turns Nagle's waiting off only where a socket says that it is TCP's
+    with bound_socket("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
+
+
 def test_sigterm_lets_the_answer_end_and_closes_the_stores(world: World) -> None:
     world.promote("a")
     process, world.url = start(world.root)
