@@ -129,14 +129,11 @@ class LabelWishes:
         return _listed(labels)
 
     def wanted(self, interaction: Interaction, said: Feedback) -> str:
-        """The labels, sorted, as JSON. Of two labels, "not this one" names the other."""
+        """The labels, sorted, as JSON."""
         if said.kind == "thumb":
-            labels = json.loads(self.given(interaction))
             if said.value != "up":
-                others = [one for one in self.labels if one not in labels]
-                if self.many or self.out_of_scope or len(self.labels) != 2 or len(others) != 1:
-                    raise NoWish("says that it was wrong, not what would be right")
-                labels = others
+                raise NoWish("says that it was wrong, not what would be right")
+            labels = json.loads(self.given(interaction))
         else:
             labels = self._named(said.value.strip())
         known = {*self.labels, self.out_of_scope} - {""}

@@ -92,22 +92,6 @@ def test_a_thumb_up_is_a_vote_for_the_answer_and_what_is_right_is_left() -> None
     assert curated.left == {"outvoted": 1, RIGHT_ALREADY: 1}
 
 
-@pytest.mark.parametrize(
-    ("labels", "many", "learned"),
-    [
-        (("good", "bad"), False, ("bad",)),
-        (("good", "bad"), True, ()),
-        (("good", "bad", "so"), False, ()),
-    ],
-)
-def test_a_thumb_down_names_the_other_of_two_labels_and_none_of_more(
-    labels: tuple[str, ...], many: bool, learned: tuple[str, ...]
-) -> None:
-    votes = [said(asked_task("Fine.", "good"), "down", "thumb")]
-    curated = curate(votes, 0.05, wishes=wishes_of(labels, many=many))
-    assert labels_of(curated) == ({"Fine.": learned} if learned else {})
-
-
 def test_what_the_model_learned_from_feedback_is_kept_though_it_is_right_now() -> None:
     text = asked_task("Where is it?", "other")
     now = Reference(given=lambda texts: ['["parcel"]' for _ in texts])
