@@ -6,13 +6,11 @@ rest on, each with its weights and this machine.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from noria.artifacts import Artifact
-from noria.evaluate.harness import data_digest
 from noria.evaluate.metrics import Interval
-from noria.evaluate.scores import Score, lock_digest
+from noria.evaluate.scores import Score
 from noria.evaluate.speed import (
     ONE_READING,
     ORDER_STATISTICS,
@@ -26,8 +24,7 @@ from noria.generate.loaded import LanguageModel, load_language_model
 from noria.improve.verdict import Limited
 from noria.recipe import GateSettings
 from noria.records import Record
-from noria.runtime import backend_name, machine_name
-from noria.stages.speed import FAMILY, opening_prompts
+from noria.stages.speed import opening_prompts, speed_scores
 from noria.workspace import Workspace
 
 NUM_TIMED = 20  # answers of each
@@ -53,25 +50,11 @@ def text_costs(
         lambda done, total: workspace.watcher.progress("speed of both", done, total),
     )
     scores = [
-        Score(
-            metric=f"{FAMILY}.{one.name}",
-            value=one.value.value,
-            low=one.value.low,
-            high=one.value.high,
-            num_records=len(timed),
-            num_tokens=sum(timing.num_tokens for timing in timed),
-            weight_hash=model.weight_hash,
-            data_digest=data_digest(records),
-            seed=workspace.recipe.seed,
-            backend=backend_name(),
-            measured_at=time.time(),
-            lock_digest=lock_digest(artifact.manifest.lock),
-            confidence=0.95,
-            interval=one.interval,
-            machine=machine_name(),
-        )
+        score
         for artifact, model, timed in zip((champion, challenger), both, timings, strict=True)
-        for one in _metrics(model, timed)
+        for score in speed_scores(
+            _metrics(model, timed), timed, records, model, artifact, workspace.recipe.seed
+        )
     ]
     return cost_limits(settings, both, timings), scores
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from noria.artifacts import Artifact
 from noria.evaluate.harness import data_digest
 from noria.evaluate.scores import Score, lock_digest, write_scores
-from noria.evaluate.speed import speed_metrics, time_answers
+from noria.evaluate.speed import SpeedMetric, Timing, speed_metrics, time_answers
 from noria.generate.loaded import LanguageModel, load_language_model
 from noria.records import Record, read_records, record_texts
 from noria.runtime import backend_name, machine_name
@@ -23,6 +23,37 @@ MAX_ANSWERS = 100  # enough for a 95th percentile with both ends
 PROMPT_TOKENS = 64
 ANSWER_TOKENS = 32
 BUDGET_S = 3.0
+
+
+def speed_scores(
+    metrics: Iterable[SpeedMetric],
+    timings: Sequence[Timing],
+    records: Sequence[Record],
+    loaded: LanguageModel,
+    artifact: Artifact,
+    seed: int,
+) -> list[Score]:
+    """Metrics of a model's timed answers as scores, each with its weights and this machine."""
+    return [
+        Score(
+            metric=f"{FAMILY}.{one.name}",
+            value=one.value.value,
+            low=one.value.low,
+            high=one.value.high,
+            num_records=len(timings),
+            num_tokens=sum(timing.num_tokens for timing in timings),
+            weight_hash=loaded.weight_hash,
+            data_digest=data_digest(records),
+            seed=seed,
+            backend=backend_name(),
+            measured_at=time.time(),
+            lock_digest=lock_digest(artifact.manifest.lock),
+            confidence=0.95,
+            interval=one.interval,
+            machine=machine_name(),
+        )
+        for one in metrics
+    ]
 
 
 def measure_speed(workspace: Workspace, corpus: Artifact, model: Artifact) -> Artifact:
@@ -43,26 +74,8 @@ def measure_speed(workspace: Workspace, corpus: Artifact, model: Artifact) -> Ar
             BUDGET_S,
             lambda done, total: workspace.watcher.progress("answers", done, total),
         )
-        scores = [
-            Score(
-                metric=f"{FAMILY}.{one.name}",
-                value=one.value.value,
-                low=one.value.low,
-                high=one.value.high,
-                num_records=len(timings),
-                num_tokens=sum(timing.num_tokens for timing in timings),
-                weight_hash=loaded.weight_hash,
-                data_digest=data_digest(records),
-                seed=workspace.recipe.seed,
-                backend=backend_name(),
-                measured_at=time.time(),
-                lock_digest=lock_digest(model.manifest.lock),
-                confidence=0.95,
-                interval=one.interval,
-                machine=machine_name(),
-            )
-            for one in speed_metrics(timings)
-        ]
+        metrics = speed_metrics(timings)
+        scores = speed_scores(metrics, timings, records, loaded, model, workspace.recipe.seed)
         write_scores(folder / SCORES_FILE, scores)
         found = {score.metric.removeprefix(f"{FAMILY}."): score.value for score in scores}
         return {"weight_hash": loaded.weight_hash, "num_answers": len(timings), "speed": found}
