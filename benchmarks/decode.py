@@ -2,9 +2,9 @@
 
 Three measures: a prompt read (prefill), eight answers at once, one answer. `make bench-setup`
 first; `--quick` takes transformers and llama.cpp with shorter answers. Every contestant has the
-same two threads. What they multiply differs and is part of their best settings: ours and
-transformers bfloat16 weights, llama.cpp and OpenVINO the published file's own 4 bits, CTranslate2
-8 bits.
+same two threads. What they multiply differs and is part of their best settings: ours weights and
+inputs of 8 bits (and bfloat16 beside it), transformers bfloat16, llama.cpp and OpenVINO the
+published file's own 4 bits, CTranslate2 8 bits.
 """
 
 from __future__ import annotations
@@ -27,17 +27,20 @@ def contestants(quick: bool, threads: int, pace: dict[str, Any]) -> list[Contest
     """Ours first."""
     gguf = str(Path(resolve_base("smollm2-135m-instruct", CACHE, cache_folder())))
     settings = {"threads": threads, **pace}
+    dynamic = {"numbers": "int8-dynamic", **settings}
     bf16, f32 = {"dtype": "bfloat16", **settings}, {"dtype": "float32", **settings}
     file = {"gguf": gguf, **settings}
     hf, llama = "peers/transformers_decode.py", "peers/llama_cpp_decode.py"
     found = [
-        Contestant("noria", OURS_PYTHON, "ours/decode.py", bf16),
+        Contestant("noria int8-dynamic", OURS_PYTHON, "ours/decode.py", dynamic),
         Contestant("transformers bf16", PEERS_PYTHON, hf, bf16),
         Contestant("llama.cpp Q4_1", PEERS_PYTHON, llama, file),
     ]
     if not quick:
         found += [
-            Contestant("noria float32", OURS_PYTHON, "ours/decode.py", f32),
+            Contestant(
+                "noria bf16", OURS_PYTHON, "ours/decode.py", {"numbers": "bfloat16", **settings}
+            ),
             Contestant("transformers float32", PEERS_PYTHON, hf, f32),
             Contestant(
                 "CTranslate2 int8",

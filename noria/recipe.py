@@ -241,7 +241,9 @@ class CompressSettings:
     """How the trained model is made smaller."""
 
     method: str = setting(
-        "int8", "Weights of matrices as 8-bit integers, or none.", choices=("int8", "none")
+        "int8",
+        "Weights of matrices as 8-bit integers; int8-dynamic rounds inputs too; or none.",
+        choices=("int8", "int8-dynamic", "none"),
     )
 
 

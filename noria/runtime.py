@@ -14,6 +14,7 @@ import platform
 import resource
 import shutil
 import sys
+from functools import cache
 from pathlib import Path
 
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
@@ -53,9 +54,19 @@ def has_fast_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware (AMX or AVX-512 BF16), or a GPU is there."""
     if detect_device() == "cuda":
         return True
-    info = Path("/proc/cpuinfo")
-    flags = info.read_text(encoding="utf-8", errors="replace") if info.exists() else ""
+    flags = _processor_flags()
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+@cache
+def has_fast_int8() -> bool:
+    """Whether this CPU multiplies 8-bit integers in hardware (AVX-512 VNNI)."""
+    return "avx512_vnni" in _processor_flags()
+
+
+def _processor_flags() -> str:
+    info = Path("/proc/cpuinfo")
+    return info.read_text(encoding="utf-8", errors="replace") if info.exists() else ""
 
 
 def machine_name() -> str:

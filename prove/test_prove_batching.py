@@ -40,7 +40,8 @@ def test_three_hundred_patterns_change_no_answer(
 ) -> None:
     tally = Tally()
     for seed in range(PATTERNS):
-        models = [talker(like, shape, 2 * seed + one, int8=seed % 5 == 4) for one in (0, 1)]
+        numbers = "int8" if seed % 5 == 4 else None
+        models = [talker(like, shape, 2 * seed + one, numbers) for one in (0, 1)]
         tally.add(play(models, 1000 + seed, shares=shares, num_requests=16))
     print(
         f"\n{shape}, shared {shares}: {tally.num_requests} requests, {tally.num_tokens} tokens, "
@@ -59,7 +60,7 @@ def test_adapters_over_one_base_get_what_their_merged_weights_say(
 ) -> None:
     tally = Tally()
     for seed in range(PATTERNS):
-        base = talker(like, shape, seed, int8=seed % 5 == 4)
+        base = talker(like, shape, seed, "int8" if seed % 5 == 4 else None)
         some = [over(base, 1), over(base, 2, ["query", "value"]), over(base, 3)]
         tally.add(play_adapters(base, some, 2000 + seed, shares=shares))
     print(

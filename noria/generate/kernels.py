@@ -257,11 +257,53 @@ def _read_piece(
     scale: float,
 ) -> Float[Tensor, "1 H T2 D"]:
     asking = queries[:, :, piece.rows]
+    if _hides_only_later(asking, piece.reading):
+        return _read_by_bands(asking, keys, values, scale)
     group_size = asking.shape[1] // keys.shape[1]
     if group_size > 1:
         keys = keys.repeat_interleave(group_size, dim=1)
         values = values.repeat_interleave(group_size, dim=1)
     return attend(asking, keys, values, piece.reading, scale)
+
+
+def _hides_only_later(queries: Tensor, reading: Reading) -> bool:
+    """Whether a piece begins its sequence and each token reads all before it, in float32 on a CPU.
+
+    In bfloat16 a table of scores that is written out would round them.
+    """
+    plain = reading.causal and reading.mask is None and reading.bias is None
+    return plain and queries.device.type == "cpu" and queries.dtype == torch.float32
+
+
+BAND_TOKENS = 64  # 4.8 ms at H 9, K 3, T 512, D 64 on one thread; 32: 6.0, 128: 8.7; torch's 7.5
+
+
+def _read_by_bands(
+    queries: Float[Tensor, "1 H T D"],
+    keys: Float[Tensor, "1 K T D"],
+    values: Float[Tensor, "1 K T D"],
+    scale: float,
+) -> Float[Tensor, "1 H T D"]:
+    """Causal attention in bands of queries, each over the keys up to its end.
+
+    That is half of the table of scores, all of which torch's fused kernel for a CPU computes. Heads
+    that share keys stand one behind the other in a band.
+    """
+    _, num_heads, num_tokens, head_width = queries.shape
+    num_kv_heads = keys.shape[1]
+    asking = (queries[0] * scale).view(num_kv_heads, -1, num_tokens, head_width)  # (K, G, T, D)
+    read_keys, read_values = keys[0].contiguous().transpose(1, 2), values[0].contiguous()
+    later = queries.new_full((BAND_TOKENS, BAND_TOKENS), float("-inf")).triu(diagonal=1)
+    mixed = torch.empty_like(asking)
+    for start in range(0, num_tokens, BAND_TOKENS):
+        end = min(start + BAND_TOKENS, num_tokens)
+        size = end - start
+        band = asking[:, :, start:end].reshape(num_kv_heads, -1, head_width)
+        scores = torch.bmm(band, read_keys[:, :, :end])  # (K, G · band, end)
+        scores.view(num_kv_heads, -1, size, end)[..., start:].add_(later[:size, :size])
+        found = torch.bmm(scores.softmax(dim=-1), read_values[:, :end])
+        mixed[:, :, start:end] = found.view(num_kv_heads, -1, size, head_width)
+    return mixed.view(1, num_heads, num_tokens, head_width)
 
 
 def store_source(

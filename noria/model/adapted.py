@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from noria.errors import UsageError
-from noria.model.quantized import Int8Linear, int8_linear
+from noria.model.quantized import Int8Linear, Int8Product
 
 # what a recipe calls a layer: where it is in a block
 TARGETS = {
@@ -92,9 +92,10 @@ class AdaptedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear | Int8Linear) -> None:
         super().__init__()
-        self.is_int8 = isinstance(linear, Int8Linear)
         self.bias = linear.bias
+        self._product: Int8Product | None = None
         if isinstance(linear, Int8Linear):
+            self._product = linear.product
             self.register_buffer("weight", linear.weight)
             self.register_buffer("scale", linear.scale)
         else:
@@ -133,8 +134,8 @@ class AdaptedLinear(nn.Module):
         """The layer without updates; it shares the tensors."""
         rows, columns = self.weight.shape
         linear = nn.Linear(columns, rows, bias=False, device="meta")
-        if self.is_int8:
-            layer = Int8Linear(linear)
+        if self._product is not None:
+            layer = Int8Linear(linear, self._product.num_groups)
             layer.weight, layer.scale, layer.bias = self.weight, self.scale, self.bias
             return layer
         linear.register_parameter("weight", cast(nn.Parameter, self.weight))
@@ -143,12 +144,12 @@ class AdaptedLinear(nn.Module):
 
     def floats(self) -> Float[Tensor, "O I"]:
         """The weight without updates, in float32."""
-        return self.weight.float() * self.scale[:, None] if self.is_int8 else self.weight
+        return self.weight if self._product is None else self.weight.float() * self.scale[:, None]
 
     def forward(self, x: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
         """As nn.Linear's."""
-        if self.is_int8:
-            result = int8_linear(x, self.weight, self.scale, self.bias)
+        if self._product is not None:
+            result = self._product(x, self.weight, self.scale, self.bias)
         else:
             result = F.linear(x, self.weight, self.bias)
         for update in self._acting:

@@ -7,6 +7,8 @@ D head width.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -39,6 +41,7 @@ class Attention(nn.Module):
         self.key = nn.Linear(width, config.kv_width, bias=style.bias)
         self.value = nn.Linear(width, config.kv_width, bias=style.bias)
         self.output = nn.Linear(config.query_width, width, bias=style.bias)
+        self.joined: Callable[[Tensor], Sequence[Tensor]] | None = None
         normed = style.query_key_norm
         self.query_norm = RMSNorm(config.head_width, config.norm.epsilon) if normed else None
         self.key_norm = RMSNorm(config.head_width, config.norm.epsilon) if normed else None
@@ -50,13 +53,21 @@ class Attention(nn.Module):
         cache: KVCache | RaggedCache | None = None,
     ) -> Float[Tensor, "B T C"]:
         """Self-attention: the row reads itself, and what the cache holds of it."""
-        queries, keys = self.queries(x, reading), self.keys(x, reading)
-        values = self._split(self.value(x)).transpose(1, 2)
+        asked, answering, said = self._projected(x)
+        queries = self._placed(asked, self.query_norm, reading)
+        keys = self._placed(answering, self.key_norm, reading)
+        values = self._split(said).transpose(1, 2)
         if isinstance(cache, KVCache):
             keys, values = cache.append(self.layer, keys, values)  # (B, K, S, D)
         elif cache is not None:
             return self._joined(cache.attend(self.layer, queries, keys, values, self.scale))
         return self._read(queries, keys, values, reading)
+
+    def _projected(self, x: Float[Tensor, "B T C"]) -> Sequence[Tensor]:
+        """The products of query, key and value: in one where something has joined them."""
+        if self.joined is not None:
+            return self.joined(x)
+        return self.query(x), self.key(x), self.value(x)
 
     def cross(
         self,
@@ -89,21 +100,22 @@ class Attention(nn.Module):
 
     def queries(self, x: Float[Tensor, "B T C"], reading: Reading) -> Float[Tensor, "B H T D"]:
         """What each token asks for."""
-        queries = self._split(self.query(x))
-        if self.query_norm is not None:
-            queries = self.query_norm(queries)
-        if reading.rotation is not None:
-            queries = rotate(queries, *reading.rotation)
-        return queries.transpose(1, 2)
+        return self._placed(self.query(x), self.query_norm, reading)
 
     def keys(self, read: Float[Tensor, "B S C"], reading: Reading) -> Float[Tensor, "B K S D"]:
         """What each token that is read answers to."""
-        keys = self._split(self.key(read))
-        if self.key_norm is not None:
-            keys = self.key_norm(keys)
+        return self._placed(self.key(read), self.key_norm, reading)
+
+    def _placed(
+        self, projected: Float[Tensor, "B T heads_D"], norm: RMSNorm | None, reading: Reading
+    ) -> Float[Tensor, "B heads T D"]:
+        """Heads, normed, turned by their tokens' places."""
+        heads = self._split(projected)
+        if norm is not None:
+            heads = norm(heads)
         if reading.rotation is not None:
-            keys = rotate(keys, *reading.rotation)
-        return keys.transpose(1, 2)
+            heads = rotate(heads, *reading.rotation)
+        return heads.transpose(1, 2)
 
     def _split(self, x: Float[Tensor, "B T heads_D"]) -> Float[Tensor, "B T heads D"]:
         return x.view(*x.shape[:2], -1, self.head_width)

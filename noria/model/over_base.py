@@ -20,10 +20,9 @@ from torch import Tensor
 from noria.artifacts import atomic_write
 from noria.errors import FormatError, IntegrityError
 from noria.model.adapters import float_tensors, load_adapter, save_adapter
-from noria.model.quantized import to_int8
+from noria.model.quantized import QUANTIZATIONS, to_int8
 from noria.model.transformer import Decoder, empty_decoder, fill_model
 from noria.model.weights import (
-    QUANTIZATIONS,
     WEIGHTS_FILE,
     check_tensors,
     load_decoder,
@@ -43,7 +42,7 @@ class BaseReference:
     """Which base an adapter belongs to.
 
     folder: as seen from the model's folder. quantization: of the base while the adapter trained,
-    None or "int8". weight_hash: of the floats that it then stood for.
+    None or as `to_int8` has it. weight_hash: of the floats that it then stood for.
     """
 
     folder: str
@@ -83,8 +82,8 @@ def load_base(folder: Path, reference: BaseReference) -> Decoder:
     """The float base of the model in that folder. Raises IntegrityError if it is another now."""
     path = (folder / reference.folder).resolve()
     base = load_decoder(path)
-    if reference.quantization == "int8":
-        base = to_int8(base)
+    if reference.quantization is not None:
+        base = to_int8(base, reference.quantization)
     if base.quantization is not None:
         tensors = dict(float_tensors(base, None))
         base = fill_model(empty_decoder(base.config), tensors).eval()
@@ -123,8 +122,8 @@ def load_over_base(folder: Path, base: Decoder) -> tuple[Decoder, str]:
 def sharing(model: Decoder) -> Decoder:
     """A second decoder of the same tensors, whose layers can be replaced without the first's."""
     other = empty_decoder(model.config)
-    if model.quantization == "int8":
-        to_int8(other)
+    if model.quantization is not None:
+        to_int8(other, model.quantization)
     fill_model(other, model.state_dict())
     return other.to(model.embedding.weight.device).requires_grad_(False).eval()
 

@@ -59,7 +59,7 @@ class Scoring:
 class Decoder(Stack, Scoring):
     """A stack that reads what came before, between an embedding and a scoring layer.
 
-    `quantization` is None for float weights, "int8" after noria.model.quantized has been at it.
+    `quantization` is None for float weights, or as `to_int8` of noria.model.quantized was told.
     """
 
     def __init__(self, config: ModelConfig) -> None:

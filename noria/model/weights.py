@@ -24,12 +24,11 @@ from noria.model.adapted import AdaptedLinear
 from noria.model.config import ModelConfig
 from noria.model.headed import HeadedModel, empty_headed_model
 from noria.model.heads import HeadConfig
-from noria.model.quantized import to_int8
+from noria.model.quantized import QUANTIZATIONS, to_int8
 from noria.model.transformer import Decoder, Transformer, empty_model, fill_model
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
-QUANTIZATIONS = (None, "int8")
 DTYPE_NAMES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -106,8 +105,8 @@ def load_model(folder: Path) -> Transformer:
             "choose a model that was not trained for this one use",
         )
     model = empty_model(config)
-    if quantization == "int8":
-        to_int8(model)
+    if quantization is not None:
+        to_int8(model, quantization)
     return fill_model(model, _read_tensors(folder, model)).eval()
 
 
@@ -120,8 +119,8 @@ def load_headed_model(folder: Path) -> HeadedModel:
         model = empty_headed_model(config, head_config)
     except UsageError as error:
         raise FormatError(f"{folder}: {error.given}", error.expected, error.fix) from error
-    if quantization == "int8":
-        to_int8(model.body)
+    if quantization is not None:
+        to_int8(model.body, quantization)
     model.load_state_dict(_read_tensors(folder, model), strict=True, assign=True)
     return model.eval()
 

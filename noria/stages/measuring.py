@@ -255,12 +255,13 @@ def _evaluate_line(facts: Facts) -> str:
 
 def compress_model(workspace: Workspace, corpus: Artifact, base: Artifact) -> Artifact | None:
     """The same model with 8-bit weights, and what that cost; None if the recipe wants none."""
-    if workspace.recipe.compress.method == "none":
+    method = workspace.recipe.compress.method
+    if method == "none":
         return None
     seed = workspace.recipe.seed
 
     def make(folder: Path) -> Facts:
-        small = quantize_model(load_decoder(base.path))
+        small = quantize_model(load_decoder(base.path), method)
         save_model(folder, small)
         copy_tokenizer(base.path, folder)
         weight_hash = model_weight_hash(small)
@@ -274,6 +275,7 @@ def compress_model(workspace: Workspace, corpus: Artifact, base: Artifact) -> Ar
         scores = [score_of("corpus.bits_per_byte", eight, weight_hash, records, seed, lock)]
         write_scores(folder / "scores.json", scores)
         return {
+            "method": method,
             "weight_hash": weight_hash,
             "num_bytes": (folder / "model.safetensors").stat().st_size,
             "num_bytes_before": (base.path / "model.safetensors").stat().st_size,
@@ -284,7 +286,7 @@ def compress_model(workspace: Workspace, corpus: Artifact, base: Artifact) -> Ar
         workspace,
         "compress",
         make,
-        settings={"method": "int8", "seed": seed, "max_records": max_records(workspace.recipe)},
+        settings={"method": method, "seed": seed, "max_records": max_records(workspace.recipe)},
         inputs={"model": base.key, "corpus": corpus.key},
         result=_compress_line,
     )
@@ -294,7 +296,7 @@ def _compress_line(facts: Facts) -> str:
     cost = gap_interval(facts["int8_minus_full"])
     before, after = facts["num_bytes_before"] / 1e6, facts["num_bytes"] / 1e6
     return (
-        f"int8: {before:.1f} → {after:.1f} MB, cost {cost.value:+.5f} bits per byte "
+        f"{facts['method']}: {before:.1f} → {after:.1f} MB, cost {cost.value:+.5f} bits per byte "
         f"(95% {cost.low:+.5f} to {cost.high:+.5f})"
     )
 

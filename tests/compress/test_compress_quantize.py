@@ -7,12 +7,21 @@ import torch.nn.functional as F
 
 from noria.compress.quantize import quantize_model
 from noria.errors import FormatError, UsageError
+from noria.model import quantized
 from noria.model.cache import KVCache
+from noria.model.config import ModelConfig
 from noria.model.likelihood import cross_entropy_sum
 from noria.model.presets import preset
-from noria.model.quantized import Int8Linear, quantize_rows
+from noria.model.quantized import (
+    Int8Linear,
+    joined,
+    num_product_groups,
+    quantize_rows,
+    to_int8,
+)
 from noria.model.transformer import Decoder, build_decoder
 from noria.model.weights import load_decoder, model_weight_hash, save_model
+from noria.runtime import has_fast_int8
 
 torch.set_num_threads(1)
 
@@ -40,6 +49,70 @@ def test_int8_layer_is_the_product_with_its_dequantized_weights() -> None:
     x = torch.randn(3, 5, 24)
     wanted = F.linear(x, layer.weight.float() * layer.scale[:, None])
     assert torch.allclose(layer(x), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_groups", [1, 4])
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_inputs_are_rounded_by_half_a_step_at_most(
+    num_groups: int, is_fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_fast and not has_fast_int8():
+        pytest.skip("this processor does not multiply integers fast")
+    monkeypatch.setattr(quantized, "has_fast_int8", lambda: is_fast)
+    layer = Int8Linear(torch.nn.Linear(24, 10), num_groups)
+    x = torch.randn(3, 5, 24, generator=torch.Generator().manual_seed(1))
+    x[0, 0, 0] = 100.0  # spoils its own group and no other
+    x[1, 1] = 7.0  # has no spread
+    grouped = x.view(3, 5, num_groups, -1)
+    step = (grouped.amax(-1) - grouped.amin(-1)) / 255  # (3, 5, G)
+    spread = (layer.weight.float() * layer.scale[:, None]).abs().view(10, num_groups, -1).sum(-1)
+    with torch.no_grad():
+        found = layer(x)
+        error = (found - F.linear(x, layer.floats(), layer.bias)).abs()  # (3, 5, 10)
+        monkeypatch.undo()
+        assert torch.allclose(layer(x), found, rtol=1e-4, atol=1e-4)
+    assert (error <= step @ spread.t() * 0.501 + 1e-4).all()
+    assert error.max() > 0
+
+
+def test_a_token_is_rounded_by_itself() -> None:
+    layer = Int8Linear(torch.nn.Linear(48, 30), 2)
+    x = torch.randn(70, 48)
+    x[3] *= 1e4
+    with torch.no_grad():
+        assert all(torch.equal(layer(x)[row], layer(x[row : row + 1])[0]) for row in (0, 3, 69))
+        assert layer(x[:0]).shape == (0, 30)
+        x[5, 5] = float("nan")
+        assert layer(x).isnan().any(1).nonzero().flatten().tolist() == [5]
+
+
+def test_an_int8_layer_follows_its_weights() -> None:
+    layer = Int8Linear(torch.nn.Linear(24, 10), 1)
+    x = torch.randn(3, 24)
+    with torch.no_grad():
+        before = layer(x)
+        layer.weight = -layer.weight
+        assert torch.allclose(layer(x) - layer.bias, layer.bias - before, atol=1e-5)
+
+
+def test_only_what_reads_products_has_groups() -> None:
+    model = build_decoder(ModelConfig(600, 64, 1, 576, 9, 3, 1536), 1)
+    block = to_int8(model, "int8-dynamic").blocks[0]
+    assert block.feedforward.down.product.num_groups == 4
+    assert block.feedforward.up.product.num_groups == block.attention.query.product.num_groups == 1
+    assert [num_product_groups(one) for one in (64, 384, 385, 1536, 1543)] == [1, 1, 1, 4, 1]
+
+
+def test_joined_layers_say_what_each_says_and_take_no_room() -> None:
+    layers = [Int8Linear(torch.nn.Linear(24, rows), 2) for rows in (10, 4)]
+    x = torch.randn(3, 24)
+    with torch.no_grad():
+        wanted = torch.cat([one(x) for one in layers], dim=-1)
+        whole = joined(layers)
+        assert torch.equal(whole(x), wanted)
+        assert torch.equal(torch.cat([one(x) for one in layers], dim=-1), wanted)
+    at = whole.weight.untyped_storage().data_ptr()
+    assert [one.weight.untyped_storage().data_ptr() for one in layers] == [at, at]
 
 
 def test_quantized_logits_stay_near(model: Decoder) -> None:
@@ -99,3 +172,23 @@ def test_int8_weights_under_a_float_config_are_refused(model: Decoder, tmp_path:
     config.write_text(config.read_text().replace('"int8"', "null"))
     with pytest.raises(FormatError, match=r"as config\.json says"):
         load_decoder(tmp_path)
+
+
+def test_a_dynamic_model_keeps_its_name_and_is_trained_in_floats(
+    model: Decoder, tmp_path: Path
+) -> None:
+    dynamic = quantize_model(model, "int8-dynamic")
+    save_model(tmp_path, dynamic)
+    again = load_decoder(tmp_path)
+    assert again.quantization == "int8-dynamic"
+    ids = torch.arange(40)[None]
+    with torch.no_grad():
+        found, wanted = dynamic.logits(dynamic(ids)), model.logits(model(ids))
+        assert torch.equal(again.logits(again(ids)), found)
+        plain = quantize_model(model)
+        rounded = plain.logits(plain(ids))
+    assert 0 < (found - rounded).abs().max() < 0.05 * wanted.abs().max()
+    layer = dynamic.blocks[0].attention.query
+    hidden = torch.randn(1, 3, layer.weight.shape[1], requires_grad=True)
+    layer(hidden).sum().backward()
+    assert torch.allclose(hidden.grad, layer.floats().sum(0).expand_as(hidden), atol=1e-4)

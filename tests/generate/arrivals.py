@@ -57,7 +57,9 @@ def shapes(vocab_size: int) -> dict[str, ModelConfig]:
     }
 
 
-def talker(like: LanguageModel, shape: str, seed: int, *, int8: bool = False) -> LanguageModel:
+def talker(
+    like: LanguageModel, shape: str, seed: int, quantization: str | None = None
+) -> LanguageModel:
     """A decoder of that shape with random weights that make it read and have opinions.
 
     Token vectors, places and what attention adds to them are of one size, so that whatever is read
@@ -71,9 +73,9 @@ def talker(like: LanguageModel, shape: str, seed: int, *, int8: bool = False) ->
                 is_table = name.split(".")[0] in ("embedding", "positions", "relative")
                 size = 1.0 if is_table else 2.0 / weight.shape[1] ** 0.5
                 weight.normal_(0, size, generator=chance)
-    if int8:
-        to_int8(decoder)
-    return LanguageModel(decoder.eval(), like.tokenizer, f"{shape}-{seed}-{int8}")
+    if quantization is not None:
+        to_int8(decoder, quantization)
+    return LanguageModel(decoder.eval(), like.tokenizer, f"{shape}-{seed}-{quantization}")
 
 
 @dataclass(frozen=True)

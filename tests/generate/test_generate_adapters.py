@@ -31,12 +31,12 @@ def played(base: LanguageModel, *, shares: bool, num_patterns: int = PATTERNS) -
 
 @pytest.mark.parametrize("shares", [True, False])
 @pytest.mark.parametrize(
-    ("shape", "int8"), [("llama", False), ("relative", False), ("llama", True)]
+    ("shape", "quantization"), [("llama", None), ("relative", None), ("llama", "int8")]
 )
 def test_each_adapter_gets_the_tokens_of_its_merged_weights(
-    plain: LanguageModel, shape: str, shares: bool, int8: bool
+    plain: LanguageModel, shape: str, shares: bool, quantization: str | None
 ) -> None:
-    tally = played(talker(plain, shape, 1, int8=int8), shares=shares)
+    tally = played(talker(plain, shape, 1, quantization), shares=shares)
     assert tally.far == []
     assert tally.num_tokens > 100
     assert bool(tally.num_shared) == shares

@@ -78,8 +78,9 @@ def test_the_comparison_sees_a_mistake(
     assert tally.far
 
 
-def test_int8_weights_are_batched_alike(plain: LanguageModel) -> None:
-    models = [talker(plain, "llama", seed, int8=True) for seed in (1, 2)]
+@pytest.mark.parametrize("quantization", ["int8", "int8-dynamic"])
+def test_int8_weights_are_batched_alike(plain: LanguageModel, quantization: str) -> None:
+    models = [talker(plain, "llama", seed, quantization) for seed in (1, 2)]
     tally = play(models, 5, shares=True, num_requests=20)
     assert tally.far == [] and tally.num_tokens > 60
 
