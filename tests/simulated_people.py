@@ -57,7 +57,10 @@ def reactions(
 def let_people_ask(
     workspace: Workspace, name: str, rows: Sequence[Row], habits: Habits, seed: int
 ) -> int:
-    """People ask the live model each text and say what they think; returns how much was said."""
+    """People ask the live model each text and say what they think; returns how much was said.
+
+    Other seeds are other people.
+    """
     version = task_version(workspace.registry, workspace.recipe, name)
     model = load_task_model(read_artifact(workspace.root / version.artifact_path).path)
     random, num_said = Random(seed), 0
@@ -68,7 +71,7 @@ def let_people_ask(
         said = reactions(given, right, model.description.labels, habits, random)
         if not said:
             continue  # of an answer that nobody rates nothing is learned
-        person = f"person {random.randrange(NUM_PEOPLE)}"
+        person = f"person {random.randrange(NUM_PEOPLE)} of {seed}"
         num_said += len(said)
         keep(workspace, name, version.weight_hash, text, value, said, person)
     return num_said
@@ -85,7 +88,7 @@ def keep(
 ) -> None:
     """Store an answer and what a person said of it."""
     known = task_name(workspace.recipe, name)
-    place = f"task-{hashlib.sha256(f'{weight_hash}{text}'.encode()).hexdigest()[:32]}"
+    place = f"task-{hashlib.sha256(f'{weight_hash}{person}{text}'.encode()).hexdigest()[:32]}"
     workspace.feedback.record_interaction(
         tenant=TENANT,
         interaction_id=place,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from random import Random
 
@@ -32,6 +35,20 @@ test = ["test.csv"]
 ways = ["classical"]
 minutes = {minutes}
 """
+
+
+class Traffic(Enum):
+    """How often a text is asked: once in all turns, or in every turn anew, by new people.
+
+    What people ask of a live application repeats itself; ONCE is the hardest reading of "five
+    turns", for what nobody rated the first time is never heard of again.
+    """
+
+    ONCE = "once"
+    REPEATED = "repeated"
+
+
+NUM_AFTERWARDS = 500  # rows of the test that each verdict is checked on; that decides nothing
 
 
 @dataclass(frozen=True)
@@ -65,7 +82,7 @@ def make_world(
     test, rest = dealt[:num_test], dealt[num_test:]
     held_out, pool = rest[:num_held_out], rest[num_held_out:]
     own, asked = pool[: len(pool) // 5], pool[len(pool) // 5 :]
-    files = {"own": own, "all": pool, "held_out": held_out, "test": test}
+    files = {"own": own, "all": pool, "held_out": held_out, "test": test[:NUM_AFTERWARDS]}
     for name, some in files.items():
         write_rows(folder / f"{name}.csv", some)
     return World(folder, own, asked, test, seed, minutes)
@@ -81,11 +98,20 @@ def right_answers(workspace: Workspace, rows: list[Row]) -> list[bool]:
 
 
 @dataclass(frozen=True)
-class Turned:
-    """What the live model got right of the test at first and after each turn, and the outcomes.
+class Begun:
+    """A world whose first champion is live, and what that one gets right of the test.
 
     `everything`: what a model of all rows, rightly labelled, gets right.
     """
+
+    world: World
+    before: list[bool]
+    everything: list[bool]
+
+
+@dataclass(frozen=True)
+class Turned:
+    """As `Begun`; and what was live after each turn got right, and the outcomes."""
 
     before: list[bool]
     after: list[list[bool]]
@@ -101,19 +127,38 @@ def _outcome(workspace: Workspace) -> dict[str, object]:
         return {"decision": "too little feedback"}
 
 
-def turn_the_wheel(world: World, habits: Habits, num_turns: int) -> Turned:
-    """People ask and speak, the loop turns, so many times over."""
+def asked_in_turn(
+    rows: Sequence[Row], traffic: Traffic, turn: int, num_turns: int
+) -> Sequence[Row]:
+    """What people ask in a turn (from 0): all rows, or the turn's own part of them."""
+    if traffic is Traffic.REPEATED:
+        return rows
+    each = len(rows) // num_turns
+    return rows[turn * each : (turn + 1) * each]
+
+
+def begin(world: World) -> Begun:
+    """Train the first champion, which goes live, and the model of everything."""
     with world.open("all") as full:
         build_task(full, "t")
         everything = right_answers(full, world.test)
     with world.open() as workspace:
         build_task(workspace, "t")
         before = right_answers(workspace, world.test)
-        after, outcomes = [], []
-        each = len(world.asked) // num_turns
+    return Begun(world, before, everything)
+
+
+def turn_the_wheel(
+    begun: Begun, folder: Path, habits: Habits, traffic: Traffic, num_turns: int
+) -> Turned:
+    """In a copy of the world, in `folder`, people ask and speak, the loop turns, so many times."""
+    shutil.copytree(begun.world.folder, folder)
+    world = replace(begun.world, folder=folder)
+    after, outcomes = [], []
+    with world.open() as workspace:
         for turn in range(num_turns):
-            some = world.asked[turn * each : (turn + 1) * each]
+            some = asked_in_turn(world.asked, traffic, turn, num_turns)
             let_people_ask(workspace, "t", some, habits, 1000 * world.seed + turn)
             outcomes.append(_outcome(workspace))
             after.append(right_answers(workspace, world.test))
-    return Turned(before, after, everything, outcomes)
+    return Turned(begun.before, after, begun.everything, outcomes)

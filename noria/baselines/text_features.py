@@ -6,7 +6,8 @@ misspelt words elsewhere. This module does not know what the weights are used fo
 
 A weight is (1 + ln count) (1 + ln((1 + B) / (1 + B_f))), where B_f of B texts have the feature;
 words and pieces are each scaled to length 1 (Salton & Buckley 1988; the ones keep a feature that
-all texts have, as scikit-learn does).
+all texts have, as scikit-learn does). A text that is there several times is one of the B, where
+scikit-learn counts copies: rows are repeated to give them weight, and that makes no word common.
 Legend: B texts, F features, K of them in one text.
 """
 
@@ -71,9 +72,10 @@ def learn_text_features(
     texts: Sequence[str], max_words: int, max_characters: int, words_by: str, min_texts: int
 ) -> TextFeatures:
     """Keep the features that `min_texts` of the texts have, and count how rare they are."""
-    words, rarity = _frequent(texts, lambda text: _words(text, max_words, words_by), min_texts)
+    distinct = list(dict.fromkeys(texts))
+    words, rarity = _frequent(distinct, lambda text: _words(text, max_words, words_by), min_texts)
     pieces, rarity_of_pieces = _frequent(
-        texts, lambda text: _pieces(text, max_characters), min_texts
+        distinct, lambda text: _pieces(text, max_characters), min_texts
     )
     idf = np.concatenate([rarity, rarity_of_pieces])
     return TextFeatures(max_words, max_characters, words_by, words, pieces, idf)

@@ -102,6 +102,15 @@ def test_a_damaged_folder_and_labels_that_do_not_fit_are_refused(tmp_path: Path)
         TfidfPlan(max_words=0)
 
 
+def test_a_text_repeated_for_its_weight_makes_no_word_common() -> None:
+    texts, labels = zip(*CHINESE, strict=True)
+    once = train_tfidf(texts, labels)
+    again = train_tfidf(texts * 3, labels * 3)
+    assert again.features.pieces == once.features.pieces
+    assert np.array_equal(again.features.idf, once.features.idf)
+    assert not np.array_equal(again.weights, once.weights)  # the rows count three times
+
+
 @pytest.mark.parametrize("words_by", ["dictionary", "dictionary without stop words"])
 def test_chinese_words_by_dictionary_are_features_and_survive_saving(
     tmp_path: Path, words_by: str
