@@ -24,7 +24,8 @@ from noria.evaluate.exact import mcnemar
 from noria.stages.improve_task import improve_task
 from noria.stages.tasks import build_task
 
-NUM_TURNS, NUM_TEST, EACH, MOST_S = 100, 2_000, 30, 20.0
+NUM_TURNS, NUM_TEST, EACH = 100, 2_000, 30
+MOST_S = 20.0  # of a processor: the machine may have other things to do
 
 
 def test_no_significantly_worse_model_goes_live_in_a_hundred_turns(
@@ -41,13 +42,13 @@ def test_no_significantly_worse_model_goes_live_in_a_hundred_turns(
         first = sum(live) / NUM_TEST
         for turn in range(NUM_TURNS):
             let_people_ask(workspace, "t", asked[turn * EACH : (turn + 1) * EACH], HALF_WRONG, turn)
-            began = time.monotonic()
+            began = time.process_time()
             try:
                 outcome = improve_task(workspace, "t")
             except TrainingError:  # too little was said yet
                 num_empty += 1
                 continue
-            slowest = max(slowest, time.monotonic() - began)
+            slowest = max(slowest, time.process_time() - began)
             if not outcome["promoted"]:
                 continue
             promoted += 1
@@ -60,7 +61,8 @@ def test_no_significantly_worse_model_goes_live_in_a_hundred_turns(
     with capsys.disabled():
         print(
             f"\n{NUM_TURNS} turns, {num_empty} without enough feedback, {promoted} promotions, "
-            f"{first:.3f} to {sum(live) / NUM_TEST:.3f}, slowest turn {slowest:.1f} s, "
+            f"{first:.3f} to {sum(live) / NUM_TEST:.3f}, "
+            f"slowest turn {slowest:.1f} s of a processor, "
             f"worse: {worse}"
         )
     assert not worse
