@@ -28,6 +28,7 @@ def recipe(tmp_path: Path) -> Path:
 def said(capsys: pytest.CaptureFixture[str], monkeypatch, *words: str) -> tuple[int, str]:  # type: ignore[no-untyped-def]
     """Run a verb in this process; returns its exit code and standard error."""
     monkeypatch.setattr(sys, "argv", ["noria", *words])
+    monkeypatch.setattr("noria.runtime.lower_priority", lambda: None)  # of all tests after it
     with pytest.raises(SystemExit) as end:
         main()
     error = capsys.readouterr().err
