@@ -9,8 +9,8 @@ How much people ask in a turn is a property of the world (`Traffic`). What is as
 application repeats itself: in "intent" and "opinion" other people ask all texts in every turn.
 In "-once" each text is asked a single time in all five turns, so that no more than about 28% of the
 right labels are ever told. That is below the 50%, which a model that had learned all of these would
-hardly reach; there the test holds what does hold. "-all" and "-false", whose every answer is put
-right, ask each text once too.
+hardly reach; there the test asks for less (docs/log.md, "when people ask again"). "-all" and
+"-false", whose every answer is put right, ask each text once too.
 """
 
 from __future__ import annotations
