@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from noria.errors import MissingExtra, NoriaError, UsageError
+from noria.errors import MissingExtra, UsageError
 from noria.generate.forms import Constraint
 from noria.tokenizer.chat import tool_form
 from noria.tokenizer.load import Tokenizer
@@ -46,69 +46,89 @@ class Matcher:
         self._vocab_size = vocab_size
 
     def allowed(self) -> Bool[Tensor, " V"]:
-        """The tokens that may come next; those that end the answer once it is whole."""
+        """The tokens that may come next; those that end the answer once it is whole.
+
+        Raises UsageError where the form can't be met, or is more than the library follows.
+        """
         mask = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         self._check()
         bits = np.unpackbits(mask, bitorder="little")[: self._vocab_size]
         if not bits.any():
-            raise NoriaError("a form that no token of this model continues", "a simpler form")
+            raise _unmet("no token of this model continues it")
         return torch.from_numpy(bits).bool()
 
     def push(self, token_id: int) -> None:
-        """One more token, of those that were allowed."""
+        """One more token, of those that were allowed. Raises UsageError as `allowed` does."""
         self._matcher.consume_token(token_id)
         self._check()
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            raise NoriaError(
-                f"a form that can't be followed ({self._matcher.get_error()})",
-                "a simpler schema or expression",
-            )
+            raise _unmet(self._matcher.get_error())
+
+
+def _unmet(told: str) -> UsageError:
+    """Who asked for the form can mend it: whoever serves has done nothing wrong."""
+    return UsageError(
+        f"a form that no answer can have, or that is too large to be followed ({told})",
+        "a form that some text has, such as a schema that does not only refer to itself",
+        "ask for a simpler form",
+    )
 
 
 def matcher_for(tokenizer: Tokenizer, constraint: Constraint) -> Matcher:
     """Begin an answer of this form.
 
-    Raises UsageError for a schema or expression that is malformed, too large, or uses what the
-    library can't enforce, and MissingExtra without it.
+    Raises UsageError for a schema or expression that is malformed, too large, that no text has, or
+    that uses what the library can't enforce, and MissingExtra without it.
+    """
+    grammar = grammar_of(tokenizer, constraint)
+    from llguidance import LLMatcher
+
+    matcher = LLMatcher(_library_tokenizer(tokenizer), grammar, log_level=0)
+    if matcher.is_error():
+        raise not_enforced(constraint, matcher.get_error())
+    begun = Matcher(matcher, tokenizer.vocab_size)
+    begun.allowed()  # a form without a beginning is refused before the prompt is read
+    return begun
+
+
+def grammar_of(tokenizer: Tokenizer, constraint: Constraint) -> str:
+    """The form as the library reads it, which says what is malformed when it does.
+
+    Raises UsageError for what is no JSON, and MissingExtra without the library.
     """
     try:
         from llguidance import LLMatcher
     except ImportError as error:
         raise MissingExtra("constrained output (llguidance)", "constrain") from error
     try:
-        grammar = _grammar(constraint, tool_form(tokenizer))
-        matcher = LLMatcher(_library_tokenizer(tokenizer), grammar, log_level=0)
-        told = matcher.get_error() if matcher.is_error() else ""
+        match constraint.kind:
+            case "json":
+                return LLMatcher.grammar_from_json_schema(constraint.source, overrides=_JSON_STYLE)
+            case "regex":
+                return LLMatcher.grammar_from_regex(constraint.source)
+            case "call":
+                spelled = _call_grammar(constraint.source, tool_form(tokenizer))
+                return LLMatcher.grammar_from_lark(spelled)
+        choices = (json.dumps(one) for one in json.loads(constraint.source))
+        return LLMatcher.grammar_from_lark(f"start: {' | '.join(choices)}")
     except (ValueError, RecursionError) as error:
-        told = str(error)
-    if told:
-        wanted = {
-            "json": "a JSON schema",
-            "regex": "a regular expression",
-            "call": "JSON schemas of parameters",
-        }
-        raise UsageError(
-            f"a {constraint.kind} that can't be enforced ({told})",
-            f"{wanted.get(constraint.kind, 'texts')} that llguidance can follow",
-            "ask for a simpler form",
-        )
-    return Matcher(matcher, tokenizer.vocab_size)
+        raise not_enforced(constraint, str(error)) from error
 
 
-def _grammar(constraint: Constraint, spelling: ToolForm) -> str:
-    from llguidance import LLMatcher
-
-    match constraint.kind:
-        case "json":
-            return LLMatcher.grammar_from_json_schema(constraint.source, overrides=_JSON_STYLE)
-        case "regex":
-            return LLMatcher.grammar_from_regex(constraint.source)
-        case "call":
-            return LLMatcher.grammar_from_lark(_call_grammar(constraint.source, spelling))
-    choices = (json.dumps(one) for one in json.loads(constraint.source))
-    return LLMatcher.grammar_from_lark(f"start: {' | '.join(choices)}")
+def not_enforced(constraint: Constraint, told: str) -> UsageError:
+    """The error for a form that the library does not take; `told` is why."""
+    wanted = {
+        "json": "a JSON schema",
+        "regex": "a regular expression",
+        "call": "JSON schemas of parameters",
+    }
+    return UsageError(
+        f"a {constraint.kind} that can't be enforced ({told})",
+        f"{wanted.get(constraint.kind, 'texts')} that llguidance can follow",
+        "ask for a simpler form",
+    )
 
 
 def _call_grammar(source: str, spelling: ToolForm) -> str:

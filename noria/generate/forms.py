@@ -36,8 +36,17 @@ class Constraint:
 
 
 def json_form(schema: Mapping[str, Any] | None = None) -> Constraint:
-    """JSON that a schema (json-schema.org) allows; without one, any object."""
-    return Constraint("json", json.dumps({"type": "object"} if schema is None else schema))
+    """JSON that a schema (json-schema.org) allows; without one, any object.
+
+    Raises UsageError for one that is nested too deeply to be written down.
+    """
+    try:
+        source = json.dumps({"type": "object"} if schema is None else schema)
+    except RecursionError:
+        raise UsageError(
+            "a JSON schema of great depth", "one of less depth", "ask for a simpler form"
+        ) from None
+    return Constraint("json", source)
 
 
 def regex_form(pattern: str) -> Constraint:

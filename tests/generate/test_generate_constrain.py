@@ -211,6 +211,59 @@ def test_a_bad_form_is_refused_before_anything_is_drawn(
         matcher_for(plain.tokenizer, form)
 
 
+UNMET = r"can't be enforced|no answer can have"
+ENDLESS = {"type": "array", "items": {"$ref": "#/$defs/endless"}, "minItems": 1}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#"},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
+        {"anyOf": [{"$ref": "#"}]},
+        {"allOf": [{"$ref": "#"}]},
+        {"allOf": [{"type": "string"}, {"type": "object"}]},
+        {"enum": []},
+        {"type": "integer", "minimum": 5, "maximum": 1},
+    ],
+)
+def test_a_form_that_no_text_has_is_refused_before_anything_is_drawn(
+    plain: LanguageModel, schema: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match=UNMET):
+        matcher_for(plain.tokenizer, json_form(schema))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#/$defs/endless"},
+        {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]},
+        {"prefixItems": [{"type": "boolean"}, {"$ref": "#/$defs/endless"}], "minItems": 2},
+    ],
+)
+def test_a_form_without_an_end_is_the_fault_of_who_asks(
+    plain: LanguageModel, schema: dict[str, Any]
+) -> None:
+    form = json_form({"type": "array", **schema, "$defs": {"endless": ENDLESS}})
+    with pytest.raises(UsageError, match=UNMET):
+        answer(talker(plain, "llama", 1), form, seed=1)
+
+
+def test_arguments_that_can_not_be_are_the_fault_of_who_asks(plain: LanguageModel) -> None:
+    form = call_form({"f": {"$ref": "#"}}, must=True)
+    with pytest.raises(UsageError, match=UNMET):  # its name and its brackets can be written
+        answer(talker(plain, "llama", 1), form, seed=1)
+
+
+def test_a_schema_of_great_depth_is_refused() -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(5000):
+        schema = {"anyOf": [schema]}
+    with pytest.raises(UsageError, match="depth"):
+        json_form(schema)
+
+
 @pytest.mark.parametrize("choices", [[], [""], ["a"] * 2000])
 def test_choices_that_are_none_are_refused(choices: list[str]) -> None:
     with pytest.raises(UsageError, match="choices"):

@@ -11,8 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from generated_requests import ask_by_document, ask_by_hand, go_away, request_head
-from serving_world import World
+from generated_requests import (
+    BAD_SCHEMAS,
+    ask_by_document,
+    ask_by_hand,
+    check_reply,
+    go_away,
+    request_head,
+)
+from serving_world import NAME, World
 
 from noria.runtime import child_process_ids
 from noria.serve.app import OPEN_PATHS
@@ -61,6 +68,24 @@ def test_odd_bodies_are_answered_or_refused_as_documented(target: World) -> None
     assert sum(found.values()) == NUM_BY_HAND
     assert found[200] > 10 and found[400] > 100
     assert target.http().get("/health").status_code == 200
+
+
+def test_no_form_however_bad_takes_an_answer_or_a_server_for_ever(target: World) -> None:
+    client = target.http(target.key)
+    statuses = []
+    for schema in BAD_SCHEMAS:
+        form = {"type": "json_schema", "json_schema": {"schema": schema}}
+        ask = {"model": NAME, "prompt": "Where?", "max_tokens": 20, "response_format": form}
+        for more in ({}, {"stream": True}):
+            reply = client.post("/v1/completions", json={**ask, **more})
+            check_reply(reply.status_code, reply.content, ask)
+            statuses.append(reply.status_code)
+    assert statuses.count(400) > len(statuses) / 2 and set(statuses) == {200, 400}
+    form = {"type": "json_schema", "json_schema": {"schema": {"$ref": "#"}}}
+    said = {"messages": [{"role": "user", "content": "Where?"}], "response_format": form}
+    error = client.post("/v1/chat/completions", json={"model": NAME, **said}).json()["error"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_value")
+    assert "JSON schema" in error["message"]
 
 
 def memory_bytes() -> int:

@@ -22,6 +22,7 @@ from noria.generate.sampling import Sampling
 from noria.generate.sequences import Stream
 from noria.records import Message as Turn
 from noria.records import Part
+from noria.serve.worker.form_check import check_form
 from noria.serve.worker.frames import Message
 from noria.serve.worker.messages import Piece, WorkerGone, error_to_json, piece_to_json
 from noria.serve.worker.outgoing import Outgoing
@@ -71,8 +72,12 @@ class Answering:
 
         It returns before the answer is written; only a scored completion is written here, whole.
         """
+        if self._is_over:  # cancelled while it waited for a thread
+            return
         try:
             sampling = sampling_from_json(asked["sampling"]) if asked["sampling"] else None
+            if sampling is not None and sampling.constraint is not None:
+                check_form(model.tokenizer, sampling.constraint)
             if sampling is None or asked["is_scored"]:
                 self._write_scored(model, engine, asked, sampling)
             else:
