@@ -117,7 +117,7 @@ def create_app(
     add_refusals(app)
     if desk is not None:
         _add_answers(app, desk, metrics, quotas, policy or NO_POLICY)
-        add_explanations(app, Explainer(desk.models, feedback, admission))
+        add_explanations(app, Explainer(desk.models, feedback, admission), metrics, quotas)
     _add_embeddings(app, EmbeddingDesk(models, task_desk.tasks, admission), metrics, quotas)
     _add_tasks(app, task_desk)
     _add_feedback(app, feedback, metrics)

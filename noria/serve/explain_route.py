@@ -2,12 +2,14 @@
 
 In: an interaction's id, and a token of it where attention is asked for. Out: probabilities and
 alternatives of every token; or where each layer and head read before one. What is explained is the
-text as it is stored, where names may have been replaced. A request waits for a place as all do.
+text as it is stored, where names may have been replaced. A request waits for a place as all do, and
+the tokens that are read again are paid for as an answer's are.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +18,8 @@ from starlette.responses import JSONResponse, Response
 from noria.feedback.store import FeedbackStore
 from noria.serve.admission import Admission
 from noria.serve.live import LiveModels
+from noria.serve.metrics import Metrics
+from noria.serve.quota import Quotas
 from noria.serve.refusals import refusal
 from noria.serve.rights import UserOrReader
 from noria.serve.worker.models import LanguageHandle
@@ -40,15 +44,22 @@ class Explainer:
         self._feedback = feedback
         self._admission = admission
 
-    async def reply(self, tenant: str, asked: ExplainRequest) -> Response:
-        """Explain an answer of this tenant. Raises UnknownName, UsageError, Busy."""
+    async def reply(
+        self, tenant: str, asked: ExplainRequest, spend: Callable[[int], None]
+    ) -> Response:
+        """Explain an answer of this tenant; `spend` is told the tokens that are read for it.
+
+        Raises UnknownName, UsageError, Busy.
+        """
         place = await self._admission.enter(tenant)
         try:
-            return await asyncio.to_thread(self._explained, tenant, asked)
+            return await asyncio.to_thread(self._explained, tenant, asked, spend)
         finally:
             place.leave()
 
-    def _explained(self, tenant: str, asked: ExplainRequest) -> Response:
+    def _explained(
+        self, tenant: str, asked: ExplainRequest, spend: Callable[[int], None]
+    ) -> Response:
         interaction = self._feedback.find(tenant, asked.interaction_id)
         live = self._models.get(tenant)
         if interaction.kind == "task":
@@ -63,6 +74,7 @@ class Explainer:
             interaction.num_prompt_tokens,
             asked.token,
         )
+        spend(len(found.get("tokens", ())) if asked.token is None else asked.token)
         body = {
             "id": interaction.id,
             "object": "explanation",
@@ -71,9 +83,14 @@ class Explainer:
         return JSONResponse({**body, **found})
 
 
-def add_explanations(app: FastAPI, explainer: Explainer) -> None:
+def add_explanations(app: FastAPI, explainer: Explainer, metrics: Metrics, quotas: Quotas) -> None:
     """Put the route on the application."""
 
     @app.post("/v1/explain")
     async def explain_answer(body: ExplainRequest, user: UserOrReader) -> Response:
-        return await explainer.reply(user.tenant, body)
+        def spend(num_tokens: int) -> None:
+            metrics.of(user.tenant).tokens.labels("prompt").inc(num_tokens)
+            quotas.spend(user, num_tokens)
+
+        quotas.check(user)
+        return await explainer.reply(user.tenant, body, spend)

@@ -173,6 +173,21 @@ def test_a_key_that_used_up_its_minute_is_told_when_to_come_again(world: World) 
     assert world.http(world.key).post("/v1/completions", json=body).status_code == 200
 
 
+def test_who_has_an_answer_explained_pays_for_what_is_read(world: World) -> None:
+    world.promote("a")
+    world.start()
+    body = {**COMPLETION, "max_tokens": 20}
+    said = world.http(world.key).post("/v1/completions", json=body).json()
+    num_read = said["usage"]["total_tokens"]
+    for more, num_tokens in (({}, num_read), ({"token": 9}, 9)):
+        ask = {"interaction_id": said["id"], **more}
+        limit = num_tokens * 3 // 2  # for one and a half, of which the second may overdraw it
+        client = world.http(world.keys.create(TENANT, ("use",), tokens_per_minute=limit).secret)
+        answers = [client.post("/v1/explain", json=ask) for _ in range(3)]
+        assert [one.status_code for one in answers] == [200, 200, 429]
+        assert answers[2].json()["error"]["code"] == "quota"
+
+
 def test_who_waited_too_long_is_told_so(world: World) -> None:
     world.promote("a")
     world.start(max_running=1, max_wait_s=0.2)
