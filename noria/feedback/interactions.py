@@ -124,7 +124,7 @@ def check_name(what: str, text: str) -> None:
     """Raise UsageError for a name or id that no database holds: NUL, or half a character."""
     check_text(what, text)
     if "\0" in text:
-        raise UsageError(f"{what} holds a NUL", "text without")
+        raise UsageError(f"{what} holds a NUL", "text without NUL characters")
 
 
 def check_interaction(interaction: Interaction) -> None:

@@ -76,6 +76,9 @@ class Guard:
             )
             await refused(scope, receive, send)
             return
+        if "transfer-encoding" in headers and "content-length" in headers:
+            await _two_lengths()(scope, receive, send)
+            return
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
             await _too_large()(scope, receive, send)
@@ -99,6 +102,12 @@ def _forged() -> ASGIApp:
 
 def _too_large() -> ASGIApp:
     return refusal(413, f"a body of at most {MAX_BODY_BYTES} bytes", "request_too_large")
+
+
+def _two_lengths() -> ASGIApp:
+    """Whoever stands before this server may have believed the other one (RFC 9112, 6.1)."""
+    said = "one of Content-Length and Transfer-Encoding"
+    return refusal(400, said, "invalid_http", headers={"Connection": "close"})
 
 
 def _limited(receive: Receive) -> Receive:

@@ -26,6 +26,7 @@ from fastapi import FastAPI
 
 from noria.errors import PortInUse, UsageError
 from noria.serve.admission import Admission
+from noria.serve.connection import Connection
 
 DRAIN_S = 30
 BACKLOG = 256
@@ -76,6 +77,7 @@ def serve(
             log_config=None,
             access_log=False,
             server_header=False,
+            http=Connection,
             ws="none",
             lifespan="on",
             timeout_graceful_shutdown=DRAIN_S,
