@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, Request
@@ -222,10 +223,15 @@ def _add_feedback(app: FastAPI, feedback: FeedbackStore, metrics: Metrics) -> No
 
 
 def _add_document(app: FastAPI) -> None:
+    @cache  # built with the first question, since by then every route is there
+    def built() -> tuple[bytes, str]:
+        document = openapi_document(app, OPEN_PATHS)
+        return bytes(JSONResponse(document).body), openapi_page(document)
+
     @app.get("/openapi.json")
     def document() -> Response:
-        return JSONResponse(openapi_document(app, OPEN_PATHS))
+        return Response(built()[0], media_type="application/json")
 
     @app.get("/docs")
     def page() -> Response:
-        return HTMLResponse(openapi_page(openapi_document(app, OPEN_PATHS)))
+        return HTMLResponse(built()[1])
