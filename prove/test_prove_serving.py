@@ -1,4 +1,4 @@
-"""100,000 requests and 10,000 disconnects against one server: `make prove`.
+"""100,000 requests and 10,000 disconnects: `make prove`.
 
 What is asked and what every reply has to hold: tests/serve/generated_requests.py.
 """
@@ -22,7 +22,7 @@ from serving_world import World
 from noria.runtime import child_process_ids
 
 NUM_BY_HAND = 80_000
-NUM_EACH = 350  # of each route, right and wrong ones, for each seed: 10,500
+NUM_EACH = 175  # of each route, right and wrong ones, for each of four seeds: 5,200
 NUM_GONE = 10_000
 
 
@@ -56,14 +56,14 @@ def test_of_a_hundred_thousand_requests_the_odd_ones_are_answered_or_refused(wor
     assert world.http().get("/health").status_code == 200
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", range(4))
 def test_of_a_hundred_thousand_requests_those_by_the_document_are_too(
     world: World, seed: int
 ) -> None:
     start(world)
     found = ask_by_document(world, NUM_EACH, seed)
     print(sum(found.values()), dict(found), flush=True)
-    assert sum(found.values()) >= (100_000 - NUM_BY_HAND) / 2
+    assert sum(found.values()) >= (100_000 - NUM_BY_HAND) / 4
     assert world.http().get("/health").status_code == 200
 
 
