@@ -41,7 +41,7 @@ class Attention(nn.Module):
         self.key = nn.Linear(width, config.kv_width, bias=style.bias)
         self.value = nn.Linear(width, config.kv_width, bias=style.bias)
         self.output = nn.Linear(config.query_width, width, bias=style.bias)
-        self.joined: Callable[[Tensor], Sequence[Tensor]] | None = None
+        self.together: Callable[[Tensor], Sequence[Tensor]] | None = None
         normed = style.query_key_norm
         self.query_norm = RMSNorm(config.head_width, config.norm.epsilon) if normed else None
         self.key_norm = RMSNorm(config.head_width, config.norm.epsilon) if normed else None
@@ -64,9 +64,9 @@ class Attention(nn.Module):
         return self._read(queries, keys, values, reading)
 
     def _projected(self, x: Float[Tensor, "B T C"]) -> Sequence[Tensor]:
-        """The products of query, key and value: in one where something has joined them."""
-        if self.joined is not None:
-            return self.joined(x)
+        """The products of query, key and value: in one where a reader has put them together."""
+        if self.together is not None:
+            return self.together(x)
         return self.query(x), self.key(x), self.value(x)
 
     def cross(

@@ -34,14 +34,14 @@ class FeedForward(nn.Module):
         self.gate = nn.Linear(width, ffn_width, bias=style.bias) if style.gated else None
         self.up = nn.Linear(width, ffn_width, bias=style.bias)
         self.down = nn.Linear(ffn_width, width, bias=style.bias)
-        self.joined: Callable[[Tensor], Sequence[Tensor]] | None = None  # gate and up in one
+        self.together: Callable[[Tensor], Sequence[Tensor]] | None = None  # gate and up in one
 
     def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
         """(B, T, C) -> (B, T, C), by way of (B, T, F)."""
         if self.gate is None:
             inner = self.activation(self.up(x))
         else:
-            gate, up = self.joined(x) if self.joined is not None else (self.gate(x), self.up(x))
+            gate, up = self.together(x) if self.together is not None else (self.gate(x), self.up(x))
             inner = self.activation(gate) * up
         inner = F.dropout(inner, self.dropout, self.training)
         return self.down(inner)  # type: ignore[no-any-return]

@@ -79,7 +79,7 @@ class MixedDecoder:
             for name, place in zip(names, zip(starts, ends, strict=True), strict=True)
         }
         mixed = _Mixed(whole, columns)
-        module.joined = mixed.parted  # type: ignore[assignment]
+        module.together = mixed.parted  # type: ignore[assignment]
         self._layers.append(mixed)
 
     def mix(self, parts: tuple[Part, ...]) -> None:
