@@ -16,7 +16,7 @@ from noria.stages.tasks import build_task
 from noria.tasks.task_model import load_task_model
 from noria.workspace import Workspace, open_workspace
 
-# A model is made in 3.6 s. On a machine that is busy meanwhile the first one has hardly any weights.
+# A model is made in 3.6 s: on a machine that is busy meanwhile the first one has hardly any weights
 RECIPE = """name = "names"
 [corpus]
 names = "off"
