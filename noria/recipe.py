@@ -451,7 +451,8 @@ class GateSettings:
     )
     memory: float = setting(
         4.0,
-        "How many times the champion's weights a challenger may hold in bytes; 0: any.",
+        "How many times the champion's weights a challenger may hold in bytes; 0: any. An "
+        "application's may always hold 64 MiB.",
         low=0.0,
         high=1000.0,
     )

@@ -41,6 +41,7 @@ from noria.workspace import Workspace
 ROLES = ("champion", "challenger", "control")
 NUM_TIMED = 60  # texts that champion and challenger answer in turn, to compare their latency
 MAX_TIMED_S = 5.0
+SMALL_BYTES = float(64 << 20)  # fits wherever a server fits
 
 
 @dataclass(frozen=True)
@@ -182,8 +183,18 @@ def _limits(
         champion, challenger = (
             _num_bytes(by_role[role], models[role]) for role in ("champion", "challenger")
         )
-        found.append(Limited("size of the weights", "bytes", champion, challenger, settings.memory))
+        most = largest_growth(champion, settings.memory)
+        found.append(Limited("size of the weights", "bytes", champion, challenger, most))
     return tuple(found)
+
+
+def largest_growth(champion_bytes: float, factor: float) -> float:
+    """How many times the champion's bytes a challenger may hold.
+
+    Counted words grow with the data: of five times as many rows they are five times as many, and
+    for being 1.5 MB in place of 0.3 a better model is not refused.
+    """
+    return max(factor, SMALL_BYTES / max(champion_bytes, 1.0))
 
 
 def _num_bytes(artifact: Artifact, model: TaskModel) -> float:

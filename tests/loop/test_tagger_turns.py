@@ -16,7 +16,6 @@ from noria.stages.tasks import build_task
 from noria.tasks.task_model import load_task_model
 from noria.workspace import Workspace, open_workspace
 
-# A model is made in 3.6 s: on a machine that is busy meanwhile the first one has hardly any weights
 RECIPE = """name = "names"
 [corpus]
 names = "off"
@@ -24,7 +23,6 @@ names = "off"
 held_out = 0.1
 [gate]
 review = false
-memory = 100.0
 [tasks.t]
 kind = "tag"
 files = ["own.conll"]

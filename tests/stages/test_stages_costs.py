@@ -19,6 +19,7 @@ from noria.model.transformer import build_decoder
 from noria.model.weights import save_model
 from noria.recipe import GateSettings
 from noria.stages.costs import cost_limits
+from noria.stages.task_judging import largest_growth
 from noria.tokenizer.train import train_tokenizer
 
 TEXTS = ["The wheel turns because the river turns it.", "水车由河水推动。"] * 3
@@ -76,3 +77,8 @@ def test_equal_weights_cost_the_same_and_no_limit_measures_nothing(
     same = limits(GateSettings(), (both[0], both[0]))
     assert len(same) == 3 and verdict_with(same)[0] == PROMOTE
     assert cost_limits(GateSettings(latency=0, memory=0), both, ((), ())) == ()
+
+
+def test_an_application_may_grow_with_its_data_while_it_is_small() -> None:
+    assert largest_growth(300e3, 4.0) * 300e3 == pytest.approx(64 * 2**20)
+    assert largest_growth(16 * 2**20, 4.0) == largest_growth(500e6, 4.0) == 4.0
