@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from noria.model.transformer import build_decoder
 from noria.model.weights import save_model
 from noria.recipe import GateSettings
 from noria.stages.costs import cost_limits
-from noria.stages.task_judging import largest_growth
+from noria.stages.task_judging import largest_growth, latencies
 from noria.tokenizer.train import train_tokenizer
 
 TEXTS = ["The wheel turns because the river turns it.", "水车由河水推动。"] * 3
@@ -82,3 +83,18 @@ def test_equal_weights_cost_the_same_and_no_limit_measures_nothing(
 def test_an_application_may_grow_with_its_data_while_it_is_small() -> None:
     assert largest_growth(300e3, 4.0) * 300e3 == pytest.approx(64 * 2**20)
     assert largest_growth(16 * 2**20, 4.0) == largest_growth(500e6, 4.0) == 4.0
+
+
+def test_an_answer_that_waits_now_and_then_is_not_slow() -> None:
+    class Waits:
+        def __init__(self, every: int) -> None:
+            self.every, self.num = every, 0
+
+        def predict(self, texts: list[str]) -> list[str]:
+            self.num += 1
+            time.sleep(0.02 if self.num % self.every == 0 else 0.001)
+            return texts
+
+    texts = [str(number) for number in range(8)]
+    usual, often, always = (latencies(Waits(10**9), Waits(n), texts)[1] for n in (10**9, 2, 1))
+    assert usual < 0.006 and often < 0.006 < 0.015 < always
