@@ -23,6 +23,8 @@ from noria.stages.turn_process import TurnProcess
 from noria.stages.watch import Watch
 from noria.workspace import open_workspace
 
+TURN_S = 900.0  # it has the lowest priority: whoever else is busy lets it wait
+
 
 @pytest.fixture
 def own(first: Ran, tmp_path: Path) -> Ran:
@@ -53,10 +55,8 @@ def watching(own: Ran) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def until(
-    own: Ran, num_turns: int, seconds: float = 120.0, tenant: str = TENANT
-) -> list[AuditEntry]:
-    give_up_at = time.monotonic() + seconds
+def until(own: Ran, num_turns: int, tenant: str = TENANT) -> list[AuditEntry]:
+    give_up_at = time.monotonic() + TURN_S
     while len(found := turns(own, tenant)) < num_turns:
         assert time.monotonic() < give_up_at
         time.sleep(0.1)
@@ -127,7 +127,7 @@ def test_each_tenants_feedback_trains_that_tenants_own_version(own: Ran) -> None
             said = f" lies in depot {number} by the river."
             workspace.feedback.record_feedback("acme", asked.id, "correction", said)
     with watching(own) as process:
-        begun, ended = until(own, 2, 300.0, "acme")
+        begun, ended = until(own, 2, tenant="acme")
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     assert begun.reason == "6 new pieces of feedback"
