@@ -275,7 +275,6 @@ def compress_model(workspace: Workspace, corpus: Artifact, base: Artifact) -> Ar
         scores = [score_of("corpus.bits_per_byte", eight, weight_hash, records, seed, lock)]
         write_scores(folder / "scores.json", scores)
         return {
-            "method": method,
             "weight_hash": weight_hash,
             "num_bytes": (folder / "model.safetensors").stat().st_size,
             "num_bytes_before": (base.path / "model.safetensors").stat().st_size,
@@ -288,15 +287,15 @@ def compress_model(workspace: Workspace, corpus: Artifact, base: Artifact) -> Ar
         make,
         settings={"method": method, "seed": seed, "max_records": max_records(workspace.recipe)},
         inputs={"model": base.key, "corpus": corpus.key},
-        result=_compress_line,
+        result=lambda facts: _compress_line(method, facts),
     )
 
 
-def _compress_line(facts: Facts) -> str:
+def _compress_line(method: str, facts: Facts) -> str:
     cost = gap_interval(facts["int8_minus_full"])
     before, after = facts["num_bytes_before"] / 1e6, facts["num_bytes"] / 1e6
     return (
-        f"{facts['method']}: {before:.1f} → {after:.1f} MB, cost {cost.value:+.5f} bits per byte "
+        f"{method}: {before:.1f} → {after:.1f} MB, cost {cost.value:+.5f} bits per byte "
         f"(95% {cost.low:+.5f} to {cost.high:+.5f})"
     )
 

@@ -291,7 +291,7 @@ def _compression(compressed: Artifact | None) -> CompressionSection | None:
         return None
     facts = compressed.facts
     return CompressionSection(
-        facts["method"],
+        compressed.manifest.settings["method"],
         facts["num_bytes_before"],
         facts["num_bytes"],
         gap_interval(facts["int8_minus_full"]),
