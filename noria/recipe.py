@@ -445,7 +445,8 @@ class GateSettings:
     )
     latency: float = setting(
         2.0,
-        "How many times the champion's latency a challenger may have; 0: any.",
+        "How many times the champion's latency a challenger may have; 0: any. An application "
+        "may always take 50 ms.",
         low=0.0,
         high=1000.0,
     )

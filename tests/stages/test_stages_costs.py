@@ -20,7 +20,7 @@ from noria.model.transformer import build_decoder
 from noria.model.weights import save_model
 from noria.recipe import GateSettings
 from noria.stages.costs import cost_limits
-from noria.stages.task_judging import largest_growth, latencies
+from noria.stages.task_judging import SHORT_S, SMALL_BYTES, largest_growth, latencies
 from noria.tokenizer.train import train_tokenizer
 
 TEXTS = ["The wheel turns because the river turns it.", "水车由河水推动。"] * 3
@@ -81,8 +81,11 @@ def test_equal_weights_cost_the_same_and_no_limit_measures_nothing(
 
 
 def test_an_application_may_grow_with_its_data_while_it_is_small() -> None:
-    assert largest_growth(300e3, 4.0) * 300e3 == pytest.approx(64 * 2**20)
-    assert largest_growth(16 * 2**20, 4.0) == largest_growth(500e6, 4.0) == 4.0
+    assert largest_growth(300e3, 4.0, SMALL_BYTES) * 300e3 == pytest.approx(64 * 2**20)
+    for champion in (16 * 2**20, 500e6):
+        assert largest_growth(champion, 4.0, SMALL_BYTES) == 4.0
+    assert largest_growth(0.002, 2.0, SHORT_S) * 0.002 == pytest.approx(0.05)
+    assert largest_growth(0.025, 2.0, SHORT_S) == largest_growth(1.0, 2.0, SHORT_S) == 2.0
 
 
 def test_an_answer_that_waits_now_and_then_is_not_slow() -> None:
