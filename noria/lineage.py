@@ -15,6 +15,7 @@ from noria.errors import InputError, IntegrityError, UnknownName
 from noria.recipe import TENANT
 from noria.records import record_id, record_to_json
 from noria.registry import Version
+from noria.stages.decisions import decisions_about
 from noria.stages.reading import packages_here, ways_of_reading
 from noria.stages.task_names import task_name
 from noria.tokenizer.pack import Shard, open_shard
@@ -164,7 +165,11 @@ def _trace_interaction(workspace: Workspace, interaction_id: str) -> dict[str, A
     said = [asdict(one) for one in workspace.feedback.feedback(TENANT, interaction_id)]
     found = {"kind": "interaction", "interaction": asdict(interaction), "feedback": said}
     version = _find_version(workspace, interaction.weight_hash)
-    return {**found, "version": asdict(version) if version is not None else None}
+    return {
+        **found,
+        "version": asdict(version) if version is not None else None,
+        "taught": decisions_about(workspace, interaction.id),
+    }
 
 
 def _trace_record(workspace: Workspace, prefix: str) -> dict[str, Any] | None:

@@ -119,9 +119,25 @@ def curate(
     return Curated(
         train,
         held_out,
-        tuple(decisions + preferred.decisions),
+        _with_sides(decisions + preferred.decisions, own, interactions, held_out_share),
         tuple(preferred.preferences),
         tuple(preferred.thumbs),
+    )
+
+
+def _with_sides(
+    decisions: Sequence[Decision],
+    said: Sequence[Said],
+    interactions: Sequence[Interaction],
+    share: float,
+) -> tuple[Decision, ...]:
+    """Which of what was taken is held out."""
+    prompts = {one.id: one.prompt for one in (*interactions, *(one for one, _ in said))}
+    return tuple(
+        replace(one, held_out=True)
+        if one.status == TAKEN and is_held_out(prompts[one.interaction_id], share)
+        else one
+        for one in decisions
     )
 
 

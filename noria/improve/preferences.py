@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from noria.feedback.agreement import voter_of
-from noria.feedback.interactions import Interaction
+from noria.feedback.interactions import Feedback, Interaction
 from noria.improve.instructions import instruction_in
-from noria.improve.votes import LEFT, QUARANTINED, Decision, Said
+from noria.improve.votes import LEFT, QUARANTINED, TAKEN, Decision, Said, ids_of
 from noria.improve.wishes import asked_text, source_of
 from noria.records import Content, Preference, Source, text_content
 
@@ -64,15 +64,25 @@ def _gather_thumbs(said: Sequence[Said], found: Preferred) -> None:
         up = sum(one.value == "up" for _, one in of_one.values())
         down = len(of_one) - up
         interaction, last = list(of_one.values())[-1]
+        status, reason = LEFT, ""
         if up == down:
-            found.decisions.append(
-                _decision(interaction, last.id, LEFT, "as many thumbs up as down", last.value)
+            reason = "as many thumbs up as down"
+        elif not interaction.answer.strip():
+            reason = "a thumb for an empty answer"
+        else:
+            status, reason = TAKEN, "most people like it" if up > down else "most people dislike it"
+        found.decisions.append(
+            _decision(
+                interaction,
+                last.id,
+                status,
+                reason,
+                last.value,
+                list(of_one.values()),
+                max(up, down),
             )
-            continue
-        if not interaction.answer.strip():
-            found.decisions.append(
-                _decision(interaction, last.id, LEFT, "a thumb for an empty answer", last.value)
-            )
+        )
+        if status == LEFT:
             continue
         found.thumbs.append(
             Thumb(
@@ -86,7 +96,7 @@ def _gather_thumbs(said: Sequence[Said], found: Preferred) -> None:
 
 
 def _gather_pairs(said: Sequence[Said], asked: Mapping[str, Interaction], found: Preferred) -> None:
-    pairs: dict[tuple[str, str], dict[str, tuple[Interaction, Interaction, str]]]
+    pairs: dict[tuple[str, str], dict[str, tuple[Interaction, Interaction, Feedback]]]
     pairs = defaultdict(dict)
     for better, one in said:
         if one.kind != "preference":
@@ -94,23 +104,29 @@ def _gather_pairs(said: Sequence[Said], asked: Mapping[str, Interaction], found:
         worse = asked.get(one.value)
         reason = _no_pair(better, worse)
         if worse is None or reason:
-            found.decisions.append(_decision(better, one.id, LEFT, reason, one.value))
+            found.decisions.append(
+                _decision(better, one.id, LEFT, reason, one.value, [(better, one)])
+            )
             continue
         first, second = sorted((better.id, worse.id))
-        pairs[first, second][voter_of(one)] = (better, worse, one.id)
+        pairs[first, second][voter_of(one)] = (better, worse, one)
     for voices in pairs.values():
-        better, worse, feedback_id = list(voices.values())[-1]
+        said_of_pair = [(liked, one) for liked, _, one in voices.values()]
+        better, worse, last = list(voices.values())[-1]
         num_for = sum(one[0].id == better.id for one in voices.values())
-        if 2 * num_for == len(voices):
-            reason = "as many prefer one answer as the other"
-            found.decisions.append(_decision(better, feedback_id, LEFT, reason, worse.answer))
-            continue
         if 2 * num_for < len(voices):
             better, worse = worse, better
         order = instruction_in(better.answer)
-        if order:
-            reason = "talks to a model or judge"
-            found.decisions.append(_decision(better, feedback_id, QUARANTINED, reason, order))
+        status, reason, detail = TAKEN, "most people prefer it", worse.answer
+        if 2 * num_for == len(voices):
+            status, reason = LEFT, "as many prefer one answer as the other"
+        elif order:
+            status, reason, detail = QUARANTINED, "talks to a model or judge", order
+        num_for = max(num_for, len(voices) - num_for)
+        found.decisions.append(
+            _decision(better, last.id, status, reason, detail, said_of_pair, num_for)
+        )
+        if status != TAKEN:
             continue
         found.preferences.append(
             Preference(
@@ -138,9 +154,23 @@ def _prompt(interaction: Interaction) -> Content:
 
 
 def _decision(
-    interaction: Interaction, feedback_id: str, status: str, reason: str, detail: str
+    interaction: Interaction,
+    feedback_id: str,
+    status: str,
+    reason: str,
+    detail: str,
+    said: Sequence[Said],
+    num_for: int = 1,
 ) -> Decision:
-    asked = asked_text(interaction)
     return Decision(
-        feedback_id, interaction.id, status, reason, detail, asked, interaction.answer, ""
+        feedback_id,
+        interaction.id,
+        status,
+        reason,
+        detail,
+        asked_text(interaction),
+        interaction.answer,
+        num_for=num_for,
+        num_against=len(said) - num_for,
+        said=ids_of(said),
     )

@@ -101,7 +101,7 @@ def _floods(examples: Sequence[Example], said: Sequence[Said]) -> list[tuple[int
     }
     found = []
     for place, example in enumerate(examples):
-        own = [of_feedback.get(one) for one in example.feedback_ids]
+        own = [of_feedback.get(one.id) for _, one in example.said]
         if own and None not in own and own[0] is not None:
             flood = own[0]
             detail = f"{flood.num_from_key} of {flood.num_in_window} in an hour from one key"

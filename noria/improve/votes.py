@@ -30,16 +30,16 @@ Said = tuple[Interaction, Feedback]
 class Example:
     """What should have been answered to a question, and who says so.
 
-    `id` is that of the first feedback that says it, and stays when more people say it too.
-    `voters` and `keys` are those for it; `num_against` voted for another answer. `confirmed`: the
-    live model gives that answer.
+    `id` is that of the first feedback that says it, and stays when more people say it too; `said`
+    is all that says it, of whichever interaction with this question. `voters` and `keys` are those
+    for it; `num_against` voted for another answer. `confirmed`: the live model gives that answer.
     """
 
     id: str
     interaction: Interaction
     wanted: str
     record: CuratedRecord
-    feedback_ids: tuple[str, ...]
+    said: tuple[Said, ...]
     voters: tuple[str, ...]
     keys: tuple[str, ...]
     said_at: float
@@ -58,6 +58,8 @@ class Decision:
     """What became of one example, or of one piece of feedback that became none, and why.
 
     `reason` is one of a few that are counted; `detail` is what a person wants to know of this one.
+    said: the ids of the feedback that it is about, each with its interaction's before it. held_out:
+    it is taken for the gate, and nothing trains on it.
     """
 
     id: str
@@ -70,6 +72,13 @@ class Decision:
     wanted: str = ""
     num_for: int = 1
     num_against: int = 0
+    said: tuple[tuple[str, str], ...] = ()
+    held_out: bool = False
+
+
+def ids_of(said: Sequence[Said]) -> tuple[tuple[str, str], ...]:
+    """The id of each feedback, that of its interaction before it."""
+    return tuple((interaction.id, one.id) for interaction, one in said)
 
 
 @dataclass
@@ -93,6 +102,7 @@ def decided(example: Example, status: str, reason: str, detail: str = "") -> Dec
         example.wanted,
         len(example.voters),
         example.num_against,
+        ids_of(example.said),
     )
 
 
@@ -125,7 +135,15 @@ def count_votes(said: Sequence[Said], wishes: Wishes, reviews: Mapping[str, Revi
 def _left(interaction: Interaction, said: Feedback, reason: str, detail: str = "") -> Decision:
     asked = asked_text(interaction)
     return Decision(
-        said.id, interaction.id, LEFT, reason, detail, asked, interaction.answer, said.value
+        said.id,
+        interaction.id,
+        LEFT,
+        reason,
+        detail,
+        asked,
+        interaction.answer,
+        said.value,
+        said=ids_of([(interaction, said)]),
     )
 
 
@@ -214,7 +232,7 @@ def _example(
         interaction=last.interaction,
         wanted=first.wanted,
         record=wishes.record(last.interaction, first.wanted),
-        feedback_ids=tuple(one.said.id for one in same),
+        said=tuple((one.interaction, one.said) for one in same),
         voters=tuple(voter_of(one.said) for one in votes),
         keys=tuple(dict.fromkeys(one.said.key_id for one in votes)),
         said_at=max(one.said.created_at for one in votes),

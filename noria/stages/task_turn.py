@@ -26,6 +26,7 @@ from noria.improve.replay import with_replay
 from noria.improve.verdict import Verdict, verdict_from_json, verdict_to_json
 from noria.records import Labelled, Tagged
 from noria.stages.ancestors import ancestor, find_ancestor
+from noria.stages.decisions import keep_decisions
 from noria.stages.promotion import register_as
 from noria.stages.stage import Facts, run_stage
 from noria.stages.task_choice import contender_of
@@ -64,6 +65,7 @@ def take_task_turn(
     TrainingError if there is too little feedback.
     """
     require_feedback(len(curated.train), len(curated.held_out))
+    keep_decisions(workspace, champion, curated, name)
     data = ancestor(workspace, champion, f"{name}.data")
     splits = open_splits(workspace, name, data)
     original = examples_of(data, "train")

@@ -27,6 +27,7 @@ from noria.recipe import RELEASING
 from noria.records import Record
 from noria.stages.ancestors import ancestor, find_ancestor
 from noria.stages.curation import text_reference
+from noria.stages.decisions import keep_decisions
 from noria.stages.judging import judge_turn
 from noria.stages.promotion import go_live, register_as
 from noria.stages.stage import Facts, plain, run_stage
@@ -156,6 +157,7 @@ def take_turn(
         interactions=asked,
     )
     require_feedback(len(curated.train), len(curated.held_out))
+    keep_decisions(workspace, champion, curated)
     heard = heard_of(curated, asked, share)
     pairs = held_out_pairs(curated, asked, share)
     if workspace.recipe.gate.judges_preferences:

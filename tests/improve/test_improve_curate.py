@@ -14,7 +14,7 @@ from noria.improve.curate import RIGHT_ALREADY, Curated, curate
 from noria.improve.preferences import gather_preferences
 from noria.improve.quarantine import INSTRUCTION, LOSS, Reference
 from noria.improve.replay import with_replay
-from noria.improve.votes import DISAGREE, Said
+from noria.improve.votes import DISAGREE, TAKEN, Said
 from noria.records import Labelled, Source, content_text, record_texts, text_content
 
 LABELS = ("bill", "parcel", "other")
@@ -237,6 +237,18 @@ def test_preferences_and_thumbs_become_what_dpo_and_kto_learn_from() -> None:
     ]
     pairs, thumbs = preferred(*votes)
     assert pairs == [("Hi", "Hello!", "What?")]
+    decisions = gather_preferences(votes, ()).decisions
+    assert {
+        (one.interaction_id, one.reason, one.num_for, one.num_against) for one in decisions
+    } == {
+        (better.id, "most people prefer it", 2, 1),
+        (better.id, "most people like it", 1, 0),
+        (worse.id, "most people dislike it", 1, 0),
+    }
+    assert {one.status for one in decisions} == {TAKEN}
+    counted = [pair for one in decisions for pair in one.said]
+    last = [votes[place] for place in (0, 1, 2, 3, 5)]  # Bob's last thumb is the one that counts
+    assert sorted(counted) == sorted((asked.id, one.id) for asked, one in last)
     assert sorted(thumbs) == [("Hello!", True), ("What?", False)]
     # The worse answer of which nothing else was said is found among all interactions.
     assert preferred(votes[0], others=(worse,))[0] == pairs

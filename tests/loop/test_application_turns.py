@@ -12,6 +12,7 @@ from simulated_people import ALWAYS, HALF_WRONG, let_people_ask
 from task_worlds import World, make_world, right_answers
 
 from noria.errors import NoriaError, TrainingError, UsageError
+from noria.lineage import trace
 from noria.recipe import TENANT
 from noria.registry.reviews import Review, read_reviews, sign_review
 from noria.stages.improve import improve_recipe, outcome_text
@@ -95,6 +96,25 @@ def test_the_first_promotion_waits_until_a_person_signed_a_review(turned: Turned
 def test_the_same_turn_again_makes_nothing_again(turned: Turned) -> None:
     assert not turned.remade
     assert turned.signed["challenger"] == turned.unsigned["challenger"]
+
+
+def test_an_answer_can_be_followed_to_the_examples_that_were_made_of_it(turned: Turned) -> None:
+    with turned.world.open(review=True) as workspace:
+        said = workspace.said()
+        told = {asked.id for asked, _ in said}
+        untold = {one.id for one in workspace.interactions()} - told
+        taught = [row for one in sorted(told) for row in trace(workspace, one)["taught"]]
+        assert not any(trace(workspace, one)["taught"] for one in sorted(untold)[:5])
+    assert {row["feedback"] for row in taught} == {one.id for _, one in said}
+    assert {row["challenger"] for row in taught} == {turned.signed["challenger"]}
+    assert {row["verdict"] for row in taught} == {"promote"}
+    for held_out, wanted in ((False, "num_train"), (True, "num_held_out")):
+        examples = {
+            row["example"]
+            for row in taught
+            if row["status"] == "taken" and row["held_out"] == held_out
+        }
+        assert len(examples) == turned.signed["curated"][wanted] > 0
 
 
 def test_both_twins_and_the_verdict_are_in_the_registry(turned: Turned) -> None:
