@@ -16,8 +16,9 @@ from noria.stages.measuring import gap_interval
 from noria.stages.promotion import release
 from noria.stages.review import unsigned_review
 from noria.stages.task_names import require_task, task_name
-from noria.stages.turn import Turn, take_turn
+from noria.stages.turn import take_turn
 from noria.stages.turn_page import write_turn_page
+from noria.stages.turned import Turn
 from noria.workspace import Workspace
 
 

@@ -11,8 +11,9 @@ from noria.stages.promotion import release
 from noria.stages.review import unsigned_review
 from noria.stages.task_feedback import curate_task
 from noria.stages.task_names import task_name, task_version
-from noria.stages.task_turn import TaskTurn, take_task_turn
+from noria.stages.task_turn import take_task_turn
 from noria.stages.turn_page import write_turn_page
+from noria.stages.turned import Turn
 from noria.workspace import Workspace
 
 ACTOR = "noria improve"
@@ -36,9 +37,9 @@ def improve_task(workspace: Workspace, name: str) -> dict[str, Any]:
     elif turn.verdict.promote:
         released = release(workspace, known, turn.challenger, turn.judged, ACTOR)
     now = task_version(workspace.registry, workspace.recipe, name, tenant=workspace.tenant)
-    page = write_turn_page(workspace, known, turn.verdict, _brought(turn), name)
+    page = write_turn_page(workspace, known, turn.verdict, _brought(turn, name), name)
     return {
-        **_told(turn),
+        **_told(turn, name),
         "promoted": released == "promoted",
         "released": released,
         "reasons": reasons,
@@ -47,23 +48,23 @@ def improve_task(workspace: Workspace, name: str) -> dict[str, Any]:
     }
 
 
-def _brought(turn: TaskTurn) -> str:
+def _brought(turn: Turn, name: str) -> str:
     """What feedback brought, as a sentence."""
-    found = turn.judged.facts["contributions"][turn.name]
+    found = turn.judged.facts["contributions"][name]
     return (
         f"Feedback brought {signed(found['value'])} {turn.judged.facts['metric'].replace('_', ' ')}"
         f" ({signed(found['low'])} to {signed(found['high'])}) over a control without it."
     )
 
 
-def _told(turn: TaskTurn) -> dict[str, Any]:
+def _told(turn: Turn, name: str) -> dict[str, Any]:
     """What a turn came to, as JSON values."""
     return {
         "decision": turn.verdict.decision,
         "challenger": turn.challenger.facts["weight_hash"],
         "control": turn.control.facts["weight_hash"],
         "curated": turn.curated.facts(),
-        "contribution": turn.judged.facts["contributions"][turn.name],
+        "contribution": turn.judged.facts["contributions"][name],
         "metric": turn.judged.facts["metric"],
-        "report": [*verdict_lines(turn.verdict), f"  {_brought(turn)}"],
+        "report": [*verdict_lines(turn.verdict), f"  {_brought(turn, name)}"],
     }

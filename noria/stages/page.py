@@ -45,7 +45,7 @@ from noria.stages.task_page import (
 )
 from noria.stages.tasks import TaskMade
 from noria.stages.text import LANGUAGE_NAMES
-from noria.stages.turn import Turn
+from noria.stages.turned import Turn
 from noria.text_settings import CorpusSettings
 from noria.workspace import Workspace
 

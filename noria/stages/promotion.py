@@ -16,9 +16,9 @@ from noria.workspace import Workspace
 
 
 def register_as(
-    workspace: Workspace, name: str, artifact: Artifact, origin: str, parent: str
+    workspace: Workspace, name: str, artifact: Artifact, origin: str, parent: str = ""
 ) -> None:
-    """Make a folder known under the name of the language model or of an application."""
+    """Make a folder known, once, under the name of the language model or of an application."""
     path = str(artifact.path.relative_to(workspace.root))
     workspace.registry.register(
         workspace.tenant, name, artifact.facts["weight_hash"], path, origin, parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from noria.artifacts import Artifact
 from noria.recipe import TENANT
-from noria.stages.turn import register
+from noria.stages.promotion import register_as
 from noria.workspace import Workspace
 
 
@@ -16,9 +16,10 @@ def release_model(workspace: Workspace, model: Artifact, compressed: Artifact | 
     """
     registry, name = workspace.registry, workspace.recipe.name
     weight_hash, base = model.facts["weight_hash"], workspace.recipe.model.base
-    register(workspace, model, f"tuned from {base}" if base else "trained from scratch")
+    origin = f"tuned from {base}" if base else "trained from scratch"
+    register_as(workspace, name, model, origin)
     if compressed is not None:
-        register(workspace, compressed, "int8", weight_hash)
+        register_as(workspace, name, compressed, workspace.recipe.compress.method, weight_hash)
     live = registry.live(TENANT, name)
     if live is not None and registry.was_ever_live(TENANT, name, weight_hash):
         return

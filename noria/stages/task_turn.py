@@ -11,10 +11,9 @@ What judges them is in task_judging.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -23,11 +22,9 @@ from noria.corpus.decontaminate import MeasuredSet, drop_contaminated
 from noria.improve.challenger import require_feedback
 from noria.improve.curate import Curated
 from noria.improve.replay import with_replay
-from noria.improve.verdict import Verdict, verdict_from_json, verdict_to_json
 from noria.records import Labelled, Tagged
 from noria.stages.ancestors import ancestor, find_ancestor
 from noria.stages.decisions import keep_decisions
-from noria.stages.promotion import register_as
 from noria.stages.stage import Facts, run_stage
 from noria.stages.task_choice import contender_of
 from noria.stages.task_data import Example, examples_of
@@ -35,30 +32,12 @@ from noria.stages.task_judging import judge_task
 from noria.stages.task_names import task_name
 from noria.stages.task_ways import Splits, Training, open_splits, train_way
 from noria.stages.tasks import said_by
-from noria.tasks.task_model import (
-    TASKS,
-    read_description,
-    write_description,
-)
+from noria.stages.turned import Turn, conclude
+from noria.tasks.task_model import TASKS, read_description, write_description
 from noria.workspace import Workspace
 
 
-@dataclass(frozen=True)
-class TaskTurn:
-    """What one turn of an application made."""
-
-    name: str
-    champion: Artifact
-    challenger: Artifact
-    control: Artifact
-    judged: Artifact
-    curated: Curated
-    verdict: Verdict
-
-
-def take_task_turn(
-    workspace: Workspace, name: str, champion: Artifact, curated: Curated
-) -> TaskTurn:
+def take_task_turn(workspace: Workspace, name: str, champion: Artifact, curated: Curated) -> Turn:
     """Train challenger and control, judge; the registry learns of the verdict.
 
     What is finished is re-used, so a turn that was interrupted goes on where it was. Raises
@@ -89,21 +68,9 @@ def take_task_turn(
         without,
         {**inputs, "num_rows": str(len(without))},
     )
-    judged = judge_task(workspace, name, splits, (champion, challenger, control), curated)
-    text = (judged.path / "verdict.json").read_text(encoding="utf-8")
-    verdict = verdict_from_json(json.loads(text))
-    known = task_name(workspace.recipe, name)
-    for artifact, origin in ((challenger, "challenger"), (control, "control")):
-        register_as(workspace, known, artifact, origin, champion.facts["weight_hash"])
-    workspace.registry.record_gate(
-        workspace.tenant,
-        known,
-        challenger.facts["weight_hash"],
-        judged.key,
-        judged.facts["set_digest"],
-        verdict_to_json(verdict),
-    )
-    return TaskTurn(name, champion, challenger, control, judged, curated, verdict)
+    models = (champion, challenger, control)
+    judged = judge_task(workspace, name, splits, models, curated)
+    return conclude(workspace, task_name(workspace.recipe, name), models, judged, curated)
 
 
 def twin_rows(

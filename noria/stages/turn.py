@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,14 +12,9 @@ import torch
 from noria.artifacts import Artifact, value_digest
 from noria.feedback.interactions import Feedback, Interaction
 from noria.improve.challenger import Start, require_feedback, require_pairs, train_from_champion
-from noria.improve.curate import Curated, curate
+from noria.improve.curate import curate
 from noria.improve.heard import NOTHING, Heard, heard_of, held_out_pairs
-from noria.improve.verdict import (
-    Verdict,
-    verdict_from_json,
-    verdict_lines,
-    verdict_to_json,
-)
+from noria.improve.verdict import verdict_lines
 from noria.model.cost import training_flops
 from noria.model.weights import read_config
 from noria.recipe import RELEASING
@@ -29,26 +23,15 @@ from noria.stages.ancestors import ancestor, find_ancestor
 from noria.stages.curation import text_reference
 from noria.stages.decisions import keep_decisions
 from noria.stages.judging import judge_turn
-from noria.stages.promotion import go_live, register_as
+from noria.stages.promotion import go_live
 from noria.stages.stage import Facts, plain, run_stage
+from noria.stages.turned import Turn, conclude
 from noria.stages.watching import watched
 from noria.train.choices import choices_from_lock
 from noria.train.plan import Choices
 from noria.workspace import Workspace
 
 FROZEN_SETS = ("corpus", "frozen", "general")  # a regression on a slice of them refuses
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What one turn made."""
-
-    champion: Artifact
-    challenger: Artifact
-    control: Artifact
-    judged: Artifact
-    curated: Curated
-    verdict: Verdict
 
 
 def turn_choices(workspace: Workspace, champion: Artifact) -> Choices:
@@ -164,32 +147,15 @@ def take_turn(
         require_pairs(len(pairs))
     challenger = _train_one(workspace, "challenger", champion, heard, curated.digest)
     control = _train_one(workspace, "control", champion, NOTHING, "")
-    judged = judge_turn(workspace, (champion, challenger, control), curated, pairs, unread)
-    text = (judged.path / "verdict.json").read_text(encoding="utf-8")
-    verdict = verdict_from_json(json.loads(text))
-    for line in verdict_lines(verdict)[1:]:  # the first is the stage's own line
+    models = (champion, challenger, control)
+    judged = judge_turn(workspace, models, curated, pairs, unread)
+    turn = conclude(workspace, workspace.recipe.name, models, judged, curated)
+    for line in verdict_lines(turn.verdict)[1:]:  # the first is the stage's own line
         workspace.watcher.say(line.strip())
-    name = workspace.recipe.name
-    for artifact, origin in ((challenger, "challenger"), (control, "control")):
-        register(workspace, artifact, origin, champion.facts["weight_hash"])
-    workspace.registry.record_gate(
-        workspace.tenant,
-        name,
-        challenger.facts["weight_hash"],
-        judged.key,
-        judged.facts["set_digest"],
-        verdict_to_json(verdict),
-    )
-    return Turn(champion, challenger, control, judged, curated, verdict)
-
-
-def register(workspace: Workspace, artifact: Artifact, origin: str, parent: str = "") -> None:
-    """Make a model folder known to the registry, once."""
-    register_as(workspace, workspace.recipe.name, artifact, origin, parent)
+    return turn
 
 
 def promote_if_earned(workspace: Workspace, turn: Turn, actor: str) -> bool:
     """Make the challenger live if the gate says so and it never was; True if it is live now."""
     earned = turn.verdict.promote
-    name = workspace.recipe.name
-    return earned and go_live(workspace, name, turn.challenger, turn.judged, actor)
+    return earned and go_live(workspace, turn.name, turn.challenger, turn.judged, actor)

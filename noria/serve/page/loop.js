@@ -73,7 +73,8 @@ function liveTile({ live }) {
 }
 
 function known(origin) {
-  return ["challenger", "control", "int8"].includes(origin) ? origin : "trained";
+  if (origin.startsWith("int8")) return "int8"; // and int8-dynamic
+  return ["challenger", "control"].includes(origin) ? origin : "trained";
 }
 
 function feedbackTile({ feedback }) {
