@@ -8,7 +8,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from noria.corpus.clean import Choices
@@ -96,6 +95,7 @@ def check_recipe(workspace: Workspace) -> dict[str, Any]:
         wanted = wanted_of(task)
         found[f"tasks.{name}.files"] = task.files, wanted
         found[f"tasks.{name}.test"] = task.test, wanted
+        found[f"tasks.{name}.held_out"] = task.held_out, wanted
         found[f"tasks.{name}.unlabelled"] = task.unlabelled, DOCUMENTS
     sizes = {
         where: _check_files(workspace, where, globs, wanted, problems)
@@ -283,14 +283,14 @@ def _estimate(workspace: Workspace, corpus_bytes: int) -> dict[str, Any]:
     }
 
 
-def describe_estimate(estimate: dict[str, Any], recipe: Path) -> str:
+def describe_estimate(estimate: dict[str, Any]) -> str:
     """The estimate as a few lines for people."""
     lines = ["no mistakes found"]
     if "train_s" in estimate:
         lines.append(_language_model(estimate))
     for name, minutes in estimate["task_minutes"].items():
         lines.append(f"  task      {name}: {minutes:g} minutes of training at most")
-    lines += [f"  machine   {estimate['machine']}", f"next: noria run {recipe}"]
+    lines.append(f"  machine   {estimate['machine']}")
     return "\n".join(lines)
 
 

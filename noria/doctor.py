@@ -87,7 +87,7 @@ def examine_workspace(workspace: Workspace) -> list[Finding]:
         names = {"live": recipe.name, **names}
     for what, name in names.items():
         live = workspace.registry.live(TENANT, name)
-        nothing = f"nothing yet: noria run {workspace.recipe_path}"
+        nothing = f"nothing yet: noria run {workspace.recipe_argument}"
         found = ("ok", live.weight_hash[:12]) if live else ("note", nothing)
         findings.append(Finding(what, *found))
     try:

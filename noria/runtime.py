@@ -71,14 +71,14 @@ def _processor_flags() -> str:
 
 def machine_name() -> str:
     """A short description of this machine: processor, cores, memory."""
-    model = platform.processor() or platform.machine()
+    model, cores = platform.processor() or platform.machine(), num_cores()
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 model = line.split(":", 1)[1].strip()
                 break
-    return f"{model}, {num_cores()} cores, {memory_bytes() / 2**30:.0f} GiB"
+    return f"{model}, {cores} core{'s' if cores != 1 else ''}, {memory_bytes() / 2**30:.0f} GiB"
 
 
 def memory_bytes() -> int:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import fcntl
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -106,6 +107,11 @@ class Workspace:
         """Where every training step is written as it happens."""
         return self.root / "metrics.jsonl"
 
+    @property
+    def recipe_argument(self) -> str:
+        """The recipe's path as a shell reads it, for commands that are printed."""
+        return shlex.quote(str(self.recipe_path))
+
     def version(self, prefix: str) -> Version:
         """The version whose weight hash begins so, or the live one for an empty prefix.
 
@@ -117,7 +123,9 @@ class Workspace:
         live = self.registry.live(self.tenant, name)
         if live is None:
             raise UnknownName(
-                f"{name!r} has no live model", "a trained one", f"run: noria run {self.recipe_path}"
+                f"{name!r} has no live model",
+                "a trained one",
+                f"run: noria run {self.recipe_argument}",
             )
         return live
 

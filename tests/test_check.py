@@ -71,6 +71,20 @@ def test_every_extra_that_a_recipe_needs_is_told_at_once(
     assert "gone.txt" in found[3] and "noria[parquet]" in found[4]
 
 
+def test_every_file_of_an_application_is_looked_at(tmp_path: Path) -> None:
+    rows = "".join(f"where is parcel {n},late\nrefund order {n},money\n" for n in range(10))
+    (tmp_path / "in.csv").write_text("text,label\n" + rows, encoding="utf-8")
+    recipe = tmp_path / "noria.toml"
+    recipe.write_text(
+        'name = "a"\n[tasks.intent]\nkind = "classify"\nfiles = ["in.csv"]\n'
+        'test = ["no-test.csv"]\nheld_out = ["no-held.csv"]\nunlabelled = ["no-more.txt"]\n',
+        encoding="utf-8",
+    )
+    assert [one.split()[0] for one in _mistakes(recipe)] == [
+        f"tasks.intent.{name}" for name in ("test", "held_out", "unlabelled")
+    ]
+
+
 def _extended(folder: Path, text: str) -> Path:
     write_gguf(folder / "tiny.gguf", tiny_llama("grouped-untied"), changes=tokenizer_keys())
     for number in range(4):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from noria.cli.screen import JSON, RECIPE, STORE, Opened, program, show
+from noria.cli.screen import JSON, RECIPE, STORE, Opened, command, show
 
 if TYPE_CHECKING:
     from noria.pipeline import Outcome
@@ -26,7 +26,7 @@ def add_verbs(app: typer.Typer) -> None:
 def init(
     folder: Path = typer.Argument(Path(), help="Where to write noria.toml."),
     documents: list[str] = typer.Option(
-        ["texts/**/*.txt"], "--documents", help="Globs of your text files."
+        ["texts"], "--documents", help="Your files: globs, or folders of any format."
     ),
     as_json: bool = JSON,
 ) -> None:
@@ -37,7 +37,7 @@ def init(
     show(
         {"recipe": str(path)},
         as_json,
-        f"wrote {path}\nnext: put your text where it says, then: noria check {path}",
+        f"wrote {path}\nnext: put your text where it says, then: {command('check', path)}",
     )
 
 
@@ -47,7 +47,7 @@ def check(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSO
 
     with Opened(recipe, store, as_json) as workspace:
         estimate = check_recipe(workspace)
-    show(estimate, as_json, describe_estimate(estimate, recipe))
+    show(estimate, as_json, f"{describe_estimate(estimate)}\nnext: {command('run', recipe)}")
 
 
 def run(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON) -> None:
@@ -75,11 +75,11 @@ def _ended(outcome: Outcome, recipe: Path) -> str:
     live, next_ = [], []
     if outcome.live_weight_hash:
         live.append(f"live: {outcome.live_weight_hash[:12]}   gate: {outcome.gate}")
-        next_.append(f"{program()} chat {recipe}")
+        next_.append(command("chat", recipe))
     for name, weight_hash in outcome.tasks.items():
         live.append(f"live: {weight_hash[:12]} ({name})")
-        next_.append(f'{program()} task {name} "…" -r {recipe}')
-    next_.append(f"{program()} serve {recipe}")
+        next_.append(command("task", name, "…", "-r", recipe))
+    next_.append(command("serve", recipe))
     lines = "\n  ".join(next_)
     return "\n" + "   ".join(live) + f"   report: {outcome.report}\nnext:\n  {lines}"
 
@@ -105,7 +105,7 @@ def train(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSO
                 {"weight_hash": weight_hash, "path": str(trained.path), "processes": team.size},
                 as_json,
                 f"\ntrained: {weight_hash[:12]}   in {trained.path}\n"
-                f"next:\n  {program()} run {recipe}",
+                f"next:\n  {command('run', recipe)}",
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -138,6 +139,11 @@ def program() -> str:
         return "noria"
     as_module = Path(sys.argv[0]).name == "__main__.py"
     return f"{Path(sys.executable).name} -m noria" if as_module else sys.argv[0]
+
+
+def command(*words: object) -> str:
+    """A command of this program that a shell reads as it is printed, spaces in paths or not."""
+    return f"{program()} {shlex.join(str(word) for word in words)}"
 
 
 def show(value: dict[str, Any], as_json: bool, text: str) -> None:

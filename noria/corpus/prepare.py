@@ -231,9 +231,9 @@ def _split_other(records: list[Entry], settings: CorpusSettings, seed: int) -> S
 def _nothing_to_train_on(intake: Intake) -> InputError:
     """Why a corpus without documents and conversations can't be made."""
     read = [f"{intake.num_read[name]:,} {name}" for name in SHAPE_NAMES if intake.num_read[name]]
+    other = f", but {', '.join(read)}" if read else ""
     return InputError(
-        f"no document and no conversation was read, but {', '.join(read) or 'nothing'}"
-        f"{_lost(intake)}",
+        f"no document and no conversation was read{other}{_lost(intake)}",
         "text to train on",
         "mend the files, or say what they are under [sources.NAME]",
     )

@@ -57,7 +57,7 @@ def open_subject(workspace: Workspace, task: str = "", learned: Collection[str] 
         raise UnknownName(
             f"{name!r} has no live model",
             "a trained one",
-            f"run: noria run {workspace.recipe_path}"
+            f"run: noria run {workspace.recipe_argument}"
             + (f"; or --task, one of: {', '.join(recipe.tasks)}" if recipe.tasks else ""),
         )
     artifact = read_artifact(workspace.root / live.artifact_path)

@@ -35,7 +35,7 @@ def improve(workspace: Workspace) -> dict[str, Any]:
         raise UnknownName(
             f"{name!r} has no live model",
             "a trained one",
-            f"run: noria run {workspace.recipe_path}",
+            f"run: noria run {workspace.recipe_argument}",
         )
     champion = read_artifact(workspace.root / live.artifact_path)
     turn = take_turn(workspace, champion, workspace.said())

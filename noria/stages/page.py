@@ -118,8 +118,8 @@ def write_report(workspace: Workspace, made: Made, tasks: Sequence[TaskMade] = (
             for entry in workspace.registry.history(workspace.tenant, name)
         ),
         next_commands=(
-            NextCommand(f"noria chat {workspace.recipe_path}", "talk with the live model"),
-            NextCommand(f"noria serve {workspace.recipe_path}", "serve it, OpenAI-compatible"),
+            NextCommand(f"noria chat {workspace.recipe_argument}", "talk with the live model"),
+            NextCommand(f"noria serve {workspace.recipe_argument}", "serve it, OpenAI-compatible"),
             *task_commands(workspace),
         ),
         card=card_section(

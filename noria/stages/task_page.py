@@ -106,7 +106,7 @@ def stage_rows(workspace: Workspace) -> tuple[StageRow, ...]:
 def task_commands(workspace: Workspace) -> tuple[NextCommand, ...]:
     """What to try next with each application."""
     return tuple(
-        NextCommand(f'noria task {name} "…" -r {workspace.recipe_path}', f"ask {name}")
+        NextCommand(f'noria task {name} "…" -r {workspace.recipe_argument}', f"ask {name}")
         for name in workspace.recipe.tasks
     )
 
@@ -114,7 +114,7 @@ def task_commands(workspace: Workspace) -> tuple[NextCommand, ...]:
 def write_task_report(workspace: Workspace, tasks: Sequence[TaskMade]) -> Path:
     """Write report.html, its JSON and the two cards of a recipe that has applications alone."""
     path = workspace.root / "report.html"
-    serve = NextCommand(f"noria serve {workspace.recipe_path}", "serve all of it over HTTP")
+    serve = NextCommand(f"noria serve {workspace.recipe_argument}", "serve all of it over HTTP")
     history = [
         entry
         for one in tasks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import socket
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from noria.cli import main
+from noria.cli.screen import Silent
+from noria.stages.reading import source_files
+from noria.workspace import open_workspace
 
 RECIPE = 'name = "bad"\n[corpus]\ndocuments = ["texts/*.txt"]\n'
 TEXT = "The whale swam on. 鲸鱼继续游。\n\n" * 40
@@ -131,6 +135,28 @@ def test_init_never_overwrites(recipe: Path, capsys, monkeypatch) -> None:  # ty
     code, _ = said(capsys, monkeypatch, "init", str(recipe.parent))
     assert code == 2
     assert recipe.read_bytes() == before
+
+
+def test_what_to_do_next_can_be_pasted_and_any_text_lies_where_it_says(  # type: ignore[no-untyped-def]
+    tmp_path: Path, capsys, monkeypatch
+) -> None:
+    folder = tmp_path / "my own 模型"
+    monkeypatch.setattr(sys, "argv", ["noria", "init", str(folder)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    recipe = folder / "noria.toml"
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert words[-2:] == ["check", str(recipe)]
+    (folder / "texts" / "more").mkdir(parents=True)
+    for name in ("a.txt", "b.md", "more/c.html"):
+        (folder / "texts" / name).write_text(TEXT, encoding="utf-8")
+    with open_workspace(recipe, None, Silent()) as workspace:
+        found = source_files(workspace, workspace.recipe.corpus.documents)
+    assert [one.name for one in found] == ["texts/a.txt", "texts/b.md", "texts/more/c.html"]
+    code, error = said(capsys, monkeypatch, "chat", str(recipe), "-m", "Hello")
+    assert code == 2
+    assert shlex.split(error)[-3:] == ["noria", "run", str(recipe)]
 
 
 def test_json_errors_are_json(recipe: Path, capsys, monkeypatch) -> None:  # type: ignore[no-untyped-def]

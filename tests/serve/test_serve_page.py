@@ -322,6 +322,65 @@ def test_a_session_that_ends_asks_to_sign_in_again(browser: Any, served: World) 
     visit.close()
 
 
+TOO_SMALL = """least => [...document.querySelectorAll('button, select, input, textarea, summary')]
+.filter(one => one.checkVisibility() && Math.min(one.offsetWidth, one.offsetHeight)
+  < (one.matches('.token') ? 24 : least)).map(one => one.outerHTML.slice(0, 90))"""
+
+
+def test_a_finger_hits_every_control_and_no_keyboard_covers_an_answer(
+    browser: Any, served: World
+) -> None:
+    phone = {"width": 360, "height": 740}
+    visit = Visit(browser, served.url, viewport=phone, has_touch=True, is_mobile=True)
+    page = visit.page
+
+    def look(name: str) -> None:
+        assert page.evaluate(TOO_SMALL, 44) == [], name
+        assert page.evaluate("document.documentElement.scrollWidth") == phone["width"], name
+
+    look("sign in")
+    visit.sign_in(served.key)
+    name = page.locator("#model-name")
+    assert name.evaluate("one => one.scrollWidth === one.clientWidth")  # the whole name is there
+    page.locator(".settings summary").tap()
+    page.get_by_label("Most tokens").fill("4")
+    look("settings")
+    page.locator(".settings summary").tap()
+    page.locator("#asked").fill("Where is my parcel?")
+    page.locator(".composer .main").tap()
+    turn = page.locator(".turn")
+    turn.locator(".after-answer").wait_for()
+    assert page.locator("#asked:focus").count() == 0  # a focus there would open the keyboard
+    copy = turn.locator(".answer-tools > button").nth(4)
+    copy.tap()
+    turn.get_by_text("Copied").wait_for()  # the eye is told as well as the ear
+    turn.get_by_text("Copy", exact=True).wait_for()
+    visit.button(turn, "Correct").tap()
+    visit.button(turn, "Why?").tap()
+    turn.locator("button.token").first.wait_for()
+    look("why")
+    page.locator("#tab-task-when").tap()
+    assert page.locator("textarea:focus").count() == 0
+    panel = page.locator("#panel-task-when")
+    panel.locator("textarea").fill("in 1819 Spain sold it")
+    panel.locator("form.ask button").tap()
+    visit.button(panel, "Correct").tap()
+    panel.locator(".span-list").wait_for()
+    look("spans")
+    page.locator("#tab-loop").tap()
+    page.locator(".one-loop").wait_for()
+    look("loop")
+    page.evaluate("document.documentElement.style.fontSize = '200%'")  # as large as WCAG asks for
+    look("loop, large")
+    page.locator("#tab-chat").tap()
+    turn.locator("button.token").first.tap()
+    turn.locator(".seen").first.wait_for()
+    look("why, large")
+    page.locator(".settings summary").tap()
+    look("settings, large")
+    visit.close()
+
+
 ON_TOP = """where => { const one = document.querySelector(where), box = one.getBoundingClientRect();
 return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2) === one }"""
 # Each width and each scheme is looked at by axe once; the other two are drawn and measured.

@@ -2,7 +2,9 @@
 
 import { feedback, told } from "./ask.js";
 import { announce, button, element, thumb } from "./elements.js";
-import { words } from "./words.js";
+import { say, words } from "./words.js";
+
+const OUTCOME_MS = 2500;
 
 // The tools under one answer. `answer` has id, weightHash, text and facts; `more` are the buttons
 // of this kind of answer; `corrects` makes the form of a correction: {kind, field, read}.
@@ -105,16 +107,26 @@ function detailsOf(answer) {
   );
 }
 
-// The text of an answer on the clipboard; `copied` is called when it is there.
+// The text of an answer on the clipboard; `copied` is called when it is there. What became of it
+// stands on the button for a moment, and is said: there is no clipboard without TLS or loopback.
 export function copyButton(text, copied) {
-  return button("copy", async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-      announce(words("copied"));
-      copied();
-    } catch {
-      announce(words("notCopied"));
-    }
+  const made = button("copy", async () => {
+    const there = await writeToClipboard(text);
+    const outcome = there ? "copied" : "notCopied";
+    announce(words(outcome));
+    say(made, "text", outcome);
+    setTimeout(() => say(made, "text", "copy"), OUTCOME_MS);
+    if (there) copied();
   });
+  return made;
+}
+
+async function writeToClipboard(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 

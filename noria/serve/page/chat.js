@@ -2,7 +2,7 @@
 
 import { answerTools, copyButton, openForm } from "./answers.js";
 import { feedback, stream, told } from "./ask.js";
-import { announce, button, element } from "./elements.js";
+import { announce, button, element, readyToWrite } from "./elements.js";
 import { explanation } from "./explain.js";
 import { named, say, words } from "./words.js";
 
@@ -16,7 +16,7 @@ export function chatPanel(session) {
     "div", { class: "empty" },
     element("h2", { words: `${speaks}.title` }), element("p", { class: "quiet", words: `${speaks}.lead` }),
   );
-  const field = element("textarea", { id: "asked", rows: "2", hint: `${speaks}.hint`, label: `${speaks}.hint`, maxlength: "200000" });
+  const field = element("textarea", { id: "asked", rows: "2", enterkeyhint: "send", hint: `${speaks}.hint`, label: `${speaks}.hint`, maxlength: "200000" });
   const send = button("send", () => begin(), { class: "main" });
   const stop = button("stop", () => stopping?.abort(), { hidden: true });
   const fresh = button("fresh", () => restart(), { class: "quiet" });
@@ -105,7 +105,7 @@ export function chatPanel(session) {
     if (answer.id) turn.shown.append(toolsOf(turn, answer));
     else turn.shown.append(againButton(turn, null));
     keepInSight(turn.shown);
-    if (document.activeElement === document.body || document.activeElement === stop) field.focus();
+    if (document.activeElement === document.body || document.activeElement === stop) readyToWrite(field);
   }
 
   function toolsOf(turn, answer) {
@@ -145,7 +145,7 @@ export function chatPanel(session) {
     stop.hidden = !is;
   }
 
-  return { element: panel, shown: () => field.focus({ preventScroll: true }) };
+  return { element: panel, shown: () => readyToWrite(field) };
 }
 
 function read(event, answer, turn) {

@@ -59,6 +59,12 @@ export function bar(name, share, number, marked = false) {
   );
 }
 
+// The next thing to do is to write here. Where fingers point this would push a keyboard over what
+// is to be read; there a person taps the field.
+export function readyToWrite(field) {
+  if (!matchMedia("(pointer: coarse)").matches) field.focus({ preventScroll: true });
+}
+
 // What a screen reader says now.
 export function announce(text) {
   document.getElementById("status").textContent = text;

@@ -2,13 +2,13 @@
 
 import { answerTools } from "./answers.js";
 import { ask, told } from "./ask.js";
-import { announce, bar, button, element, percent } from "./elements.js";
+import { announce, bar, button, element, percent, readyToWrite } from "./elements.js";
 import { say, words } from "./words.js";
 
 const SPAN_COLOURS = 6;
 
 export function taskPanel(session, task) {
-  const field = element("textarea", { rows: "4", hint: `task.${task.kind}.hint`, label: `task.${task.kind}.hint`, maxlength: "100000", required: true });
+  const field = element("textarea", { rows: "4", enterkeyhint: "send", hint: `task.${task.kind}.hint`, label: `task.${task.kind}.hint`, maxlength: "100000", required: true });
   const send = element("button", { type: "submit", class: "main", words: "task.ask" });
   const problem = element("p", { class: "problem", role: "alert" });
   const answers = element("div", { class: "log" });
@@ -37,7 +37,7 @@ export function taskPanel(session, task) {
   );
   return {
     element: element("section", { class: "task" }, element("h1", {}, task.id), lead, form, answers),
-    shown: () => field.focus({ preventScroll: true }),
+    shown: () => readyToWrite(field),
   };
 }
 
