@@ -1,4 +1,4 @@
-"""The gate's budget in twelve thousand reads of which the truth is known; the tests run a few."""
+"""The gate's budget in twenty thousand reads of which the truth is known; the tests run a few."""
 
 from __future__ import annotations
 
@@ -14,13 +14,22 @@ from gate_lives import false_promotions, promoted_share
 NUM_LIVES, NUM_TURNS = 200, 20
 
 
-@pytest.mark.parametrize(("num_records", "gain"), [(200, 0.0), (1000, 0.0), (1000, -0.005)])
+@pytest.mark.parametrize(
+    ("num_records", "gains"),
+    [
+        (200, (0.0,)),
+        (1000, (0.0,)),
+        (1000, (-0.005,)),
+        (1000, (0.06, 0.0)),
+        (1500, (0.06, 0.06, 0.0)),
+    ],
+)
 def test_a_life_of_twenty_reads_promotes_a_model_that_is_no_better_in_one_of_twenty_at_most(
-    num_records: int, gain: float, capsys: pytest.CaptureFixture[str]
+    num_records: int, gains: tuple[float, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wrong = false_promotions(NUM_LIVES, NUM_TURNS, num_records, gain, num_resamples=300)
+    wrong = false_promotions(NUM_LIVES, NUM_TURNS, num_records, gains, num_resamples=300)
     with capsys.disabled():
-        print(f"\n{num_records} records, true gain {gain}: {wrong} of {NUM_LIVES} lives")
+        print(f"\n{num_records} records, true gains {gains}: {wrong} of {NUM_LIVES} lives")
     assert wrong <= 0.05 * NUM_LIVES
 
 

@@ -11,8 +11,10 @@ of a set share one budget of 5%: read k (from 1) may be wrong with probability
 
     alpha_k = 0.05 * 6 / (pi^2 k^2),        sum over all k = 0.05     (Euler: sum 1/k^2 = pi^2/6)
 
-divided by the number of metrics on which a challenger can earn its promotion (Bonferroni). To be
-promoted it has to meet every requirement and be better than the champion on one of those metrics.
+and, where read k - 1 promoted, with what that one might (Tian & Ramdas 2021, online fallback): up
+to the first false promotion no part of the budget is at stake twice. A read's share is divided by
+the number of metrics on which a challenger can earn its promotion (Bonferroni). To be promoted it
+has to meet every requirement and be better than the champion on one of those metrics.
 
 What is not shown either way is "not enough evidence". With standard error s from n records and an
 observed distance d to the bound, a read at level alpha decides with 80% power if
@@ -67,12 +69,14 @@ def decide(
     slices: Masks | None = None,
     limits: tuple[Limited, ...] = (),
     held_out_share: float = 0.0,
+    passed_on: float = 0.0,
 ) -> Verdict:
     """Judge a challenger; keys of the sets are what stands before a metric: `corpus`, `intent`.
 
-    `reads_before` is how often gates have read these frozen records already. `earning`: the sets
-    on which a promotion can be earned, all if none is named; `slices`: the parts of a metric's set
-    on which a regression refuses; `held_out_share`: how much of all feedback is kept for the gate.
+    `reads_before` is how often gates have read these frozen records already, `passed_on` what the
+    last of them left to this one (`Verdict.passed_on`). `earning`: the sets on which a promotion
+    can be earned, all if none is named; `slices`: the parts of a metric's set on which a regression
+    refuses; `held_out_share`: how much of all feedback is kept for the gate.
     Raises UsageError for a requirement that can't be read, a set that was not measured or a metric
     that it doesn't have.
     """
@@ -85,8 +89,8 @@ def decide(
     )
     if not metrics:
         raise UsageError("a gate without requirements", "one at least", "set gate.require")
-    spent, following = (alpha_of_read(reads_before + k) for k in (1, 2))
-    levels = spent / len(metrics), following / len(metrics)
+    spent = alpha_of_read(reads_before + 1) + passed_on
+    levels = spent / len(metrics), alpha_of_read(reads_before + 2) / len(metrics)
 
     @cache
     def compared(metric: str, rival: str) -> Paired:
@@ -126,7 +130,7 @@ def decide(
 
 
 def alpha_of_read(number: int) -> float:
-    """How much of the 5% budget of a frozen set the read of that number (from 1) spends."""
+    """How much of the 5% budget of a frozen set the read of that number (from 1) has of its own."""
     return FAMILY_ALPHA * 6 / (math.pi * number) ** 2
 
 

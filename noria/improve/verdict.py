@@ -16,8 +16,8 @@ from noria.evaluate.compare import signed
 from noria.evaluate.contents import GateRow, GateSection, LimitRow
 from noria.evaluate.metrics import Interval
 
-VERDICT_FORMAT = 3
-READABLE_FORMATS = (1, 2, 3)
+VERDICT_FORMAT = 4
+READABLE_FORMATS = (1, 2, 3, 4)
 PROMOTE, REFUSE, UNDECIDED = "promote", "refuse", "not enough evidence"
 
 
@@ -120,6 +120,15 @@ class Verdict:
         """PROMOTE, REFUSE or UNDECIDED."""
         return decision_of(self.requirements, self.gains, self.slices, self.limits)
 
+    @property
+    def passed_on(self) -> float:
+        """What the next read of the set may spend besides its own: what promoted this challenger.
+
+        Of the metrics that share `spent_alpha` only those whose gain was shown pass theirs on.
+        """
+        shown = sum(one.passed for one in self.gains) / len(self.gains)
+        return self.spent_alpha * shown if self.promote else 0.0
+
 
 def lies_beyond(difference: Interval, bound: float, above: bool) -> bool:
     """Whether the whole interval lies on one side of the bound."""
@@ -166,12 +175,13 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
     return {
         "format": VERDICT_FORMAT,
         "decision": verdict.decision,
+        "passed_on": verdict.passed_on,
         **_finite(asdict(verdict)),
     }
 
 
 def verdict_from_json(value: Mapping[str, Any]) -> Verdict:
-    """Read a stored verdict back, equal to what was stored; of formats 1 and 2 as well.
+    """Read a stored verdict back, equal to what was stored; of older formats as well.
 
     Raises FormatError for another format, missing fields, or a decision that does not follow from
     the comparisons stored beside it.
@@ -182,6 +192,7 @@ def verdict_from_json(value: Mapping[str, Any]) -> Verdict:
         if version not in READABLE_FORMATS:
             raise ValueError("another format")
         said = fields.pop("decision") if version > 1 else None
+        passed_on = fields.pop("passed_on") if version > 3 else None
         for name in ("requirements", "gains"):
             fields[name] = tuple(_judged(one) for one in fields[name])
         fields["slices"] = tuple(_sliced(one) for one in fields.get("slices", ()))
@@ -195,7 +206,7 @@ def verdict_from_json(value: Mapping[str, Any]) -> Verdict:
             f"a verdict of format {VERDICT_FORMAT}",
             "run the gate again",
         ) from error
-    if not _follows(verdict, said):
+    if not _follows(verdict, said) or passed_on not in (None, verdict.passed_on):
         raise FormatError(
             "a stored verdict that contradicts its own intervals",
             "a promotion that follows from them",

@@ -1,16 +1,33 @@
 """Verdicts of gates as entries of the trail: kept once, asked for when something is promoted.
 
-In: the gates' entries of one tenant and name. Out: whether a verdict is there, and says yes.
-Of a verdict this module reads only that.
+In: entries of gates. Out: whether a verdict is there, and says yes; how often a set was read. Of a
+verdict this module reads only its yes or no, and what it leaves to the next read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from noria.errors import UsageError
 from noria.registry.trail import AuditEntry
+
+
+@dataclass(frozen=True)
+class GateReads:
+    """How often gates have read a frozen set, and how much of the budget the last read left."""
+
+    num: int
+    passed_on: float
+
+
+def reads_of(entries: Sequence[AuditEntry], set_digest: str) -> GateReads:
+    """The reads of that set among entries of gates, oldest first."""
+    verdicts = [
+        entry.detail["verdict"] for entry in entries if entry.detail["set_digest"] == set_digest
+    ]
+    return GateReads(len(verdicts), verdicts[-1].get("passed_on", 0.0) if verdicts else 0.0)
 
 
 def gate_detail(verdict_key: str, set_digest: str, verdict: Mapping[str, Any]) -> dict[str, Any]:

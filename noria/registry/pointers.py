@@ -3,7 +3,7 @@
 In: weight hashes of finished models, verdicts of gates, promotions, rollbacks, pins, trials.
 Out: one live version a tenant and name, once there is one.
 Every change writes its row and its entry of the trail in one transaction. This module does not
-know what a model is, loads none, and reads of a verdict only whether it says yes.
+know what a model is, loads none, and reads nothing of a verdict but what `gates` does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlalchemy import Connection, insert, update
 
 from noria.database import Database
 from noria.errors import UnknownName, UsageError
-from noria.registry.gates import gate_detail, is_recorded, require_yes
+from noria.registry.gates import GateReads, gate_detail, is_recorded, reads_of, require_yes
 from noria.registry.holds import HOLDS, require_movable, select_holds, set_hold
 from noria.registry.migrations import MIGRATIONS
 from noria.registry.requests import (
@@ -347,11 +347,11 @@ class Registry:
                 reason = "promote" if verdict["promote"] else "refuse"
                 _note(connection, version, "gate", "gate", reason, detail)
 
-    def gate_reads(self, set_digest: str) -> int:
-        """How many verdicts rest on that frozen set, of any tenant and name."""
+    def gate_reads(self, set_digest: str) -> GateReads:
+        """The verdicts that rest on that frozen set, of any tenant and name."""
         with self._database.read() as connection:
             gates = read_entries(connection, audit_table.c.action == "gate")
-        return sum(entry.detail["set_digest"] == set_digest for entry in gates)
+        return reads_of(gates, set_digest)
 
     def was_ever_live(self, tenant: str, name: str, weight_hash: str) -> bool:
         """Whether that version is live or once was."""

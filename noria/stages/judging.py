@@ -98,14 +98,15 @@ def judge_turn(
         measured, scores = _measure_all(workspace, by_role, asked, folder)
         limits, costs = text_costs(workspace, champion, challenger, held_out)
         write_scores(folder / "scores.json", [*scores, *costs])
-        reads_before = workspace.registry.gate_reads(set_digest)
+        reads = workspace.registry.gate_reads(set_digest)
         verdict = decide_and_keep(
             folder,
             settings=settings,
             champion=measured["champion"],
             challenger=measured["challenger"],
             control=measured["control"],
-            reads_before=reads_before,
+            reads_before=reads.num,
+            passed_on=reads.passed_on,
             seed=recipe.seed,
             earning=EARNING_SETS,
             slices=_slices(asked, settings),
@@ -122,7 +123,7 @@ def judge_turn(
             "decision": verdict.decision,
             "reasons": list(verdict.reasons),
             "set_digest": set_digest,
-            "reads_before": reads_before,
+            "reads_before": reads.num,
             "afterwards": afterwards(workspace, champion, challenger, unread),
         }
 

@@ -72,14 +72,15 @@ def judge_task(
 
     def make(folder: Path) -> Facts:
         found = _measure(workspace, name, splits, by_role, curated, settings)
-        reads_before = workspace.registry.gate_reads(set_digest)
+        reads = workspace.registry.gate_reads(set_digest)
         verdict = decide_and_keep(
             folder,
             settings=settings,
             champion=found.answers["champion"],
             challenger=found.answers["challenger"],
             control=found.answers["control"],
-            reads_before=reads_before,
+            reads_before=reads.num,
+            passed_on=reads.passed_on,
             seed=recipe.seed,
             earning=(name,),
             slices=_slices(found, name, metric),
@@ -98,7 +99,7 @@ def judge_task(
             "decision": verdict.decision,
             "reasons": list(verdict.reasons),
             "set_digest": set_digest,
-            "reads_before": reads_before,
+            "reads_before": reads.num,
             "afterwards": {
                 rival: _differences(found.afterwards, rival, metric, recipe.seed)[name]
                 for rival in ("champion", "control")

@@ -7,7 +7,9 @@ all texts there could be; what the set shows of that is chance.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,26 +49,43 @@ def verdict_on(
     settings: GateSettings = BUDGET_ALONE,
     seed: int = 1,
     num_resamples: int = 300,
+    passed_on: float = 0.0,
 ) -> Verdict:
     """The gate's verdict on these answers; the control's are the champion's."""
     sides = [{"intent": answers(one)} for one in (champion, challenger, champion)]
-    return decide(settings, *sides, reads_before, seed, num_resamples)
+    return decide(settings, *sides, reads_before, seed, num_resamples, passed_on=passed_on)
 
 
 def false_promotions(
-    num_lives: int, num_turns: int, num_records: int, gain: float, num_resamples: int = 300
+    num_lives: int,
+    num_turns: int,
+    num_records: int,
+    gains: Sequence[float],
+    num_resamples: int = 300,
 ) -> int:
-    """In how many lives a challenger that is no better was promoted at least once."""
-    assert gain <= 0
+    """In how many lives a challenger that is no better was promoted at least once.
+
+    gains: of the challengers, one after the other and again from the first. One that is better and
+    promoted leaves its share of the budget to the next read; it does not become the champion, so
+    that it stays known how good the others are.
+    """
     wrong = 0
     for life in range(num_lives):
         random = np.random.default_rng(life)
         champion = random.random(num_records) < ACCURACY
-        for turn in range(num_turns):
+        passed_on = 0.0
+        for turn, gain in zip(range(num_turns), cycle(gains), strict=False):
             challenger = changed(champion, gain, random)
-            if verdict_on(
-                champion, challenger, turn, seed=life, num_resamples=num_resamples
-            ).promote:
+            verdict = verdict_on(
+                champion,
+                challenger,
+                turn,
+                seed=life,
+                num_resamples=num_resamples,
+                passed_on=passed_on,
+            )
+            passed_on = verdict.passed_on
+            if verdict.promote and gain <= 0:
                 wrong += 1
                 break
     return wrong

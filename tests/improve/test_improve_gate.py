@@ -96,6 +96,20 @@ def test_each_further_read_asks_for_more() -> None:
         assert after.smallest_visible > before.smallest_visible
 
 
+def test_a_read_that_promotes_leaves_what_promoted_to_the_next() -> None:
+    better, same = sides(5, challenger=(0.0, -0.2)), sides(5, challenger=(0.0, 0.0))
+    first = decide(SETTINGS, **better, reads_before=0, seed=1)
+    assert [one.passed for one in first.gains] == [False, True]
+    assert first.promote and first.passed_on == alpha_of_read(1) / 2  # of feedback, not of corpus
+    second = decide(SETTINGS, **same, reads_before=1, seed=1, passed_on=first.passed_on)
+    assert second.spent_alpha == alpha_of_read(2) + alpha_of_read(1) / 2
+    assert second.confidence < decide(SETTINGS, **same, reads_before=1, seed=1).confidence
+    assert not second.promote and second.passed_on == 0.0
+    stored = verdict_to_json(first)
+    with pytest.raises(FormatError, match="contradicts"):
+        verdict_from_json({**stored, "passed_on": 0.04})
+
+
 def test_a_stored_verdict_is_read_back_and_replayed_to_the_same() -> None:
     three = sides(6, challenger=(0.0, -0.2))
     verdict = decide(SETTINGS, **three, reads_before=2, seed=7)
@@ -125,8 +139,10 @@ def test_a_tampered_verdict_is_refused() -> None:
     passed = [{**one, "passed": True} for one in stored["requirements"]]
     with pytest.raises(FormatError, match="contradicts"):
         verdict_from_json({**stored, "requirements": passed})
-    with pytest.raises(FormatError, match="format 3"):
-        verdict_from_json({**stored, "format": 4})
+    with pytest.raises(FormatError, match="format 4"):
+        verdict_from_json({**stored, "format": 5})
+    of_before = {name: one for name, one in stored.items() if name != "passed_on"}
+    assert verdict_from_json({**of_before, "format": 3}) == verdict
     with pytest.raises(FormatError, match="can't be read"):
         verdict_from_json({"format": 1, "promote": True})
 

@@ -14,6 +14,7 @@ import pytest
 
 from noria.errors import IntegrityError, StorageError, UnknownName, UsageError
 from noria.registry import Registry, Version
+from noria.registry.gates import GateReads
 from noria.registry.trail import TRIGGERS
 
 A, B, C = (letter * 64 for letter in "abc")
@@ -156,11 +157,19 @@ def test_a_verdict_is_kept_once_and_spends_one_read(registry: Registry) -> None:
         registry.record_gate("acme", "helpdesk", B, "verdict-1", "set-1", YES)
     registry.record_gate("acme", "helpdesk", C, "verdict-2", "set-1", NO)
     registry.record_gate("acme", "helpdesk", C, "verdict-3", "set-2", NO)
-    assert [registry.gate_reads(name) for name in ("set-1", "set-2", "set-3")] == [2, 1, 0]
+    assert [registry.gate_reads(one).num for one in ("set-1", "set-2", "set-3")] == [2, 1, 0]
     kept = [e.detail["verdict"] for e in registry.history("acme", "helpdesk") if e.action == "gate"]
     assert kept == [YES, NO, NO]
     with pytest.raises(UsageError, match="key of its own"):
         registry.record_gate("acme", "helpdesk", C, "verdict-1", "set-1", YES)
+
+
+def test_what_a_read_leaves_is_the_next_ones_alone_and_of_its_set(registry: Registry) -> None:
+    registry.record_gate("acme", "helpdesk", B, "v-1", "set-1", {**YES, "passed_on": 0.03})
+    assert registry.gate_reads("set-1") == GateReads(1, 0.03)
+    assert registry.gate_reads("set-2") == GateReads(0, 0.0)
+    registry.record_gate("acme", "helpdesk", C, "v-2", "set-1", {**NO, "passed_on": 0.0})
+    assert registry.gate_reads("set-1") == GateReads(2, 0.0)
 
 
 def test_a_verdict_that_says_no_promotes_nothing(registry: Registry) -> None:

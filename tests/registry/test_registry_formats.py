@@ -10,6 +10,7 @@ import pytest
 
 from noria.errors import IntegrityError
 from noria.registry import Registry
+from noria.registry.gates import GateReads
 
 STORED = Path(__file__).with_name("stored") / "registry-1.sqlite"
 LAST_DIGEST = "8976e4e0cf327eb6fce9e4caf9a8926e8d4f0a472da93ac2a1a8a27f4f393360"
@@ -46,7 +47,7 @@ def test_a_registry_of_format_1_keeps_its_state_and_its_trail(path: Path) -> Non
     (migrated,) = registry.history("", "")
     assert migrated.detail == {"from_format": 1, "entries": 11, "last_digest": LAST_DIGEST}
     assert registry.verify_chain() == 12
-    assert registry.gate_reads("set-1") == 2
+    assert registry.gate_reads("set-1") == GateReads(2, 0.0)
     assert registry.rollback(*NAME, "ann", "further back").weight_hash == A
     registry.verify_chain()
     registry.close()
