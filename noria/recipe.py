@@ -288,6 +288,9 @@ class ServeSettings:
     refused_topics: tuple[str, ...] = setting(
         (), "Labels of that application; a prompt whose last turn has one is refused with 400."
     )
+    topics_at_least: float = setting(
+        0.0, "Probability that such a label must have at least; 0: any.", low=0.0, high=1.0
+    )
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def build_app(workspace: Workspace, worker: Worker, tracer: Tracer | None = None
     names = [recipe.name] if models is not None else []
     names += [task_name(recipe, name) for name in recipe.tasks]
 
-    def topics_of(tenant: str, text: str) -> tuple[str, ...]:
+    def topics_of(tenant: str, text: str) -> dict[str, float]:
         return live_task(settings.topics_by, tenant).labels_of(text)
 
     return create_app(

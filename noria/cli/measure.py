@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -24,7 +25,8 @@ def evaluate(
     policy: Path | None = typer.Option(
         None,
         "--policy",
-        help="Texts that should be answered, one a line: how many does the policy refuse?",
+        help="Texts, one a line, that should all be answered, or all be refused: how many does the "
+        "policy refuse, why, and on which lines?",
     ),
     limit: int | None = typer.Option(None, "--limit", min=1, help="Only so many examples a task."),
     store: Path | None = STORE,
@@ -56,19 +58,32 @@ def evaluate(
 
 
 def _policy(recipe: Path, texts: Path, store: Path | None, as_json: bool) -> None:
-    """How often the policy of the server refuses what it should not."""
-    from noria.stages.policy import false_refusals
+    """What the policy of the server refuses of a file's texts."""
+    from noria.stages.policy import refusals
 
     with Opened(recipe, store, as_json) as workspace:
-        found = false_refusals(workspace, texts)
+        found = refusals(workspace, texts)
     lines = [
-        f"{name.replace('_', ' ')}: {one['share']:.2%} of {found['texts']:,} texts"
-        f"  95% {one['low']:.2%} to {one['high']:.2%}"
-        for name, one in found.items()
-        if name.startswith("refused_")
+        f"{name.replace('_', ' ')}: {_share(found[name])} of {found['texts']:,} texts"
+        for name in ("refused_prompts", "refused_answers")
     ]
-    lines += [f"  by {why}: {number:,}" for why, number in found["reasons"].items()]
+    for one in found["reasons"]:
+        by = f" {one['by']}" if one["by"] else ""
+        more = ", …" if len(one["lines"]) < one["num_texts"] else ""
+        lines += [
+            f"  {one['as']}s by {one['reason']}{by}: {_share(one)}",
+            f"    lines {', '.join(map(str, one['lines']))}{more}",
+        ]
+    lines += [
+        f"  topics of at least {one['at_least']:.2f}: {_share(one)}"
+        for one in found["topics_at_least"]
+    ]
     show(found, as_json, "\n".join(lines))
+
+
+def _share(found: dict[str, Any]) -> str:
+    ends = f"{found['low']:.2%} to {found['high']:.2%}"
+    return f"{found['num_texts']:,}, {found['share']:.2%}, 95% {ends}"
 
 
 def _end(value: float | None) -> str:

@@ -155,7 +155,7 @@ def _add_answers(
         if policy != NO_POLICY:
             why = await run_in_threadpool(refused_by, policy, asked, desk)
             if why:
-                said = f"a prompt that this server's policy refuses: {why}"
+                said = f"a prompt that this server's policy refuses: {why.reason}"
                 return refusal(400, said, "content_policy")
         return await fresh_reply(request, desk, asked)
 

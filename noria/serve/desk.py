@@ -17,7 +17,7 @@ from noria.serve.admission import Admission
 from noria.serve.answers import Answer
 from noria.serve.asked import Asked, NothingLive
 from noria.serve.live import LiveModel, LiveModels
-from noria.serve.policy import Policy
+from noria.serve.policy import Policy, Refusal
 from noria.serve.protocol import ChatRequest
 from noria.serve.shadow import Shadow
 from noria.serve.worker.messages import Piece
@@ -106,8 +106,8 @@ class Desk:
         await asyncio.to_thread(self._shadow.close)
 
 
-def refused_by(policy: Policy, asked: Asked, desk: Desk) -> str:
-    """Why the policy refuses a request's prompt, "" if it does not. Raises NothingLive."""
+def refused_by(policy: Policy, asked: Asked, desk: Desk) -> Refusal | None:
+    """Why the policy refuses a request's prompt, if it does. Raises NothingLive."""
     request = asked.request
     if isinstance(request, ChatRequest):
         turns = request.as_messages()

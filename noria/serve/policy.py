@@ -9,7 +9,7 @@ its request take for ever. This module knows no HTTP.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from noria.errors import UsageError
@@ -17,38 +17,56 @@ from noria.recipe import Recipe, ServeSettings
 from noria.serve.worker.messages import Piece, joined
 
 CONTENT_FILTER = "content_filter"  # OpenAI's finish reason of an answer that is withheld
-TopicsOf = Callable[[str, str], tuple[str, ...]]  # of a tenant's text
+# A tenant and its text -> the labels that it is given, each with its probability.
+TopicsOf = Callable[[str, str], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a text is refused.
+
+    reason: "length", "pattern" or "topic". by: which pattern or topic; clients are not told.
+    """
+
+    reason: str
+    by: str = ""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Refused are longer prompts (0: none is), texts that a pattern is found in, and topics."""
+    """Refused are longer prompts (0: none is), texts that a pattern is found in, and topics of at
+    least a probability."""
 
     max_prompt_characters: int = 0
     prompts: tuple[re.Pattern[str], ...] = ()
     answers: tuple[re.Pattern[str], ...] = ()
     topics: tuple[str, ...] = ()
     topics_of: TopicsOf | None = None
+    topics_at_least: float = 0.0
 
-    def refused_prompt(self, tenant: str, texts: Sequence[str]) -> str:
-        """Why a prompt is refused: "length", "pattern", "topic", or "" if it is not.
+    def refused_prompt(self, tenant: str, texts: Sequence[str]) -> Refusal | None:
+        """Why a prompt is refused, if it is; of several reasons the first.
 
         `texts` are all its turns; the topic is that of the last one.
         """
         characters = sum(map(len, texts))
         if 0 < self.max_prompt_characters < characters:
-            return "length"
-        if any(one.search(text) for one in self.prompts for text in texts):
-            return "pattern"
+            return Refusal("length")
+        found = next(filter(None, (_found(self.prompts, text) for text in texts)), None)
+        if found is not None:
+            return found
         last = texts[-1] if texts else ""
-        topics: tuple[str, ...] = ()
-        if self.topics_of is not None and last.strip():
-            topics = self.topics_of(tenant, last)
-        return "topic" if set(topics) & set(self.topics) else ""
+        if self.topics_of is None or not last.strip():
+            return None
+        found_topics = self.topics_of(tenant, last)
+        refused = (
+            one for one in self.topics if found_topics.get(one, -1.0) >= self.topics_at_least
+        )
+        return next((Refusal("topic", one) for one in refused), None)
 
-    def refuses_answer(self, text: str) -> bool:
-        """Whether an answer may not be sent."""
-        return any(one.search(text) for one in self.answers)
+    def refused_answer(self, text: str) -> Refusal | None:
+        """Why an answer may not be sent, if it may not."""
+        return _found(self.answers, text)
 
     @property
     def holds_back(self) -> bool:
@@ -66,9 +84,13 @@ class Policy:
         if not self.holds_back:
             return pieces[-1]
         whole = joined(pieces)
-        if self.refuses_answer(whole.text):
+        if self.refused_answer(whole.text):
             return Piece("", CONTENT_FILTER, whole.num_prompt_tokens, whole.num_answer_tokens)
         return whole
+
+
+def _found(patterns: Sequence[re.Pattern[str]], text: str) -> Refusal | None:
+    return next((Refusal("pattern", one.pattern) for one in patterns if one.search(text)), None)
 
 
 NO_POLICY = Policy()
@@ -82,6 +104,7 @@ def policy_of(settings: ServeSettings, topics_of: TopicsOf | None = None) -> Pol
         _patterns("serve.refused_answers", settings.refused_answers),
         settings.refused_topics,
         topics_of if settings.refused_topics else None,
+        settings.topics_at_least,
     )
 
 
@@ -103,7 +126,7 @@ def check_topics(recipe: Recipe, labels_by: Callable[[str], Sequence[str]]) -> N
     `labels_by` knows those of each application of the recipe.
     """
     settings = recipe.serve
-    if not settings.refused_topics and not settings.topics_by:
+    if not (settings.refused_topics or settings.topics_by or settings.topics_at_least):
         return
     task = recipe.tasks.get(settings.topics_by)
     if task is None or task.kind != "classify" or not settings.refused_topics:

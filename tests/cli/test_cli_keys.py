@@ -73,9 +73,7 @@ def test_what_can_not_be_is_named(
     assert code == 2 and named in out
 
 
-def test_false_refusals_are_told(
-    recipe: str, tmp_path: Path, capsys: Any, monkeypatch: Any
-) -> None:
+def test_refusals_are_told(recipe: str, tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
     (tmp_path / "good.txt").write_text("Where is it?\nThe court.\n" * 5, encoding="utf-8")
     code, out = ended(
         capsys, monkeypatch, "evaluate", recipe, "--policy", str(tmp_path / "good.txt")
@@ -83,4 +81,4 @@ def test_false_refusals_are_told(
     found = json.loads(out)
     assert code == 0 and found["texts"] == 10
     assert found["refused_prompts"]["share"] == 0.5
-    assert found["reasons"] == {"pattern": 5}
+    assert [one["lines"] for one in found["reasons"]] == [[2, 4, 6, 8, 10]]

@@ -6,44 +6,48 @@ import re
 from pathlib import Path
 
 import pytest
-from serving_world import NAME, TENANT, World, events
+from serving_world import NAME, TENANT, World, events, write_task
 
 from noria.errors import InputError, UsageError
+from noria.recipe import TENANT as OWN
 from noria.recipe import ServeSettings
-from noria.serve.policy import Policy, check_topics, policy_of
+from noria.serve.policy import Policy, Refusal, check_topics, policy_of
 from noria.serve.worker.messages import Piece
-from noria.stages.policy import false_refusals
+from noria.stages.policy import MAX_SHOWN_LINES, refusals
+from noria.stages.task_names import task_name
 from noria.workspace import open_workspace
 
 
 def test_each_reason_is_told_and_the_last_turn_has_the_topic() -> None:
-    def topics_of(tenant: str, text: str) -> tuple[str, ...]:
+    def topics_of(tenant: str, text: str) -> dict[str, float]:
         assert tenant == "acme"
-        return ("law",) if "court" in text else ("other",)
+        return {"law": 0.8 if "the court" in text else 0.7} if "court" in text else {"other": 0.9}
 
     settings = ServeSettings(
         max_prompt_characters=30,
         refused_prompts=("(?i)secret",),
         refused_topics=("law",),
         topics_by="topic",
+        topics_at_least=0.75,
     )
     policy = policy_of(settings, topics_of)
     for texts, why in (
-        (["Where is it?"], ""),
-        (["x" * 30], ""),
-        (["x" * 15, "x" * 16], "length"),
-        (["A SECRET", "Where?"], "pattern"),
-        (["Where is the court?"], "topic"),
-        (["The court.", "Thanks."], ""),
-        ([" "], ""),
+        (["Where is it?"], None),
+        (["x" * 30], None),
+        (["x" * 15, "x" * 16], Refusal("length")),
+        (["A SECRET", "Where?"], Refusal("pattern", "(?i)secret")),
+        (["Where is the court?"], Refusal("topic", "law")),
+        (["Where is a court?"], None),
+        (["Is it the court?", "Thanks."], None),
+        ([" "], None),
     ):
         assert policy.refused_prompt("acme", texts) == why, texts
 
 
 def test_without_settings_nothing_is_refused() -> None:
     policy = policy_of(ServeSettings())
-    assert policy.refused_prompt("acme", ["x" * 10**6]) == ""
-    assert not policy.refuses_answer("anything")
+    assert policy.refused_prompt("acme", ["x" * 10**6]) is None
+    assert policy.refused_answer("anything") is None
 
 
 def test_a_bad_pattern_is_named() -> None:
@@ -112,21 +116,51 @@ max_prompt_characters = 40
 """
 
 
-def test_false_refusals_are_counted_with_an_interval(tmp_path: Path) -> None:
+def test_refusals_are_counted_by_reason_with_lines_and_intervals(tmp_path: Path) -> None:
     (tmp_path / "noria.toml").write_text(RECIPE, encoding="utf-8")
-    texts = ["Where is it?"] * 7 + ["The court", "x" * 41, "call 999"]
+    texts = ["Where is it?", "", *["Where\x0bis it?"] * 6, "The court", "x" * 41, "call 999"]
+    texts += ["A court."]
     (tmp_path / "good.txt").write_text("\n".join([*texts, ""]), encoding="utf-8")
+    (tmp_path / "bad.txt").write_text("court\n" * (MAX_SHOWN_LINES + 5), encoding="utf-8")
+    (tmp_path / "empty.txt").write_text("\n", encoding="utf-8")
     with open_workspace(tmp_path / "noria.toml", None, None) as workspace:  # type: ignore[arg-type]
-        found = false_refusals(workspace, tmp_path / "good.txt")
+        found = refusals(workspace, tmp_path / "good.txt")
+        caught = refusals(workspace, tmp_path / "bad.txt")
         with pytest.raises(InputError, match="no text"):
-            (tmp_path / "empty.txt").write_text("\n", encoding="utf-8")
-            false_refusals(workspace, tmp_path / "empty.txt")
-    assert found["texts"] == 10 and found["reasons"] == {"length": 1, "pattern": 1}
-    assert found["refused_prompts"]["share"] == 0.2
-    # Clopper and Pearson's table: 2 of 10.
-    assert found["refused_prompts"]["low"] == pytest.approx(0.0252, abs=1e-4)
-    assert found["refused_prompts"]["high"] == pytest.approx(0.5561, abs=1e-4)
-    assert found["refused_answers"]["share"] == 0.1
+            refusals(workspace, tmp_path / "empty.txt")
+    assert found["texts"] == 11 and found["refused_prompts"]["num_texts"] == 3
+    told = [(one["as"], one["reason"], one["by"], one["lines"]) for one in found["reasons"]]
+    assert told == [
+        ("prompt", "pattern", "(?i)court", [9, 12]),
+        ("prompt", "length", "", [10]),
+        ("answer", "pattern", "9{3}", [11]),
+    ]
+    # Clopper and Pearson's ends for none or all of n, 1 - (alpha / 2) ** (1 / n), and of 1.
+    (pattern,) = caught["reasons"]
+    num_texts = MAX_SHOWN_LINES + 5
+    assert (pattern["share"], pattern["high"], pattern["num_texts"]) == (1.0, 1.0, num_texts)
+    assert pattern["low"] == pytest.approx(0.025 ** (1 / num_texts))
+    assert pattern["lines"] == list(range(1, MAX_SHOWN_LINES + 1))
+
+
+def test_a_topics_refusals_are_those_that_its_classifier_names(tmp_path: Path) -> None:
+    text = RECIPE + 'refused_topics = ["zh"]\ntopics_by = "tongue"\n'
+    text += '[tasks.tongue]\nkind = "classify"\nfiles = ["rows.csv"]\n'
+    (tmp_path / "noria.toml").write_text(text, encoding="utf-8")
+    texts = ["包裹在哪里？", "Where is it?", "它在路上"] * 50
+    (tmp_path / "good.txt").write_text("\n".join(texts), encoding="utf-8")
+    with open_workspace(tmp_path / "noria.toml", None, None) as workspace:  # type: ignore[arg-type]
+        folder = workspace.root / "artifacts" / "tongue"
+        weights, name = write_task(folder), task_name(workspace.recipe, "tongue")
+        registry = workspace.registry
+        registry.register(OWN, name, weights, "artifacts/tongue", "made by hand", "")
+        registry.promote(OWN, name, weights, "test", "test")
+        found = refusals(workspace, tmp_path / "good.txt")
+    (topic,) = found["reasons"]
+    assert (topic["reason"], topic["by"], topic["num_texts"]) == ("topic", "zh", 100)
+    assert topic["lines"][:4] == [1, 3, 4, 6]
+    thresholds = {one["at_least"]: one["num_texts"] for one in found["topics_at_least"]}
+    assert thresholds[0.0] == 100 and thresholds[0.99] < 100
 
 
 def test_topics_without_a_classifier_are_named(tmp_path: Path) -> None:

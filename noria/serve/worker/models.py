@@ -127,10 +127,10 @@ class TaskHandle(_Handle):
             raise FormatError("answers of another form", f"a list of {len(texts)}")
         return found
 
-    def labels_of(self, text: str) -> tuple[str, ...]:
-        """The labels that a classifier gives a text."""
+    def labels_of(self, text: str) -> dict[str, float]:
+        """The labels that a classifier gives a text, each with its probability."""
         (answer,) = self.predict([text])
-        return tuple(map(str, answer["labels"]))
+        return {str(one): float(answer["probabilities"][one]) for one in answer["labels"]}
 
 
 @final
