@@ -117,16 +117,38 @@ def grammar_of(tokenizer: Tokenizer, constraint: Constraint) -> str:
         raise not_enforced(constraint, str(error)) from error
 
 
-def not_enforced(constraint: Constraint, told: str) -> UsageError:
-    """The error for a form that the library does not take; `told` is why."""
+def grammars_of(tokenizer: Tokenizer, constraint: Constraint) -> tuple[str, ...]:
+    """Of a call the arguments of each function alone, in order; last the whole form.
+
+    Raises as `grammar_of`.
+    """
+    whole = grammar_of(tokenizer, constraint)
+    if constraint.kind != "call":
+        return (whole,)
+    schemas = json.loads(constraint.source)["functions"].values()
+    alone = (Constraint("json", json.dumps(one)) for one in schemas)
+    return (*(grammar_of(tokenizer, one) for one in alone), whole)
+
+
+def not_enforced(constraint: Constraint, told: str, place: int | None = None) -> UsageError:
+    """The error for a form that the library does not take; `told` is why.
+
+    place: of the grammar that it does not take, among those of `grammars_of`.
+    """
     wanted = {
         "json": "a JSON schema",
         "regex": "a regular expression",
         "call": "JSON schemas of parameters",
-    }
+    }.get(constraint.kind, "texts")
+    if constraint.kind == "call" and place is not None:
+        num_functions = len(json.loads(constraint.source)["functions"])
+        which = f"function {place + 1} of the {num_functions} that may be called"
+        wanted = f"a JSON schema of the parameters of {which}"
+        if place == num_functions:
+            wanted = "fewer or smaller functions, all together"
     return UsageError(
         f"a {constraint.kind} that can't be enforced ({told})",
-        f"{wanted.get(constraint.kind, 'texts')} that llguidance can follow",
+        f"{wanted} that llguidance can follow",
         "ask for a simpler form",
     )
 

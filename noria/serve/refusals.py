@@ -26,9 +26,9 @@ from noria.serve.admission import Draining, Overdue, Refused
 from noria.serve.asked import AnsweredMeanwhile, NothingLive
 from noria.serve.bodies import error_body
 from noria.serve.quota import OverQuota
-from noria.serve.worker.messages import WorkerGone
+from noria.serve.worker.messages import TooManyForms, WorkerGone
 
-SOON = {"Retry-After": "3"}  # a new worker needs about so long
+SOON = {"Retry-After": "3"}  # a new worker, or one slow form, needs about so long
 CLIENT_CLOSED = 499  # nobody reads it; nginx's name for it in logs
 _CODES = {
     401: "invalid_api_key",
@@ -69,6 +69,8 @@ def refusal_of(error: NoriaError) -> JSONResponse:
             return refusal(404, f"not found: {told}", "not_found")
         case AnsweredMeanwhile():
             return refusal(409, error.given, "conflict")
+        case TooManyForms():
+            return refusal(429, told, "forms", headers=SOON)
         case UsageError() | InputError():
             return refusal(400, f"expected {told}", "invalid_value")
         case NothingLive():

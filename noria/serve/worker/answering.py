@@ -22,7 +22,7 @@ from noria.generate.sampling import Sampling
 from noria.generate.sequences import Stream
 from noria.records import Message as Turn
 from noria.records import Part
-from noria.serve.worker.form_check import check_form
+from noria.serve.worker.form_check import FormReaders
 from noria.serve.worker.frames import Message
 from noria.serve.worker.messages import Piece, WorkerGone, error_to_json, piece_to_json
 from noria.serve.worker.outgoing import Outgoing
@@ -53,9 +53,16 @@ def sampling_from_json(value: dict[str, Any]) -> Sampling:
 class Answering:
     """An answer that is being written; `cancel` may come at any time, from any thread."""
 
-    def __init__(self, request_id: int, outgoing: Outgoing, over: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        request_id: int,
+        outgoing: Outgoing,
+        forms: FormReaders,
+        over: Callable[[], object],
+    ) -> None:
         self._id = request_id
         self._outgoing = outgoing
+        self._forms = forms
         self._tell_over = over
         self._stream: Stream | None = None
         self._is_over = False  # nobody wants to hear more, or there is no more
@@ -66,6 +73,8 @@ class Answering:
         self._tell_over()
         if self._stream is not None:
             self._stream.cancel()
+        else:
+            self._forms.look_again()
 
     def begin(self, model: LanguageModel, engine: Engine, asked: Message) -> None:
         """Read what is asked and hand it to the engine; what goes wrong becomes a message.
@@ -77,7 +86,10 @@ class Answering:
         try:
             sampling = sampling_from_json(asked["sampling"]) if asked["sampling"] else None
             if sampling is not None and sampling.constraint is not None:
-                check_form(model.tokenizer, sampling.constraint)
+                tenant, form = asked["tenant"], sampling.constraint
+                self._forms.check(tenant, model.tokenizer, form, lambda: not self._is_over)
+                if self._is_over:  # cancelled while its form waited to be read
+                    return
             if sampling is None or asked["is_scored"]:
                 self._write_scored(model, engine, asked, sampling)
             else:

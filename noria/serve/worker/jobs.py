@@ -26,6 +26,7 @@ from noria.generate.loaded import Bases, LanguageModel
 from noria.model.headed import HeadedModel
 from noria.runtime import release_memory
 from noria.serve.worker.answering import Answering, error_told
+from noria.serve.worker.form_check import FormReaders
 from noria.serve.worker.frames import Message
 from noria.serve.worker.outgoing import Outgoing
 from noria.serve.worker.scored import prompt_ids
@@ -43,6 +44,7 @@ class Jobs:
     def __init__(self, outgoing: Outgoing, max_running: int) -> None:
         self._outgoing = outgoing
         self._engines = Engines(EngineSettings(max_running=max_running))
+        self._forms = FormReaders()
         self._threads = ThreadPoolExecutor(max_running + _SPARE_THREADS, "noria-job")
         self._bases = Bases()
         self._models: dict[int, Model] = {}
@@ -62,7 +64,10 @@ class Jobs:
             case "answer":
                 request_id = message["id"]
                 answering = Answering(
-                    request_id, self._outgoing, lambda: self._answers.pop(request_id, None)
+                    request_id,
+                    self._outgoing,
+                    self._forms,
+                    lambda: self._answers.pop(request_id, None),
                 )
                 self._answers[request_id] = answering
                 self._threads.submit(self._answer, answering, message)

@@ -25,6 +25,10 @@ class WorkerGone(NoriaError):
     """The process that answers has ended, or does not run yet; another one is started."""
 
 
+class TooManyForms(UsageError):
+    """A tenant's new forms come faster than they can be read."""
+
+
 @dataclass(frozen=True)
 class Piece:
     """Some text of an answer.
@@ -90,6 +94,7 @@ _KINDS: dict[str, type[NoriaError]] = {
         StorageError,
         IntegrityError,
         WorkerGone,
+        TooManyForms,
     )
 }
 
