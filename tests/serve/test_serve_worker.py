@@ -19,6 +19,7 @@ from serving_world import NAME, TASK, TENANT, World, events
 
 from noria.runtime import child_process_ids
 from noria.serve import live
+from noria.serve.worker import keeper
 from noria.serve.worker.keeper import Worker
 
 PLANTED = "planted-secret-4711"
@@ -125,18 +126,23 @@ def test_when_the_worker_dies_its_requests_fail_with_503_and_the_next_one_answer
     ]  # what broke off was not kept as answered
 
 
+def promote_what_hangs(world: World) -> None:
+    """Make a version live whose file nobody can read to its end."""
+    folder = world.root / "artifacts" / "deadly"
+    world.write("b")
+    (world.root / "artifacts" / "always-b").rename(folder)
+    (folder / "tokenizer.json").unlink()
+    os.mkfifo(folder / "tokenizer.json")  # whoever reads it waits, until he is killed
+    world.registry.register(TENANT, NAME, "d" * 64, "artifacts/deadly", "made by hand")
+    world.registry.promote(TENANT, NAME, "d" * 64, "test", "test")
+
+
 def test_a_version_that_the_worker_dies_of_leaves_the_old_one_answering(
     two: World, mortal: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "RETRY_S", 300.0)
-    folder = two.root / "artifacts" / "deadly"
-    weights = two.write("b")
-    (two.root / "artifacts" / "always-b").rename(folder)
-    (folder / "tokenizer.json").unlink()
-    os.mkfifo(folder / "tokenizer.json")  # whoever reads it waits, until he is killed
-    two.registry.register(TENANT, NAME, "d" * 64, "artifacts/deadly", "made by hand")
     num_before = mortal.num_started
-    two.registry.promote(TENANT, NAME, "d" * 64, "test", "test")
+    promote_what_hangs(two)
     time.sleep(1.0)
     answer = two.openai().completions.create(model=NAME, prompt="Where", max_tokens=3)
     assert answer.choices[0].text == "aaa"  # a load that takes for ever stops nobody
@@ -147,9 +153,25 @@ def test_a_version_that_the_worker_dies_of_leaves_the_old_one_answering(
     assert two.health()["load_error"]
     answer = two.openai().completions.create(model=NAME, prompt="Where", max_tokens=3)
     assert answer.choices[0].text == "aaa"
-    assert mortal.num_started == num_before + 1 and weights != "d" * 64
+    assert mortal.num_started == num_before + 1
     two.registry.rollback(TENANT, NAME, "test", "deadly")
     two.until(lambda: two.health()["status"] == "ok")
+
+
+def test_a_version_that_is_never_loaded_is_given_up(
+    two: World, mortal: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "RETRY_S", 300.0)
+    monkeypatch.setattr(keeper, "LOAD_WITHIN_S", 5.0)
+    num_before = mortal.num_started
+    promote_what_hangs(two)
+    two.until(lambda: mortal.num_started > num_before, 30)  # nobody killed it
+    two.until(lambda: two.health()["weight_hash"] == two.hashes["a"], 30)
+    assert two.health()["status"] == "degraded"
+    assert "not loaded within 5 s" in two.health()["load_error"]
+    answer = two.openai().completions.create(model=NAME, prompt="Where", max_tokens=3)
+    assert answer.choices[0].text == "aaa"
+    assert mortal.num_started == num_before + 1
 
 
 def test_a_version_that_workers_die_of_is_tried_again_ever_later(

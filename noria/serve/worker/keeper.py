@@ -21,6 +21,7 @@ from noria.serve.worker.models import LanguageHandle, TaskHandle
 from noria.serve.worker.process import start_worker
 
 START_WITHIN_S = 120.0
+LOAD_WITHIN_S = 600.0  # of a folder; a disk that is gone may never say so
 END_WITHIN_S = 1.0
 SOON_S = 30.0  # a worker that ran for longer is followed at once
 FIRST_WAIT_S = 0.5
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class DiedLoading(WorkerGone):
-    """The worker ended while it loaded a model, maybe of it."""
+    """The worker ended while it loaded a model, maybe of it, or was ended since it never did."""
 
 
 @final
@@ -109,7 +110,14 @@ class Worker:
             if link is None or not self.is_ready:
                 raise gone()
             try:
-                said = link.call(message)
+                said = link.call(message, LOAD_WITHIN_S)
+            except TimeoutError as error:
+                link.close()  # a thread that hangs can't be ended alone
+                raise DiedLoading(
+                    f"{folder.name} was not loaded within {LOAD_WITHIN_S:.0f} s",
+                    "a folder that can be read, on a disk that answers",
+                    "look at the disk, or promote another version",
+                ) from error
             except WorkerGone as error:
                 raise DiedLoading(
                     f"the process that answers ended while it loaded {folder.name}",

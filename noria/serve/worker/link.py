@@ -133,8 +133,11 @@ class Link:
         """
         self._sending.put(frame_of([message]))
 
-    def call(self, message: Message) -> Any:
-        """Send a message and wait for its result. Raises what the worker did, or WorkerGone."""
+    def call(self, message: Message, within_s: float | None = None) -> Any:
+        """Send a message and wait for its result.
+
+        Raises what the worker did, WorkerGone, or TimeoutError.
+        """
         result: Future[Any] = Future()
 
         def hear(heard: Message | NoriaError) -> None:
@@ -143,5 +146,9 @@ class Link:
             else:
                 result.set_result(heard.get("result"))
 
-        self.ask(message, hear)
-        return result.result()
+        number = self.ask(message, hear)
+        try:
+            return result.result(within_s)
+        except TimeoutError:
+            self.forget(number)
+            raise
