@@ -84,7 +84,7 @@ def create_app(
     admission = Admission(max_running, max_waiting, max_wait_s)
     metrics, quotas = Metrics(), Quotas(tenant_tokens_per_minute)
     desk = Desk(models, feedback, admission) if models is not None else None
-    task_desk = TaskDesk(tasks or {}, feedback, admission)
+    task_desk = TaskDesk(tasks or {}, feedback, admission, quotas)
     followed: list[LiveModels[Any]] = [*([models] if models else []), *task_desk.tasks.values()]
 
     @asynccontextmanager
@@ -190,7 +190,7 @@ def _add_tasks(app: FastAPI, desk: TaskDesk) -> None:
     async def ask_task(
         name: str, body: TaskRequest, user: User, idempotency_key: IdempotencyKey = ""
     ) -> Response:
-        return await desk.reply(user.tenant, name, body, idempotency_key)
+        return await desk.reply(user, name, body, idempotency_key)
 
     @app.get("/v1/tasks")
     def list_tasks(user: User) -> Response:

@@ -12,12 +12,18 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from noria.serve.admission import MAX_RETRY_AFTER_S, Refused
 from noria.serve.auth import Principal
 
 MINUTE_S = 60.0
+TOKEN_BYTES = 4  # of a text that no tokenizer counts: about those of an English token
+
+
+def num_text_tokens(texts: Sequence[str]) -> int:
+    """What texts cost that not every way of answering has tokens for: by their size in UTF-8."""
+    return sum(max(1, -(-len(text.encode()) // TOKEN_BYTES)) for text in texts)
 
 
 class OverQuota(Refused):

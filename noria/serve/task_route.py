@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -22,9 +23,11 @@ from noria.feedback.interactions import Interaction
 from noria.feedback.store import FeedbackStore
 from noria.serve.admission import Admission
 from noria.serve.asked import NothingLive
+from noria.serve.auth import Principal
 from noria.serve.live import LiveModels
 from noria.serve.meter import INTERACTION_HEADER
 from noria.serve.protocol import TaskRequest
+from noria.serve.quota import Quotas, num_text_tokens
 from noria.serve.refusals import refusal
 from noria.serve.replies import WEIGHTS_HEADER
 from noria.serve.shadow import Shadow
@@ -40,12 +43,14 @@ class TaskDesk:
     tasks: LiveTasks
     feedback: FeedbackStore
     admission: Admission
+    quotas: Quotas
     shadow: Shadow = field(default_factory=Shadow)
 
     async def reply(
-        self, tenant: str, name: str, asked: TaskRequest, idempotency_key: str = ""
+        self, user: Principal, name: str, asked: TaskRequest, idempotency_key: str = ""
     ) -> Response:
         """Answer a request. Raises Refused, NothingLive, UsageError for a used key."""
+        tenant = user.tenant
         if name not in self.tasks:
             known = ", ".join(self.tasks) or "none"
             return refusal(404, f"no such application; here are: {known}", "task_not_found")
@@ -53,11 +58,15 @@ class TaskDesk:
             stored = await asyncio.to_thread(self._stored, tenant, name, asked, idempotency_key)
             if stored is not None:
                 return _reply(name, stored, [json.loads(one.answer) for one in stored])
+        self.quotas.check(user)
         place = await self.admission.enter(tenant)
         try:
-            return await asyncio.to_thread(self._answered, tenant, name, asked, idempotency_key)
+            reply = await asyncio.to_thread(self._answered, tenant, name, asked, idempotency_key)
         finally:
             place.leave()
+        if reply.status_code == HTTPStatus.OK:
+            self.quotas.spend(user, num_text_tokens(asked.input))
+        return reply
 
     def _answered(
         self, tenant: str, name: str, asked: TaskRequest, idempotency_key: str

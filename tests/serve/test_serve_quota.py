@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from noria.serve.auth import Principal
-from noria.serve.quota import OverQuota, Quotas
+from noria.serve.quota import OverQuota, Quotas, num_text_tokens
 
 
 class Clock:
@@ -58,3 +58,9 @@ def test_without_limits_nothing_is_refused() -> None:
     quotas = Quotas(now=Clock())
     quotas.spend(who(), 10**12)
     quotas.check(who())
+
+
+def test_a_texts_size_is_told_in_tokens() -> None:
+    told = [num_text_tokens([one]) for one in ("", "x", "xxxx", "xxxxx", "在哪里")]
+    assert told == [1, 1, 1, 2, 3]
+    assert num_text_tokens(["x", "xxxxx"]) == 3

@@ -173,6 +173,25 @@ def test_a_key_that_used_up_its_minute_is_told_when_to_come_again(world: World) 
     assert world.http(world.key).post("/v1/completions", json=body).status_code == 200
 
 
+def test_an_applications_texts_are_paid_for_by_their_size_and_once(world: World) -> None:
+    world.promote("a")
+    world.promote_task()
+    world.start()
+    client = world.http(world.keys.create(TENANT, ("use",), tokens_per_minute=10).secret)
+    path, texts = f"/v1/tasks/{TASK}", ["x" * 12, "包裹在哪里", "?"]  # 3, 15 bytes, 1
+    again = {"Idempotency-Key": "one"}
+
+    def status(headers: dict[str, str], *given: str) -> int:
+        return client.post(path, json={"input": list(given)}, headers=headers).status_code
+
+    assert status({}, " ") == 400  # what is not answered is not paid for
+    assert status(again, *texts) == 200  # 8 tokens
+    assert status(again, *texts) == 200  # kept, so free
+    assert status({}, "x" * 12) == 200  # 3 of the 2 that are left
+    assert status({}, "x") == 429
+    assert status(again, *texts) == 200
+
+
 def test_who_has_an_answer_explained_pays_for_what_is_read(world: World) -> None:
     world.promote("a")
     world.start()
