@@ -21,6 +21,7 @@ from urllib3 import HTTPConnectionPool
 
 MAX_ERROR_BYTES = 4096
 NUM_AT_ONCE = 8  # clients that go away
+PATIENCE_S = 60.0  # of a client; on a machine with much else to do the server may get no turn
 MIN_ECHO = 12  # shorter texts of a request may stand in a message by chance
 DOCUMENTED = (200, 400, 401, 403, 404, 405, 408, 409, 413, 429, 503)
 # What a message may say by itself, whatever was sent.
@@ -89,7 +90,9 @@ def ask_by_document(world: World, num_each: int, seed: int) -> Counter[int]:
                         case.path_parameters = {
                             key: name or value for key, value in case.path_parameters.items()
                         }
-                    reply = case.call(base_url=world.url, session=session, headers=headers)
+                    reply = case.call(
+                        base_url=world.url, session=session, headers=headers, timeout=PATIENCE_S
+                    )
                     found[reply.status_code] += 1
                     sent = case.body if isinstance(case.body, (dict, list, str)) else None
                     check_reply(reply.status_code, reply.content, sent)
