@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from noria.errors import UsageError
 from noria.generate.constrain import grammars_of
 from noria.generate.forms import call_form, regex_form
 from noria.serve.worker.form_check import MAX_NEW_FORMS, Fault, FormReaders, fault_by_process
-from noria.serve.worker.messages import TooManyForms
+from noria.serve.worker.messages import TooManyForms, WorkerGone
 from noria.tokenizer.load import Tokenizer, load_tokenizer
 from noria.tokenizer.train import train_tokenizer
 
@@ -157,6 +158,16 @@ def test_the_function_whose_schema_can_not_be_read_is_found(
     form = call_form({f"f{number}": one for number, one in enumerate(schemas)}, must=False)
     fault = fault_by_process(grammars_of(tokenizer, form))
     assert (None if fault is None else fault.place) == place
+
+
+def test_a_reader_that_can_not_begin_is_no_fault_of_the_form(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers, form = FormReaders(), regex_form("a{3}")
+    with monkeypatch.context() as patch, pytest.raises(WorkerGone):
+        patch.setattr(sys, "executable", "/bin/false")
+        readers.check("acme", tokenizer, form, lambda: True)
+    readers.check("acme", tokenizer, form, lambda: True)
 
 
 def test_a_chat_hears_which_function_it_is(world: World) -> None:

@@ -22,7 +22,7 @@ from typing import final
 
 from noria.generate.constrain import grammars_of, not_enforced
 from noria.generate.forms import Constraint
-from noria.serve.worker.messages import TooManyForms
+from noria.serve.worker.messages import TooManyForms, WorkerGone
 from noria.tokenizer.load import Tokenizer
 
 NUM_READERS = 2  # so that one tenant's slow form never stands before another tenant's
@@ -40,7 +40,10 @@ class Fault:
 
 
 def fault_by_process(grammars: Sequence[str]) -> Fault | None:
-    """What the process that reads a form's grammars says is wrong, if anything is."""
+    """What the process that reads a form's grammars says is wrong, if anything is.
+
+    Raises WorkerGone if it ends before it reads any: that is no fault of the form.
+    """
     read = subprocess.run(
         # -P: no folder that this process happens to be in is looked into for modules.
         [sys.executable, "-P", "-m", "noria.serve.worker.form_reader"],
@@ -49,10 +52,14 @@ def fault_by_process(grammars: Sequence[str]) -> Fault | None:
         stderr=subprocess.DEVNULL,
     )
     begun = len(read.stdout) - len(read.stdout.lstrip(b"\0"))
+    if not begun:
+        raise WorkerGone(
+            "a process that could not begin to read a form", "one that does", "try again"
+        )
     told = read.stdout[begun:].decode()[:_MAX_TOLD_CHARACTERS].strip()
     if read.returncode:
         told = "it takes too long to read, or too much memory"
-    return Fault(told, max(0, begun - 1)) if told else None
+    return Fault(told, begun - 1) if told else None
 
 
 @final
