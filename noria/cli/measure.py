@@ -63,8 +63,9 @@ def _policy(recipe: Path, texts: Path, store: Path | None, as_json: bool) -> Non
 
     with Opened(recipe, store, as_json) as workspace:
         found = refusals(workspace, texts)
-    lines = [
-        f"{name.replace('_', ' ')}: {_share(found[name])} of {found['texts']:,} texts"
+    lines = [f"{found['texts']:,} texts; intervals are of 95%"]
+    lines += [
+        f"{name.replace('_', ' ')}: {_share(found[name])}"
         for name in ("refused_prompts", "refused_answers")
     ]
     for one in found["reasons"]:
@@ -83,7 +84,7 @@ def _policy(recipe: Path, texts: Path, store: Path | None, as_json: bool) -> Non
 
 def _share(found: dict[str, Any]) -> str:
     ends = f"{found['low']:.2%} to {found['high']:.2%}"
-    return f"{found['num_texts']:,}, {found['share']:.2%}, 95% {ends}"
+    return f"{found['num_texts']:,}, {found['share']:.2%} ({ends})"
 
 
 def _end(value: float | None) -> str:
