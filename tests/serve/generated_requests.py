@@ -21,7 +21,7 @@ from urllib3 import HTTPConnectionPool
 
 MAX_ERROR_BYTES = 4096
 NUM_AT_ONCE = 8  # clients that go away
-PATIENCE_S = 60.0  # of a client; on a machine with much else to do the server may get no turn
+PATIENCE_S = 120.0  # of a client; on a machine with much else to do the server may get no turn
 MIN_ECHO = 12  # shorter texts of a request may stand in a message by chance
 DOCUMENTED = (200, 400, 401, 403, 404, 405, 408, 409, 413, 429, 503)
 # What a message may say by itself, whatever was sent.
@@ -193,7 +193,7 @@ def ask_by_hand(world: World, num_requests: int, seed: int) -> Counter[int]:
     found: Counter[int] = Counter()
     host, port = world.url.removeprefix("http://").split(":")
     # Not httpx, which takes as long for a request as the server does.
-    client = HTTPConnectionPool(host, int(port), timeout=30, retries=False)
+    client = HTTPConnectionPool(host, int(port), timeout=PATIENCE_S, retries=False)
     for _ in range(num_requests):
         path = random.choice(list(ASKED))
         body = odd_body(
