@@ -10,13 +10,15 @@ vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from functools import cached_property
+from typing import TYPE_CHECKING, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from noria.generate.blocks import BlockPool
+from noria.generate.fused.choice import fused
 from noria.generate.kernels import RaggedStep, Span, store_source
 from noria.generate.loaded import Adapter, LanguageModel
 from noria.generate.schedule import Turn
@@ -24,6 +26,9 @@ from noria.generate.sequences import Sequence as Answer
 from noria.model.masks import Rows
 from noria.model.mixed import MixedDecoder, Part
 from noria.model.transformer import Decoder, EncoderDecoder
+
+if TYPE_CHECKING:
+    from noria.generate.fused.decoder import FusedDecoder
 
 # Sources are read together while no more than a quarter of the rectangle is padding.
 MAX_PADDING = 0.25
@@ -34,6 +39,7 @@ class Reader:
     """The base of an engine, for one thread."""
 
     def __init__(self, base: Decoder | EncoderDecoder) -> None:
+        self._base = base
         self._mixed = MixedDecoder(base) if isinstance(base, Decoder) else None
         self._model = base if self._mixed is None else self._mixed.decoder
         stack = base if isinstance(base, Decoder) else base.decoder
@@ -47,6 +53,11 @@ class Reader:
         """Whether it answers sources, whose blocks are beside those of the answers."""
         return isinstance(self._model, EncoderDecoder)
 
+    @cached_property
+    def _fused(self) -> FusedDecoder | None:
+        """Made when a step first needs it: it takes the weights' bytes once more."""
+        return fused(self._base)
+
     @torch.inference_mode()
     def read(self, turns: Sequence[Turn], pool: BlockPool) -> Float[Tensor, "B V"]:
         """Read the turns' tokens. Turns of one model stand side by side."""
@@ -54,8 +65,6 @@ class Reader:
             self._read_sources(
                 self._model, [one.sequence for one in turns if one.reads_source], pool
             )
-        if self._mixed is not None:
-            self._mixed.mix(_parts(turns))
         ids: list[int] = []
         spans, last_rows = [], []
         for turn in turns:
@@ -66,6 +75,11 @@ class Reader:
             spans.append(Span(turn.num_new, one.num_read, one.blocks, *source))
             if end == len(one.ids):
                 last_rows.append(len(ids) - 1)
+        parts = _parts(turns)
+        if not parts and self._fused is not None:
+            return self._fused.read(ids, spans, last_rows, pool)
+        if self._mixed is not None:
+            self._mixed.mix(parts)
         step = RaggedStep(pool, spans, self._relative, self.config.attention.window_tokens)
         hidden = self._model.forward_ragged(torch.tensor([ids], device=self.device), step)[0]
         if not last_rows:
