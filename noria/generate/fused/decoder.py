@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -49,10 +50,11 @@ class FusedDecoder:
         keys, values = (one.flatten(1, 2).numpy() for one in (pool.keys, pool.values))
         num_outputs = self._weights.head.scales.shape[1] * PANEL_OUTPUTS
         logits = np.empty((len(last_rows) + MOST_ROWS, num_outputs), np.float32)
-        given: list[Any] = [self._weights, plan, room, keys, values, logits, np.zeros(1, np.int64)]
+        given = self._weights, plan, room, keys, values, logits, np.zeros(1, np.int64)
+        read_part = partial(step, *given)
         num = self._num_threads
-        others = [self._others.submit(step, *given, part, num) for part in range(1, num)]
-        step(*given, 0, num)
+        others = [self._others.submit(read_part, part, num) for part in range(1, num)]
+        read_part(0, num)
         for other in others:
             other.result()
         return torch.from_numpy(logits[: len(last_rows), : self._config.vocab_size])
