@@ -6,6 +6,7 @@ import importlib.metadata
 import shutil
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from noria import lineage
@@ -16,6 +17,7 @@ from noria.runtime import (
     detect_device,
     has_compiler,
     has_fast_bfloat16,
+    has_fast_int8,
     machine_name,
     memory_bytes,
 )
@@ -55,6 +57,7 @@ def examine_machine() -> list[Finding]:
             "ok" if fast else "note",
             "in hardware" if fast else "not in hardware: training uses float32",
         ),
+        _integers(),
         Finding(
             "compiler",
             "ok" if compiler else "note",
@@ -71,6 +74,17 @@ def examine_machine() -> list[Finding]:
             "there" if npm else "none: packages of the npm registry can't be fetched",
         ),
     ]
+
+
+def _integers() -> Finding:
+    """How answers of a model of "int8-dynamic" are computed here."""
+    if not has_fast_int8():
+        return Finding("int8-dynamic", "note", "no AVX-512 VNNI: no faster than int8")
+    if find_spec("numba") is None:
+        return Finding(
+            "int8-dynamic", "note", "not compiled, several times slower: pip install 'noria[fast]'"
+        )
+    return Finding("int8-dynamic", "ok", "in hardware, compiled")
 
 
 def examine_workspace(workspace: Workspace) -> list[Finding]:

@@ -4,7 +4,8 @@ In: prompts' ids and settings, from any thread. Out: a stream of tokens for each
 leave at every step; a step reads one new token of every sequence that draws, and pieces of prompts.
 Models that are this base and an adapter each are read in the same step.
 Each answer has the tokens that it would get alone, up to rounding: sums of floats depend on how
-many rows are multiplied at once, so that two nearly equal logits may change places.
+many rows are multiplied at once, so that two nearly equal logits may change places; what
+noria.generate.fused reads is the same to the last place.
 This module does not know text, chats or HTTP.
 """
 

@@ -261,4 +261,6 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     assert len(list(tmp_path.rglob("*.nbi"))) == 1
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert kept_on_disk(doubled)(4) == 8
+    alone = kept_on_disk(doubled)
+    assert alone(4) == 8
+    assert alone.stats.cache_path is None
