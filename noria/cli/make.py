@@ -47,7 +47,11 @@ def check(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSO
 
     with Opened(recipe, store, as_json) as workspace:
         estimate = check_recipe(workspace)
-    show(estimate, as_json, f"{describe_estimate(estimate)}\nnext: {command('run', recipe)}")
+    show(
+        estimate,
+        as_json,
+        f"{describe_estimate(estimate)}\nnext: {command('run', recipe, *_of(store))}",
+    )
 
 
 def run(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON) -> None:
@@ -64,22 +68,27 @@ def run(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSON)
             "tasks": dict(outcome.tasks),
         },
         as_json,
-        _ended(outcome, recipe),
+        _ended(outcome, recipe, store),
     )
     if outcome.gate in ("refused", "not enough evidence"):
         raise typer.Exit(3)
 
 
-def _ended(outcome: Outcome, recipe: Path) -> str:
+def _of(store: Path | None) -> tuple[object, ...]:
+    """The option that names the store, for the next command; nothing for the usual one."""
+    return ("--store", store) if store else ()
+
+
+def _ended(outcome: Outcome, recipe: Path, store: Path | None) -> str:
     """What is live, and what to do with it."""
     live, next_ = [], []
     if outcome.live_weight_hash:
         live.append(f"live: {outcome.live_weight_hash[:12]}   gate: {outcome.gate}")
-        next_.append(command("chat", recipe))
+        next_.append(command("chat", recipe, *_of(store)))
     for name, weight_hash in outcome.tasks.items():
         live.append(f"live: {weight_hash[:12]} ({name})")
-        next_.append(command("task", name, "…", "-r", recipe))
-    next_.append(command("serve", recipe))
+        next_.append(command("task", name, "…", "-r", recipe, *_of(store)))
+    next_.append(command("serve", recipe, *_of(store)))
     lines = "\n  ".join(next_)
     return "\n" + "   ".join(live) + f"   report: {outcome.report}\nnext:\n  {lines}"
 
@@ -105,7 +114,7 @@ def train(recipe: Path = RECIPE, store: Path | None = STORE, as_json: bool = JSO
                 {"weight_hash": weight_hash, "path": str(trained.path), "processes": team.size},
                 as_json,
                 f"\ntrained: {weight_hash[:12]}   in {trained.path}\n"
-                f"next:\n  {command('run', recipe)}",
+                f"next:\n  {command('run', recipe, *_of(store))}",
             )
 
 

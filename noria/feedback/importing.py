@@ -79,8 +79,11 @@ def import_feedback(
     if not file.is_file():
         raise InputError(f"{file} is no file", "a CSV or JSON Lines file", "check the path")
     source = SourceFile(file.name, file, file_digest(file))
-    rows, how = _rows(source)
-    sample = list(islice(rows, SAMPLE_ROWS))
+    try:
+        rows, how = _rows(source)
+        sample = list(islice(rows, SAMPLE_ROWS))
+    except InputError as error:
+        raise InputError(f"{file}: {error.given}", error.expected, error.fix) from error
     good = [one.values for one in sample if isinstance(one, Row)]
     told = Imported()
     told.wrong = [one for one in sample if isinstance(one, Quarantined)] if not good else []
@@ -114,7 +117,7 @@ def _rows(source: SourceFile) -> tuple[Iterator[Row | Quarantined], str]:
     format_ = format_of(source, wanted)
     if format_ not in FORMATS:
         raise InputError(
-            f"{source.name} is not named as a table",
+            "not named as a table",
             "a name that ends with .csv, .tsv or .jsonl",
             "rename or convert it",
         )

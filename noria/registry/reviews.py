@@ -20,6 +20,7 @@ from noria.registry.pointers import Registry
 
 REVIEWS_FILE = "reviews.jsonl"
 REVIEW_FORMAT = 1
+ANSWERS = ("intended_use", "misuse", "affected")
 MIN_CHARACTERS = 10  # of each answer: a word says nothing
 
 
@@ -40,13 +41,15 @@ def sign_review(root: Path, review: Review) -> None:
     """Add a review, on disk before this returns. Raises UsageError for one that says nothing."""
     if not review.signed_by.strip():
         raise UsageError("a review without a name", "who signs it", "add --sign NAME")
-    for what in ("intended_use", "misuse", "affected"):
-        said = getattr(review, what).strip()
-        if len(said) < MIN_CHARACTERS:
-            option = "--" + what.replace("_", "-")
-            raise UsageError(
-                f"{what.replace('_', ' ')}: {said!r}", "a sentence", f'say it: {option} "…"'
-            )
+    answers = {what: getattr(review, what).strip() for what in ANSWERS}
+    short = {what: said for what, said in answers.items() if len(said) < MIN_CHARACTERS}
+    if short:
+        options = " ".join(f'--{what.replace("_", "-")} "…"' for what in short)
+        raise UsageError(
+            ", ".join(f"{what.replace('_', ' ')} {said!r}" for what, said in short.items()),
+            f"a sentence for each, of {MIN_CHARACTERS} characters or more",
+            f"say it: {options}",
+        )
     line = json.dumps({"format": REVIEW_FORMAT, **asdict(review)}, ensure_ascii=False) + "\n"
     with (root / REVIEWS_FILE).open("a", encoding="utf-8") as out:
         out.write(line)

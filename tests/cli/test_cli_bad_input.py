@@ -13,6 +13,7 @@ import pytest
 
 from noria.cli import main
 from noria.cli.screen import Silent
+from noria.pipeline import Outcome
 from noria.stages.reading import source_files
 from noria.workspace import open_workspace
 
@@ -157,6 +158,21 @@ def test_what_to_do_next_can_be_pasted_and_any_text_lies_where_it_says(  # type:
     code, error = said(capsys, monkeypatch, "chat", str(recipe), "-m", "Hello")
     assert code == 2
     assert shlex.split(error)[-3:] == ["noria", "run", str(recipe)]
+
+
+def test_what_to_do_next_names_the_store_that_was_named(  # type: ignore[no-untyped-def]
+    recipe: Path, capsys, monkeypatch
+) -> None:
+    outcome = Outcome("a" * 64, "not asked", Path("report.html"), {"intent": "b" * 64})
+    monkeypatch.setattr("noria.pipeline.run", lambda workspace: outcome)
+    for store in (["--store", str(recipe.parent / "a store")], []):
+        monkeypatch.setattr(sys, "argv", ["noria", "run", str(recipe), *store])
+        with pytest.raises(SystemExit):
+            main()
+        _, _, after = capsys.readouterr().out.partition("next:\n")
+        commands = [shlex.split(line) for line in after.splitlines()]
+        assert len(commands) == 3
+        assert all(one[-2:] == store if store else "--store" not in one for one in commands)
 
 
 def test_json_errors_are_json(recipe: Path, capsys, monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -132,7 +132,7 @@ def test_chosen_and_rejected_are_a_preference_between_two_answers(store: Feedbac
     [
         ("when,where\n1,2\n", "no feedback among the columns 'when', 'where'"),
         ("stars,thumb\n5,up\n", "nothing that feedback is about"),
-        ("", "an empty file"),
+        ("", r"\w\.csv: an empty file"),
         ("prompt,thumb\n", "has no row"),
     ],
 )

@@ -89,7 +89,7 @@ def test_the_first_promotion_waits_until_a_person_signed_a_review(turned: Turned
     with turned.world.open(review=True) as workspace:
         assert read_reviews(workspace.root, "own.t")[0].signed_by == "Ada"
         assert "signed by Ada" in review_sentences(workspace, "own.t")[0]
-        with pytest.raises(UsageError, match="misuse: 'no'"):
+        with pytest.raises(UsageError, match="misuse 'no'"):
             sign_review(workspace.root, Review("own.t", "Ada", WORDS[0], "no", WORDS[2], "", 0.0))
 
 

@@ -46,3 +46,10 @@ def test_what_was_live_before_may_come_back_unsigned(registry: Registry, tmp_pat
         registry.promote("default", "desk.intent", weights, "noria run", "by itself")
     registry.rollback("default", "desk.intent", "ann", "worse")
     require_review(tmp_path, registry, "default", "desk.intent", B, "desk.toml")
+
+
+def test_all_that_a_review_does_not_say_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="10 characters") as caught:
+        sign_review(tmp_path, Review("own", "Ada", "a trial", SAID[1], "", A, 0.0))
+    assert "intended use 'a trial', affected ''" in str(caught.value)
+    assert str(caught.value).endswith('--intended-use "…" --affected "…"')
