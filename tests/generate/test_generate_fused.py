@@ -233,6 +233,16 @@ def test_ids_and_places_beyond_the_model_are_refused() -> None:
             compiled.read(ids, [Span(1, before, list(range(1, 8)))], [0], pool)
 
 
+@pytest.mark.parametrize("layer", ["attention.query", "attention.value", "feedforward.up"])
+def test_what_is_no_number_is_not_lost(layer: str) -> None:
+    model, pool = decoder(PLAIN), pool_of(PLAIN)
+    model.get_submodule(f"blocks.0.{layer}").scale[3] = float("nan")
+    compiled = fused(model)
+    assert compiled is not None
+    found = compiled.read([5, 6, 7, 8, 9], [Span(5, 0, [1])], [0, 4], pool)
+    assert bool(found.isnan().all())
+
+
 def test_exp_is_exact_to_a_last_place_and_a_half() -> None:
     from noria.generate.fused.kept import kept_on_disk
     from noria.generate.fused.rows import exp
@@ -242,9 +252,12 @@ def test_exp_is_exact_to_a_last_place_and_a_half() -> None:
             found[i] = exp(x[i])
 
     x = np.linspace(-87, 88, 100_001).astype(np.float32)
+    x[7] = np.nan
     found = np.empty_like(x)
     kept_on_disk(all_of)(x, found)
-    assert np.abs(found / np.exp(x.astype(np.float64)) - 1).max() < 1e-7
+    away = np.abs(found / np.exp(x.astype(np.float64)) - 1)
+    assert np.isnan(away[7])
+    assert np.nanmax(away) < 1e-7
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(
