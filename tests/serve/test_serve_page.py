@@ -370,6 +370,9 @@ def test_a_finger_hits_every_control_and_no_keyboard_covers_an_answer(
     page.locator("#tab-loop").tap()
     page.locator(".one-loop").wait_for()
     look("loop")
+    page.locator("#panel-loop summary").first.tap()
+    widths = "all => all.map(one => one.offsetWidth)"  # a table scrolls before its words break
+    assert min(page.locator("#panel-loop td:visible").evaluate_all(widths)) >= 96
     page.evaluate("document.documentElement.style.fontSize = '200%'")  # as large as WCAG asks for
     look("loop, large")
     page.locator("#tab-chat").tap()
