@@ -56,7 +56,7 @@ clean:
 
 $(VENV)/ready: pyproject.toml constraints.txt tools/make-venv
 	@tools/make-venv $(PYTHON) $(VENV)
-	@echo "installing torch and the packages of constraints.txt into $(VENV)"
+	@echo "installing torch and the packages of constraints.txt into $(VENV): some minutes"
 	@$(PIP) install --quiet --constraint constraints.txt pip hatchling editables
 	@$(PIP) install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
 	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[data,eval,export,pii]'

@@ -84,7 +84,11 @@ def newest_beside(store: Store, named: list[Corpus], count: int) -> list[Corpus]
     if len(found) < count:
         there = len(others) + len(named)
         fix = "change the recipe and run it again" if there else "run: noria run"
-        raise InputError(f"{store.root} holds {there} corpora", f"at least {count}", fix)
+        raise InputError(
+            f"{store.root} holds {there} corp{'us' if there == 1 else 'ora'}",
+            f"at least {count}",
+            fix,
+        )
     return found
 
 

@@ -294,6 +294,13 @@ def _slice_row(one: Sliced) -> GateRow:
     )
 
 
+def _for_people(value: float, unit: str) -> str:
+    """A cost as a person reads it: seconds as milliseconds, bytes as megabytes."""
+    factor, shown = {"s": (1e3, "ms"), "bytes": (1e-6, "MB")}.get(unit, (1.0, unit))
+    value *= factor
+    return f"{value:,.0f} {shown}" if abs(value) >= 100 else f"{value:.3g} {shown}"
+
+
 def verdict_lines(verdict: Verdict) -> list[str]:
     """The verdict as a person reads it in a terminal: the decision, then each comparison."""
     lines = [f"{verdict.decision}: {'; '.join(verdict.reasons)}"]
@@ -306,7 +313,8 @@ def verdict_lines(verdict: Verdict) -> list[str]:
             f"has to stay {side} {signed(one.bound)}): {word}"
         )
     lines += [
-        f"  {one.what}: {one.challenger:.3g} {one.unit}, the champion {one.champion:.3g}, "
+        f"  {one.what}: {_for_people(one.challenger, one.unit)}, "
+        f"the champion {_for_people(one.champion, one.unit)}, "
         f"at most {one.most:g} times: {'holds' if one.passed else 'broken'}"
         for one in verdict.limits
     ]

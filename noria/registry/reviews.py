@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -100,4 +101,4 @@ def sign_command(model: str, recipe: str) -> str:
     """How to sign the review of a language model or of an application."""
     task = model.partition(".")[2]
     option = f" --task {task}" if task else ""
-    return f"sign it: noria review {recipe}{option} --sign NAME …"
+    return f"sign it: noria review {shlex.quote(recipe)}{option} --sign NAME …"

@@ -117,7 +117,14 @@ def test_a_cost_above_its_limit_refuses() -> None:
     assert verdict.decision == REFUSE
     assert "latency is 2.50 times the champion's and may be 2 times" in verdict.reasons[-1]
     fast = replace(slow, challenger=0.0019)
-    assert decide(BUDGET_ALONE, *sides, 0, 1, 300, limits=(fast,)).promote
+    large = Limited("size of the weights", "bytes", 1.5e9, 7_740_000, 4.0)
+    verdict = decide(BUDGET_ALONE, *sides, 0, 1, 300, limits=(fast, large))
+    assert verdict.promote
+    costs = [line for line in verdict_lines(verdict) if " times: " in line]
+    assert costs == [
+        "  latency: 1.9 ms, the champion 1 ms, at most 2 times: holds",
+        "  size of the weights: 7.74 MB, the champion 1,500 MB, at most 4 times: holds",
+    ]
 
 
 def test_spans_are_judged_by_their_own_metric_and_higher_is_better() -> None:
