@@ -55,6 +55,7 @@ def _cross_checks(recipe: Recipe, reader: TableReader) -> None:
     if recipe.feedback.simulate and recipe.feedback.simulate_chats:
         reader.problem("feedback.simulate_chats", "…", "simulate passages or chats, not both")
     _check_gate(recipe, reader)
+    _check_patterns(recipe, reader)
     if any(one.startswith("general.") for one in recipe.gate.require) and not (
         recipe.model.base and recipe.adapter.general
     ):
@@ -134,6 +135,17 @@ def _check_gate(recipe: Recipe, reader: TableReader) -> None:
     for name in recipe.tasks:
         if name in TEXT_METRICS:
             reader.problem(f"tasks.{name}", name, "another name: [gate] means the text by this one")
+
+
+def _check_patterns(recipe: Recipe, reader: TableReader) -> None:
+    """Patterns of the server's policy that are no regular expressions."""
+    for name in ("refused_prompts", "refused_answers"):
+        for one in getattr(recipe.serve, name):
+            try:
+                re.compile(one)
+            except re.error as error:
+                fix = f"expected a regular expression of Python ({error})"
+                reader.problem(f"serve.{name}", one, fix)
 
 
 def _check_task(name: str, task: TaskSettings, reader: TableReader) -> None:

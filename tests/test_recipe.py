@@ -80,6 +80,14 @@ def test_a_requirement_names_a_set_that_there_is_and_the_direction_that_is_bette
         parse_recipe(head.replace("tasks.intent", "tasks.feedback"))
 
 
+def test_a_pattern_that_is_none_is_told_before_anything_is_served() -> None:
+    text = 'name = "a"\n[corpus]\ndocuments = ["*.txt"]\n[serve]\nrefused_prompts = ["a+", "("]\n'
+    with pytest.raises(RecipeError, match=r"5: serve\.refused_prompts = '\(': .*unterminated"):
+        parse_recipe(text + 'refused_answers = ["[0-9]"]\n')
+    with pytest.raises(RecipeError, match=r"serve\.refused_answers"):
+        parse_recipe(text.replace(', "("', "") + 'refused_answers = ["[0-9"]\n')
+
+
 def test_a_boolean_is_not_a_number() -> None:
     with pytest.raises(RecipeError, match="expected a whole number"):
         parse_recipe('name = "a"\nseed = true\n[corpus]\ndocuments = ["a"]\n')

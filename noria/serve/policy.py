@@ -97,27 +97,15 @@ NO_POLICY = Policy()
 
 
 def policy_of(settings: ServeSettings, topics_of: TopicsOf | None = None) -> Policy:
-    """A recipe's policy; `topics_of` is its classifier. Raises UsageError for a bad pattern."""
+    """A recipe's policy; `topics_of` is its classifier. Its patterns were read with the recipe."""
     return Policy(
         settings.max_prompt_characters,
-        _patterns("serve.refused_prompts", settings.refused_prompts),
-        _patterns("serve.refused_answers", settings.refused_answers),
+        tuple(map(re.compile, settings.refused_prompts)),
+        tuple(map(re.compile, settings.refused_answers)),
         settings.refused_topics,
         topics_of if settings.refused_topics else None,
         settings.topics_at_least,
     )
-
-
-def _patterns(name: str, written: Sequence[str]) -> tuple[re.Pattern[str], ...]:
-    found = []
-    for one in written:
-        try:
-            found.append(re.compile(one))
-        except re.error as error:
-            raise UsageError(
-                f"{name}: {one!r} ({error})", "regular expressions of Python", "mend the recipe"
-            ) from error
-    return tuple(found)
 
 
 def check_topics(recipe: Recipe, labels_by: Callable[[str], Sequence[str]]) -> None:

@@ -50,11 +50,6 @@ def test_without_settings_nothing_is_refused() -> None:
     assert policy.refused_answer("anything") is None
 
 
-def test_a_bad_pattern_is_named() -> None:
-    with pytest.raises(UsageError, match=r"serve\.refused_answers"):
-        policy_of(ServeSettings(refused_answers=("(",)))
-
-
 def pieces(*texts: str) -> list[Piece]:
     return [
         Piece(text, "stop" if place == len(texts) else None, 3, place)
