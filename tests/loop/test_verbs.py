@@ -72,7 +72,9 @@ def test_rollback_and_promote_move_the_one_live_pointer(own: Ran) -> None:
     assert actions == ["promote", "gate", "promote", "rollback", "promote", "rollback"]
 
 
-def test_improve_takes_another_turn_and_spends_less_of_the_budget(own: Ran, tmp_path: Path) -> None:
+def test_improve_takes_another_turn_with_its_share_of_the_budget_and_what_the_first_left(
+    own: Ran, tmp_path: Path
+) -> None:
     command = [sys.executable, "-m", "noria", "improve", str(own.recipe), "--json"]
     command += ["--store", str(own.store)]
     out = tmp_path / "said.json"
@@ -90,9 +92,10 @@ def test_improve_takes_another_turn_and_spends_less_of_the_budget(own: Ran, tmp_
         json.loads(path.read_text())
         for path in (own.store / "artifacts").glob("gate-*/verdict.json")
     ]
-    reads = {verdict["read_number"]: verdict["spent_alpha"] for verdict in verdicts}
+    reads = {verdict["read_number"]: verdict for verdict in verdicts}
     assert sorted(reads) == [1, 2]
-    assert reads[2] == pytest.approx(reads[1] / 4)
+    left, spent = reads[1]["passed_on"], reads[1]["spent_alpha"]
+    assert left > 0 and reads[2]["spent_alpha"] == pytest.approx(spent / 4 + left)
 
 
 def test_serve_shows_a_key_once_and_follows_a_rollback(own: Ran) -> None:
