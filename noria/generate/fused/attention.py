@@ -8,6 +8,7 @@ Legend: T tokens, G heads of a group, K key-value heads, D head width, S tokens 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from noria.generate.fused.emit import FLOATS, I64, Emitter, kernel
@@ -47,6 +48,25 @@ def _turn(
             e.store(vector, e.at(begin, (number, VECTOR_BYTES)))
 
 
+def _add_up(
+    e: Emitter,
+    sums: list[Any],
+    begins: list[Any],
+    count: Any,
+    vector_at: Callable[[Any], Any],
+    place: Callable[[int], Any],
+) -> None:
+    """For each row of numbers, from its begin: their products with `count` vectors, added up."""
+    e.clear(sums)
+    with e.loop(count) as number:
+        vector = e.load(FLOATS, vector_at(number.index))
+        for begin, kept in zip(begins, sums, strict=True):
+            factor = e.spread(FLOATS, e.at(begin, (number.index, 4)))
+            e.builder.store(e.fma(factor, vector, e.builder.load(kept)), kept)
+    for row, kept in enumerate(sums):
+        e.store(e.builder.load(kept), place(row))
+
+
 def _tiles(num_queries: int) -> tuple[Any, Any]:
     """The scores of so many queries, and what they read."""
     queries_of_tile = range(num_queries)
@@ -61,19 +81,19 @@ def _tiles(num_queries: int) -> tuple[Any, Any]:
         scores: Any,
         score_bytes: Any,
     ) -> None:
-        b, sums = e.builder, e.sums(FLOATS, num_queries)
+        sums = e.sums(FLOATS, num_queries)
         begins = [e.at(queries, (one, query_bytes)) for one in queries_of_tile]
         with e.loop(num_blocks) as block:
-            e.clear(sums)
-            keys = e.at(turned, (b.mul(block.index, head_width), VECTOR_BYTES))
-            with e.loop(head_width) as place:
-                key = e.load(FLOATS, e.at(keys, (place.index, VECTOR_BYTES)))
-                for one in queries_of_tile:
-                    query = e.spread(FLOATS, e.at(begins[one], (place.index, 4)))
-                    b.store(e.fma(query, key, b.load(sums[one])), sums[one])
-            for one in queries_of_tile:
-                to = e.at(scores, (one, score_bytes), (block.index, VECTOR_BYTES))
-                e.store(b.load(sums[one]), to)
+            keys = e.at(turned, (e.builder.mul(block.index, head_width), VECTOR_BYTES))
+            to = e.at(scores, (block.index, VECTOR_BYTES))
+            _add_up(
+                e,
+                sums,
+                begins,
+                head_width,
+                lambda number: e.at(keys, (number, VECTOR_BYTES)),
+                lambda row: e.at(to, (row, score_bytes)),
+            )
 
     def read(
         e: Emitter,
@@ -87,20 +107,19 @@ def _tiles(num_queries: int) -> tuple[Any, Any]:
         found: Any,
         found_bytes: Any,
     ) -> None:
-        b, sums = e.builder, e.sums(FLOATS, num_queries)
+        sums = e.sums(FLOATS, num_queries)
         begins = [e.at(weights, (one, weight_bytes)) for one in queries_of_tile]
         with e.loop(num_chunks) as chunk:
-            e.clear(sums)
             values = e.at(stored, (chunk.index, VECTOR_BYTES))
-            with e.loop(num_keys) as key:
-                slot = e.load(I64, e.at(slots, (key.index, 8)))
-                value = e.load(FLOATS, e.at(values, (slot, slot_bytes)))
-                for one in queries_of_tile:
-                    weight = e.spread(FLOATS, e.at(begins[one], (key.index, 4)))
-                    b.store(e.fma(weight, value, b.load(sums[one])), sums[one])
-            for one in queries_of_tile:
-                to = e.at(found, (one, found_bytes), (chunk.index, VECTOR_BYTES))
-                e.store(b.load(sums[one]), to)
+            to = e.at(found, (chunk.index, VECTOR_BYTES))
+            _add_up(
+                e,
+                sums,
+                begins,
+                num_keys,
+                lambda number: e.at(values, (e.load(I64, e.at(slots, (number, 8))), slot_bytes)),
+                lambda row: e.at(to, (row, found_bytes)),
+            )
 
     return kernel(score, 7), kernel(read, 9)
 
